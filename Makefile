@@ -1,0 +1,43 @@
+# Two commands are all a user needs: `make demo` and `make test`. Everything else is for people who change the code.
+SHELL := bash
+BIN := .venv/bin
+SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench
+
+.PHONY: demo test check lint unit bench format lock setup-demo setup-test clean
+
+demo: setup-demo
+	@$(BIN)/fidoloop demo
+
+test: setup-test check unit
+
+check: lint
+
+lint:
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit:
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+bench: setup-demo
+	@mkdir -p build
+	@$(BIN)/python -m bench
+
+format:
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# Needs uv (pip install uv). Universal: one file for every Python from 3.11 on.
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+
+setup-demo:
+	@scripts/setup demo
+
+setup-test:
+	@scripts/setup test
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Simulated devices. Only here may key material live in Python."""

@@ -1,0 +1,1 @@
+"""The edge: routes, media types, problem documents, API credentials."""

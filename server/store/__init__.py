@@ -1,0 +1,1 @@
+"""The store: one async protocol over SQLite and PostgreSQL."""

@@ -1,0 +1,5 @@
+"""The `fidoloop` command: one file per command group."""
+
+from fidoloop.cli.main import run
+
+__all__ = ["run"]
