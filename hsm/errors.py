@@ -1,0 +1,101 @@
+"""The one family of errors of key hardware: everything above this room understands these and nothing else.
+
+No message ever holds a PIN.
+"""
+
+from typing import ClassVar
+
+
+class KeyStoreError(Exception):
+    """Something about a key store did not work; `code` is stable and meant for programs."""
+
+    code: ClassVar[str] = "key_store"
+
+
+class UriError(KeyStoreError, ValueError):
+    """The key-store URI (RFC 7512) is malformed, or asks for something this program does not do."""
+
+    code = "uri"
+
+
+class TokenAmbiguous(UriError):
+    """Several tokens match the URI: it has to be more precise."""
+
+    code = "token_ambiguous"
+
+
+class ModuleError(KeyStoreError):
+    """The PKCS#11 module cannot be loaded, or failed in a way that has no error of its own here."""
+
+    code = "module"
+
+
+class PinRequired(KeyStoreError):
+    """The token wants a PIN and none was given, or the file that should hold it cannot be read."""
+
+    code = "pin_required"
+
+
+class PinIncorrect(KeyStoreError):
+    """The token refused the PIN; `tries_left` is None where the token does not say."""
+
+    code = "pin_incorrect"
+
+    def __init__(self, message: str = "the PIN is wrong", *, tries_left: int | None = None) -> None:
+        """Add how many tries are left to the message when that is known."""
+        super().__init__(message if tries_left is None else f"{message} (tries left: {tries_left})")
+        self.tries_left = tries_left
+
+
+class PinLocked(KeyStoreError):
+    """The PIN is locked or expired: only the security officer (or the PUK) helps."""
+
+    code = "pin_locked"
+
+
+class TokenAbsent(KeyStoreError):
+    """No token with this label, serial number, ... is there (any more)."""
+
+    code = "token_absent"
+
+
+class TokenNotInitialised(TokenAbsent):
+    """The token is there, but was never initialised or has no user PIN yet."""
+
+    code = "token_not_initialised"
+
+
+class TokenFull(KeyStoreError):
+    """The token has no room for another object."""
+
+    code = "token_full"
+
+
+class TokenReadOnly(KeyStoreError):
+    """The token is write-protected."""
+
+    code = "token_read_only"
+
+
+class KeyGone(KeyStoreError):
+    """No key with this CKA_ID is in the token (any more)."""
+
+    code = "key_gone"
+
+
+class KeyExists(KeyStoreError):
+    """A key with this CKA_ID is in the token already."""
+
+    code = "key_exists"
+
+
+class KeyRefused(KeyStoreError):
+    """The token made a key that is not what was asked for (extractable, not sensitive, not made inside)."""
+
+    code = "key_refused"
+
+
+class NotSupported(KeyStoreError):
+    """The module, or this kind of key, cannot do what was asked."""
+
+    code = "not_supported"

@@ -1,0 +1,174 @@
+"""What a key store is: the interface every kind of key hardware implements."""
+
+import abc
+from dataclasses import dataclass
+from enum import Flag, StrEnum, auto
+from types import TracebackType
+from typing import Protocol, Self
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+class KeyAlgorithm(StrEnum):
+    """What kinds of key a store can make."""
+
+    P256 = "p256"
+    RSA2048 = "rsa2048"
+
+
+class KeyUsage(Flag):
+    """What a key may do; P256 keys SIGN or DERIVE, RSA2048 keys SIGN or DECRYPT, never both."""
+
+    SIGN = auto()
+    DERIVE = auto()
+    DECRYPT = auto()
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """What the token says about itself.
+
+    `kind` is "softhsm" or "pkcs11"; `hardware` is True only where the token says it is in a hardware slot
+    and is not SoftHSM; `mechanisms` holds PKCS#11 names without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP").
+    """
+
+    kind: str
+    label: str
+    manufacturer: str
+    model: str
+    serial: str
+    firmware: str
+    hardware: bool
+    mechanisms: frozenset[str]
+
+
+@dataclass(frozen=True)
+class KeyInfo:
+    """One key as the token describes it; attributes a token does not give count as the less secure value."""
+
+    key_id: bytes
+    label: str
+    algorithm: KeyAlgorithm
+    usage: KeyUsage
+    public_key: PublicKey
+    sensitive: bool
+    extractable: bool
+    never_extractable: bool
+    local: bool
+
+
+class EcHardwareKey(ec.EllipticCurvePrivateKey):
+    """A P-256 private key that stays in its device: cryptography's interface, plus a fast raw signature."""
+
+    @property
+    @abc.abstractmethod
+    def key_id(self) -> bytes:
+        """CKA_ID of the key."""
+
+    @property
+    @abc.abstractmethod
+    def info(self) -> KeyInfo:
+        """Attributes of the key, read when it was first opened."""
+
+    @abc.abstractmethod
+    def sign_digest_raw(self, digest: bytes) -> bytes:
+        """Sign `digest` (32 bytes for SHA-256) and return r || s, 32 bytes each, big-endian."""
+
+
+class RsaHardwareKey(rsa.RSAPrivateKey):
+    """An RSA-2048 private key that stays in its device: cryptography's interface."""
+
+    @property
+    @abc.abstractmethod
+    def key_id(self) -> bytes:
+        """CKA_ID of the key."""
+
+    @property
+    @abc.abstractmethod
+    def info(self) -> KeyInfo:
+        """Attributes of the key, read when it was first opened."""
+
+
+HardwareKey = EcHardwareKey | RsaHardwareKey
+
+
+class MacKey(Protocol):
+    """A symmetric key that stays in its device."""
+
+    def mac(self, data: bytes) -> bytes:
+        """Return HMAC-SHA-256 of `data`, 32 bytes."""
+
+
+class KeyStore(abc.ABC):
+    """One token, opened and logged in; a context manager. Every method may raise `KeyStoreError`.
+
+    Safe to share between threads, and usable in a child after `os.fork`.
+    """
+
+    uri: str
+    """The URI this store was opened with, PIN redacted."""
+
+    @abc.abstractmethod
+    def info(self) -> TokenInfo:
+        """Describe the token."""
+
+    @abc.abstractmethod
+    def generate(self, algorithm: KeyAlgorithm, usage: KeyUsage, *, key_id: bytes, label: str) -> HardwareKey:
+        """Make a key pair in the token: sensitive, not extractable.
+
+        Raises:
+            KeyExists: a key with this id is there already.
+            KeyRefused: the token made a key that can leave it, or did not make it itself; it was destroyed.
+            NotSupported: the token cannot make such a key, or the usage does not fit the algorithm.
+            TokenFull: there is no room; nothing is left behind.
+        """
+
+    @abc.abstractmethod
+    def key(self, key_id: bytes) -> HardwareKey:
+        """Open the key with this CKA_ID; the handle is kept. Raises KeyGone."""
+
+    @abc.abstractmethod
+    def list(self) -> list[KeyInfo]:
+        """Return all P-256 and RSA-2048 keys in the token, sorted by id; other keys are left out."""
+
+    @abc.abstractmethod
+    def delete(self, key_id: bytes) -> None:
+        """Destroy every object with this CKA_ID: key pair, certificate, MAC key. Raises KeyGone if there is none."""
+
+    @abc.abstractmethod
+    def put_certificate(self, key_id: bytes, der: bytes, label: str) -> None:
+        """Store an X.509 certificate (DER) under this CKA_ID, in place of one that was there."""
+
+    @abc.abstractmethod
+    def certificate(self, key_id: bytes) -> bytes | None:
+        """Return the X.509 certificate (DER) stored under this CKA_ID, or None."""
+
+    @abc.abstractmethod
+    def mac_key(self, key_id: bytes, label: str) -> MacKey | None:
+        """Open the HMAC-SHA-256 key with this CKA_ID, or make it; None where the token has no HMAC."""
+
+    @abc.abstractmethod
+    def verify_pin(self, pin: str) -> None:
+        """Ask the token itself whether this is the user's PIN. Raises PinIncorrect, PinLocked.
+
+        The store stays logged in either way. Logging in again with the right PIN resets the token's own
+        counter of wrong tries, so a caller that lets people type PINs has to count them itself.
+        """
+
+    @abc.abstractmethod
+    def random(self, n: int) -> bytes:
+        """Return `n` random bytes made by the token."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give the token back; keys of this store stop working."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,127 @@
+"""Making keys in a token, and refusing those that are not what was asked for."""
+
+from typing import Any, Final
+
+import pkcs11 as p11
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+
+from fidoloop.hsm.errors import KeyExists, KeyRefused, ModuleError, NotSupported
+from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage
+from fidoloop.hsm.pkcs11.objects import P256_PARAMS, read_key, read_public, search
+
+_USAGES: Final = {
+    (KeyAlgorithm.P256, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
+    (KeyAlgorithm.P256, KeyUsage.DERIVE): (Attribute.DERIVE, Attribute.DERIVE),
+    (KeyAlgorithm.RSA2048, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
+    (KeyAlgorithm.RSA2048, KeyUsage.DECRYPT): (Attribute.DECRYPT, Attribute.ENCRYPT),
+}
+_PROTECTED: Final = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
+
+
+def generate_pair(session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage, key_id: bytes, label: str) -> KeyInfo:
+    """Make a key pair, read its attributes back, and leave nothing behind if anything is wrong.
+
+    Raises:
+        KeyExists, KeyRefused, NotSupported, ModuleError; PKCS11Error for the caller to translate.
+    """
+    if (algorithm, usage) not in _USAGES:
+        raise NotSupported(f"a {algorithm} key cannot be for {usage.name or 'nothing'}")
+    if not key_id:
+        raise ValueError("a key needs an id")
+    if search(session, ObjectClass.PRIVATE_KEY, key_id) or search(session, ObjectClass.PUBLIC_KEY, key_id):
+        raise KeyExists(f"a key with id {key_id.hex()} is in the token already")
+    try:
+        public, private = _generate(session, algorithm, usage, key_id, label)
+        info = read_key(private, read_public(public))
+        if info is None:
+            raise ModuleError("the token made a key whose public part cannot be read")
+        check_protection(
+            sensitive=info.sensitive,
+            extractable=info.extractable,
+            never_extractable=info.never_extractable,
+            local=info.local,
+        )
+    except BaseException:
+        _destroy_quietly(session, key_id, ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
+        raise
+    return info
+
+
+def generate_mac_key(session: p11.Session, key_id: bytes, label: str) -> Any:  # noqa: ANN401  # a python-pkcs11 object
+    """Make an HMAC-SHA-256 key that cannot leave the token; the rules of `generate_pair`."""
+    template = {**_PROTECTED, Attribute.SIGN: True, Attribute.VERIFY: True, **_no(Attribute.ENCRYPT, Attribute.DECRYPT)}
+    try:
+        key = session.generate_key(
+            KeyType.GENERIC_SECRET,
+            256,
+            id=key_id,
+            label=label,
+            store=True,
+            capabilities=MechanismFlag(0),
+            mechanism=Mechanism.GENERIC_SECRET_KEY_GEN,
+            template={**template, **_no(Attribute.WRAP, Attribute.UNWRAP, Attribute.DERIVE)},
+        )
+        read = key.get_attributes(
+            [Attribute.SENSITIVE, Attribute.EXTRACTABLE, Attribute.NEVER_EXTRACTABLE, Attribute.LOCAL]
+        )
+        check_protection(
+            sensitive=read.get(Attribute.SENSITIVE, False),
+            extractable=read.get(Attribute.EXTRACTABLE, True),
+            never_extractable=read.get(Attribute.NEVER_EXTRACTABLE, False),
+            local=read.get(Attribute.LOCAL, False),
+        )
+    except BaseException:
+        _destroy_quietly(session, key_id, ObjectClass.SECRET_KEY)
+        raise
+    return key
+
+
+def check_protection(*, sensitive: bool, extractable: bool, never_extractable: bool, local: bool) -> None:
+    """Refuse a key that could have left the token, or can, or was not made in it. Raises KeyRefused."""
+    wrong = []
+    if not sensitive:
+        wrong.append("not sensitive")
+    if extractable or not never_extractable:
+        wrong.append("extractable")
+    if not local:
+        wrong.append("not made in the token")
+    if wrong:
+        raise KeyRefused(f"the token made a key that is {' and '.join(wrong)}: it does not protect keys")
+
+
+def _generate(
+    session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage, key_id: bytes, label: str
+) -> tuple[Any, Any]:
+    private_use, public_use = _USAGES[algorithm, usage]
+    # Every use is named, allowed or not: tokens differ in what they assume of a use that is not (tpm2-pkcs11).
+    private: dict[Attribute, Any] = {
+        **_PROTECTED,
+        **_no(Attribute.SIGN, Attribute.DERIVE, Attribute.DECRYPT, Attribute.UNWRAP),
+        private_use: True,
+    }
+    public: dict[Attribute, Any] = {
+        Attribute.PRIVATE: False,
+        **_no(Attribute.VERIFY, Attribute.DERIVE, Attribute.ENCRYPT, Attribute.WRAP),
+        public_use: True,
+    }
+    common: dict[str, Any] = {"id": key_id, "label": label, "store": True, "capabilities": MechanismFlag(0)}
+    templates: dict[str, Any] = {"public_template": public, "private_template": private}
+    if algorithm is KeyAlgorithm.RSA2048:
+        pair: tuple[Any, Any] = session.generate_keypair(KeyType.RSA, 2048, **common, **templates)
+        return pair
+    domain = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: P256_PARAMS}, local=True)
+    return domain.generate_keypair(mechanism=Mechanism.EC_KEY_PAIR_GEN, **common, **templates)
+
+
+def _no(*uses: Attribute) -> dict[Attribute, Any]:
+    return dict.fromkeys(uses, False)
+
+
+def _destroy_quietly(session: p11.Session, key_id: bytes, *classes: ObjectClass) -> None:
+    """Remove a half-made key; the failure that led here is what the caller has to see."""
+    try:
+        for object_class in classes:
+            for found in search(session, object_class, key_id):
+                found.destroy()
+    except p11.PKCS11Error:
+        pass

@@ -1,0 +1,169 @@
+"""Objects of a token: finding them, holding their handles, reading what they say about themselves."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import pkcs11 as p11
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from pkcs11 import Attribute, KeyType, ObjectClass
+
+from fidoloop.hsm.errors import KeyGone
+from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage, PublicKey
+from fidoloop.hsm.pkcs11.errors import STALE, translate
+from fidoloop.hsm.pkcs11.token import Lease
+
+T = TypeVar("T")
+Attributes = Mapping[Attribute, Any]
+
+P256_PARAMS: Final = bytes.fromhex("06082a8648ce3d030107")
+"""CKA_EC_PARAMS of P-256: the DER object identifier of prime256v1."""
+
+_POINT: Final = 65  # 04 || x || y
+_READ: Final = [
+    Attribute.ID,
+    Attribute.LABEL,
+    Attribute.KEY_TYPE,
+    Attribute.EC_PARAMS,
+    Attribute.MODULUS,
+    Attribute.PUBLIC_EXPONENT,
+    Attribute.SIGN,
+    Attribute.DERIVE,
+    Attribute.DECRYPT,
+    Attribute.SENSITIVE,
+    Attribute.EXTRACTABLE,
+    Attribute.NEVER_EXTRACTABLE,
+    Attribute.LOCAL,
+]
+_READ_PUBLIC: Final = [Attribute.ID, Attribute.EC_POINT, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT]
+
+
+class HeldObject:
+    """A token object by class and CKA_ID whose handle is kept, and found again once when it has gone stale."""
+
+    def __init__(self, lease: Lease, object_class: ObjectClass, key_id: bytes) -> None:
+        """Name the object; it is looked for at the first use."""
+        self.key_id = key_id
+        self._lease = lease
+        self._token = lease.token
+        self._class = object_class
+        self._handle: Any = None
+        self._epoch = -1
+
+    def call(self, doing: str, operation: Callable[[Any], T]) -> T:
+        """Run `operation` on python-pkcs11's object, under the module's lock.
+
+        Raises:
+            KeyGone: the object is not in the token any more.
+            KeyStoreError: as PKCS#11's answer says.
+        """
+        token = self._token
+        with token.module.lock:
+            try:
+                if self._epoch == token.epoch and self._lease.open:
+                    try:
+                        return operation(self._handle)
+                    except STALE:
+                        token.reopen()
+                return operation(self.find())
+            except p11.PKCS11Error as error:
+                raise translate(error, doing) from error
+
+    def find(self) -> Any:  # noqa: ANN401  # python-pkcs11 builds a class for every object it finds
+        """Look for the object, under the module's lock. Raises KeyGone."""
+        self._lease.check()
+        token = self._token
+        session = token.session()
+        found = search(session, self._class, self.key_id)
+        if not found and not token.logged_in(session):
+            token.reopen()
+            found = search(token.session(), self._class, self.key_id)
+        if not found:
+            raise KeyGone(
+                f"no {self._class.name.lower().replace('_', ' ')} with id {self.key_id.hex()} is in the token"
+            )
+        self._handle, self._epoch = found[0], token.epoch
+        return self._handle
+
+
+def search(session: p11.Session, object_class: ObjectClass | None, key_id: bytes | None = None) -> list[Any]:
+    """Return all objects of a class, or with an id, or both. The search is over when this returns."""
+    template: dict[Attribute, Any] = {}
+    if object_class is not None:
+        template[Attribute.CLASS] = object_class
+    if key_id is not None:
+        template[Attribute.ID] = key_id
+    return list(session.get_objects(template))
+
+
+def read_key(private: Any, public: Attributes) -> KeyInfo | None:  # noqa: ANN401  # a python-pkcs11 object
+    """Describe a private key; None if it is neither P-256 nor RSA-2048, or its public part is nowhere to be found.
+
+    Args:
+        private: python-pkcs11's object.
+        public: attributes of the public key with the same id; may be empty for RSA.
+    """
+    try:
+        attributes: Attributes = private.get_attributes(_READ)
+    except ValueError:
+        return None  # a key type or label python-pkcs11 has no value for
+    algorithm, public_key = _public_key(attributes, public)
+    if algorithm is None or public_key is None:
+        return None
+    return KeyInfo(
+        key_id=attributes.get(Attribute.ID, b""),
+        label=attributes.get(Attribute.LABEL, ""),
+        algorithm=algorithm,
+        usage=_usage(attributes),
+        public_key=public_key,
+        sensitive=bool(attributes.get(Attribute.SENSITIVE, False)),
+        extractable=bool(attributes.get(Attribute.EXTRACTABLE, True)),
+        never_extractable=bool(attributes.get(Attribute.NEVER_EXTRACTABLE, False)),
+        local=bool(attributes.get(Attribute.LOCAL, False)),
+    )
+
+
+def read_public(public: Any) -> Attributes:  # noqa: ANN401  # a python-pkcs11 object
+    """Read what is needed of a public key object."""
+    attributes: Attributes = public.get_attributes(_READ_PUBLIC)
+    return attributes
+
+
+def decode_point(value: bytes) -> bytes:
+    """Return 04 || x || y of a P-256 CKA_EC_POINT: a DER OCTET STRING, or the bare point some modules give.
+
+    Decided by length, never by trying DER first. Raises ValueError.
+    """
+    if len(value) == _POINT + 2 and value[:2] == bytes((0x04, _POINT)):
+        value = value[2:]
+    if len(value) != _POINT or value[0] != 0x04:
+        raise ValueError("CKA_EC_POINT is no uncompressed P-256 point")
+    return value
+
+
+def _public_key(private: Attributes, public: Attributes) -> tuple[KeyAlgorithm | None, PublicKey | None]:
+    key_type = private.get(Attribute.KEY_TYPE)
+    try:
+        if key_type == KeyType.EC and private.get(Attribute.EC_PARAMS) == P256_PARAMS:
+            point = decode_point(public.get(Attribute.EC_POINT, b""))
+            return KeyAlgorithm.P256, ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        if key_type == KeyType.RSA:
+            source = private if private.get(Attribute.PUBLIC_EXPONENT) else public
+            modulus = int.from_bytes(source.get(Attribute.MODULUS, b""), "big")
+            exponent = int.from_bytes(source.get(Attribute.PUBLIC_EXPONENT, b""), "big")
+            if modulus.bit_length() == 2048:
+                return KeyAlgorithm.RSA2048, rsa.RSAPublicNumbers(exponent, modulus).public_key()
+    except ValueError:
+        pass  # no public part, or one that is not on the curve
+    return None, None
+
+
+def _usage(attributes: Attributes) -> KeyUsage:
+    usage = KeyUsage(0)
+    for attribute, flag in (
+        (Attribute.SIGN, KeyUsage.SIGN),
+        (Attribute.DERIVE, KeyUsage.DERIVE),
+        (Attribute.DECRYPT, KeyUsage.DECRYPT),
+    ):
+        if attributes.get(attribute, False):
+            usage |= flag
+    return usage

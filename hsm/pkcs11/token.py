@@ -1,0 +1,273 @@
+"""Tokens: finding the one a URI means, and the one logged-in session this process has with it."""
+
+import contextlib
+import hmac
+from collections.abc import Callable
+from typing import TypeVar
+
+import pkcs11 as p11
+from pkcs11 import Attribute, ObjectClass, SlotFlag, TokenFlag
+
+from fidoloop.hsm.errors import (
+    KeyStoreError,
+    ModuleError,
+    PinIncorrect,
+    PinLocked,
+    PinRequired,
+    TokenAbsent,
+    TokenAmbiguous,
+    TokenNotInitialised,
+)
+from fidoloop.hsm.pkcs11.errors import STALE, translate, tries_left
+from fidoloop.hsm.pkcs11.module import Module
+from fidoloop.hsm.uri import Pkcs11Uri
+
+T = TypeVar("T")
+_Identity = tuple[int, bytes, str]
+
+
+class Token:
+    """A token in use by this process: one session, shared by all stores opened on it, because PKCS#11's login
+    state is one per process and token anyway. Every method is called while holding `module.lock`.
+    """
+
+    _all: dict[tuple[str, _Identity], "Token"] = {}  # noqa: RUF012  # guarded by each module's lock
+
+    def __init__(self, module: Module, found: p11.Token) -> None:
+        """Remember which token was found; nothing is opened yet."""
+        self.module = module
+        self.identity: _Identity = (found.slot.slot_id, found.serial, found.label)
+        self.epoch = 0
+        """Changes whenever all handles of the token have become void."""
+        self.users = 0
+        self._pin: str | None = None
+        self._session: p11.Session | None = None
+        module.dependants.append(self._forget)
+
+    def session(self) -> p11.Session:
+        """Return a session that works, opening and logging in when needed."""
+        if self._session is not None:
+            try:
+                self._session.generate_random(64)
+            except STALE:
+                self.reopen()
+            except p11.PKCS11Error:
+                pass  # no random numbers in this token, but the session is there
+        if self._session is None:
+            self._session = self._open(self._pin)
+        return self._session
+
+    def reopen(self) -> None:
+        """Close the session; the next use opens, logs in and finds again."""
+        session, self._session = self._session, None
+        self.epoch += 1
+        if session is not None:
+            with contextlib.suppress(p11.PKCS11Error):  # it was broken: that is why it is reopened
+                session.close()
+
+    def login(self, pin: str | None) -> None:
+        """Open the token with this PIN, or check the PIN if it is open already."""
+        known = self._pin
+        if self._session is None:
+            self._session = self._open(pin)
+            self._pin = pin
+        elif pin is not None and (known is None or not hmac.compare_digest(pin.encode(), known.encode())):
+            self.verify_pin(pin)
+
+    def verify_pin(self, pin: str) -> None:
+        """Log out and in again with `pin`; if it is wrong, log in again as before."""
+        self.reopen()
+        try:
+            self._session = self._open(pin)
+        except KeyStoreError:
+            with contextlib.suppress(KeyStoreError):  # locked just now: the next use says so
+                self._session = self._open(self._pin)
+            raise
+        self._pin = pin
+
+    def logged_in(self, session: p11.Session) -> bool:
+        """Tell whether private objects can be seen, so that "not found" may be believed."""
+        if self._pin is None:
+            return True
+        probe = {
+            Attribute.CLASS: ObjectClass.DATA,
+            Attribute.TOKEN: False,
+            Attribute.PRIVATE: True,
+            Attribute.VALUE: b"?",
+        }
+        try:
+            session.create_object(probe).destroy()
+        except p11.UserNotLoggedIn:
+            return False
+        except p11.PKCS11Error:
+            return True  # this token has no such objects and cannot tell
+        return True
+
+    def describe(self) -> p11.Token:
+        """Read the token's own description anew."""
+        for slot in self.module.library().get_slots(token_present=True):
+            if slot.slot_id == self.identity[0]:
+                token = slot.get_token()
+                if (token.slot.slot_id, token.serial, token.label) == self.identity:
+                    return token
+        raise TokenAbsent(f"the token {self.identity[2]!r} is not there any more")
+
+    def release(self) -> None:
+        """Give up one use; the last one closes the session and logs out."""
+        self.users -= 1
+        if self.users == 0:
+            self.reopen()
+            self.module.dependants.remove(self._forget)
+            self._all.pop((self.module.path, self.identity), None)
+
+    def _forget(self) -> None:
+        self._session = None
+        self.epoch += 1
+
+    def _open(self, pin: str | None) -> p11.Session:
+        try:
+            return self._open_once(pin)
+        except p11.UserAlreadyLoggedIn:
+            # Somebody else in this process logged in; that says nothing about *this* PIN: start from scratch.
+            self.module.reinitialise()
+        except p11.PKCS11Error as error:
+            raise translate(error, "logging in") from error
+        try:
+            return self._open_once(pin)
+        except p11.PKCS11Error as error:
+            raise translate(error, "logging in") from error
+
+    def _open_once(self, pin: str | None) -> p11.Session:
+        found = self.describe()
+        try:
+            try:
+                return found.open(rw=True, user_pin=pin)
+            except (p11.TokenWriteProtected, p11.SessionReadOnly):
+                return found.open(rw=False, user_pin=pin)
+        except (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange) as error:
+            flags = self.describe().flags
+            self.module.session_leaked()
+            left = tries_left(flags)
+            if left == 0:
+                raise PinLocked("the PIN is locked after too many wrong tries") from error
+            raise PinIncorrect(tries_left=left) from error
+        except p11.PinLocked:
+            self.module.session_leaked()
+            raise
+
+
+class Lease:
+    """A store's use of a token; ends with the store."""
+
+    def __init__(self, token: Token) -> None:
+        """Count a user of the token."""
+        self.token = token
+        self.open = True
+        token.users += 1
+
+    def run(self, doing: str, operation: Callable[[p11.Session], T]) -> T:
+        """Run `operation` on the session under the module's lock; once more on a new session if that was stale."""
+        with self.token.module.lock:
+            self.check()
+            try:
+                try:
+                    return operation(self.token.session())
+                except STALE:
+                    self.token.reopen()
+                    return operation(self.token.session())
+            except p11.PKCS11Error as error:
+                raise translate(error, doing) from error
+
+    def check(self) -> None:
+        """Raise ModuleError when the store was closed."""
+        if not self.open:
+            raise ModuleError("this key store was closed")
+
+    def close(self) -> None:
+        """End the use; more than once does no harm."""
+        with self.token.module.lock:
+            if self.open:
+                self.open = False
+                self.token.release()
+
+
+def lease_token(module: Module, uri: Pkcs11Uri, pin: Callable[[str], str | None]) -> Lease:
+    """Find the token a URI means, log in, and count the use.
+
+    Args:
+        module: the loaded module.
+        uri: names the token.
+        pin: called with the token's label, only if the token wants a PIN, and not under the module's lock.
+
+    Raises:
+        TokenAbsent, TokenAmbiguous, TokenNotInitialised, PinRequired, PinIncorrect, PinLocked, ModuleError.
+    """
+    with module.lock:
+        try:
+            found = find_token(module, uri)
+            wants_pin = bool(found.flags & TokenFlag.LOGIN_REQUIRED)
+            if not found.flags & TokenFlag.USER_PIN_INITIALIZED and wants_pin:
+                raise TokenNotInitialised(f"the token {found.label!r} has no user PIN yet")
+        except p11.PKCS11Error as error:
+            raise translate(error, "looking for the token") from error
+    given = pin(found.label) if wants_pin else None
+    if wants_pin and given is None:
+        raise PinRequired(f"the token {found.label!r} wants a PIN: give pin-source in the URI, or the PIN when asked")
+    with module.lock:
+        key = (module.path, (found.slot.slot_id, found.serial, found.label))
+        token = Token._all.get(key)
+        if token is None:
+            token = Token._all[key] = Token(module, found)
+        lease = Lease(token)
+        try:
+            token.login(given)
+        except BaseException:
+            lease.close()
+            raise
+        return lease
+
+
+def find_token(module: Module, uri: Pkcs11Uri) -> p11.Token:
+    """Return the one token that matches; a module that shows none is initialised anew once, to see new tokens."""
+    matching = _matching(module, uri)
+    if not matching:
+        module.reinitialise()
+        matching = _matching(module, uri)
+    ready = [token for token in matching if token.flags & TokenFlag.TOKEN_INITIALIZED]
+    if matching and not ready:
+        raise TokenNotInitialised(f"the token ({uri.describe_token()}) was never initialised")
+    if not ready:
+        raise TokenAbsent(f"no token matches: {uri.describe_token()}")
+    if len(ready) > 1:
+        serials = ", ".join(f"serial={token.serial.decode(errors='replace')}" for token in ready)
+        raise TokenAmbiguous(f"{len(ready)} tokens match {uri.describe_token()}: add one of {serials}")
+    return ready[0]
+
+
+def _matching(module: Module, uri: Pkcs11Uri) -> list[p11.Token]:
+    found = []
+    for slot in module.library().get_slots(token_present=True):
+        try:
+            token = slot.get_token()
+        except (p11.TokenNotPresent, p11.TokenNotRecognised):
+            continue
+        compared = (
+            (uri.token, token.label),
+            (uri.serial, token.serial.decode(errors="replace").rstrip("\0 ")),
+            (uri.manufacturer, token.manufacturer_id),
+            (uri.model, token.model),
+            (uri.slot_id, slot.slot_id),
+        )
+        if all(wanted is None or wanted == is_ for wanted, is_ in compared):
+            found.append(token)
+    return found
+
+
+def is_hardware(token: p11.Token) -> bool:
+    """Tell whether the token may be called hardware: it says so itself, and is not SoftHSM."""
+    return bool(token.slot.flags & SlotFlag.HW_SLOT) and not is_softhsm(token)
+
+
+def is_softhsm(token: p11.Token) -> bool:
+    """Recognise SoftHSM, whichever module it is reached through."""
+    return token.manufacturer_id.startswith("SoftHSM") or token.model.startswith("SoftHSM")
