@@ -1,0 +1,239 @@
+"""Public JWKs, compact JWS and compact JWE with allow-lists per use (RFC 7515 to 7518, 7638; HTTP contract 6 and 9).
+
+Private keys are `cryptography` private keys, hardware ones included; joserfc does the formats.
+"""
+
+import hashlib
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from joserfc import jwe, jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.errors import MalformedError
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+MAX_JWK_CHARACTERS = 4096
+MAX_JOSE_CHARACTERS = 32768
+MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 4096
+
+CONTENT_ENCRYPTION = "A256GCM"
+DECRYPTION_ALGORITHMS = ("ECDH-ES+A256KW", "ECDH-ES", "RSA-OAEP-256")
+DECRYPTION_ENCODINGS = ("A256GCM", "A128GCM")
+
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_CURVES: dict[str, ec.EllipticCurve] = {"P-256": ec.SECP256R1(), "P-384": ec.SECP384R1()}
+_SIGNATURE_ALGORITHMS = {"P-256": ("ES256",), "P-384": ("ES384",), "RSA": ("PS256", "RS256")}
+
+
+class JoseRefusal(ValueError):
+    """A JWS or JWE is well formed and is refused: algorithm, key or signature. Says nothing of the content."""
+
+
+class PublicJwk(msgspec.Struct, frozen=True):
+    """A public key as its JWK members (only the required ones, RFC 7638) and as a cryptography key."""
+
+    members: dict[str, str]
+    key: PublicKey
+
+    @property
+    def thumbprint(self) -> str:
+        """RFC 7638 SHA-256 thumbprint, base64url."""
+        text = strictjson.encode(dict(sorted(self.members.items())))
+        return base64url.encode(hashlib.sha256(text.encode("utf-8")).digest())
+
+    @property
+    def signature_algorithms(self) -> tuple[str, ...]:
+        """The JWS algorithms this key may verify (HTTP contract 6)."""
+        return _SIGNATURE_ALGORITHMS[self.members.get("crv", "RSA")]
+
+    def to_json(self) -> str:
+        """Return the JWK as a JSON text."""
+        return strictjson.encode(self.members)
+
+
+def public_jwk(key: PublicKey) -> PublicJwk:
+    """Return the JWK of a cryptography public key.
+
+    Raises:
+        ValueError: a curve or kind of key that has no place here.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        return PublicJwk({"e": _number(numbers.e), "kty": "RSA", "n": _number(numbers.n)}, key)
+    curve = {curve.name: name for name, curve in _CURVES.items()}.get(key.curve.name)
+    if curve is None:
+        raise ValueError(f"no JWK for curve {key.curve.name}")
+    point = key.public_numbers()
+    size = (key.key_size + 7) // 8
+    return PublicJwk(
+        {
+            "crv": curve,
+            "kty": "EC",
+            "x": base64url.encode(point.x.to_bytes(size)),
+            "y": base64url.encode(point.y.to_bytes(size)),
+        },
+        key,
+    )
+
+
+def parse_public_jwk(value: object, where: str = "$") -> PublicJwk:
+    """Return the public JWK in `value`, a JSON object or the JSON text of one (HTTP contract 6).
+
+    Raises:
+        MalformedError: private members, another kty or curve, a point off the curve, an RSA key outside
+            2048 to 4096 bits.
+    """
+    if isinstance(value, str):
+        if len(value) > MAX_JWK_CHARACTERS:
+            raise MalformedError(where, "JWK is too long")
+        value = strictjson.loads(value, where)
+    if not isinstance(value, dict):
+        raise MalformedError(where, "not a JWK object")
+    private = sorted(_PRIVATE_MEMBERS & value.keys())
+    if private:
+        raise MalformedError(where, f"private member {private[0]} in a public JWK")
+    if value.get("kty") == "EC":
+        return public_jwk(_ec_key(value, where))
+    if value.get("kty") == "RSA":
+        return public_jwk(_rsa_key(value, where))
+    raise MalformedError(f"{where}.kty", "neither EC nor RSA")
+
+
+def sign_compact(payload: bytes, key: PrivateKeyTypes, header: dict[str, Any] | None = None) -> str:
+    """Return a compact JWS of `payload` by `key`: ES256, ES384 or PS256, whichever fits the key.
+
+    Raises:
+        ValueError: the key is neither EC P-256/P-384 nor RSA.
+    """
+    jose_key, jwk = jose_private_key(key)
+    algorithm = jwk.signature_algorithms[0]
+    return jws.serialize_compact({"alg": algorithm, **(header or {})}, payload, jose_key, [algorithm])
+
+
+def verify_compact(token: str, key: PublicJwk, where: str = "$") -> bytes:
+    """Return the payload of the compact JWS `token` after verifying it with `key`.
+
+    The algorithm must be one that the key's kind allows; `none` and HMAC never are.
+
+    Raises:
+        MalformedError: not a compact JWS, too long, or duplicate header members.
+        JoseRefusal: algorithm not allowed, unknown critical header, or the signature does not verify.
+    """
+    _check_header(token, 3, where)
+    try:
+        registry = jws.JWSRegistry(algorithms=key.signature_algorithms, strict_check_header=False)
+        return jws.deserialize_compact(token, _jose_public_key(key), registry=registry).payload
+    except (JoseError, ValueError) as error:
+        raise JoseRefusal(f"JWS refused: {type(error).__name__}") from None
+
+
+def encrypt_compact(plaintext: bytes, recipient: PublicJwk) -> str:
+    """Return a compact JWE of the JSON `plaintext` to `recipient` (HTTP contract 9).
+
+    EC: ECDH-ES+A256KW; RSA: RSA-OAEP-256; A256GCM; kid is the recipient's thumbprint.
+    """
+    algorithm = "ECDH-ES+A256KW" if recipient.members["kty"] == "EC" else "RSA-OAEP-256"
+    header = {
+        "alg": algorithm,
+        "enc": CONTENT_ENCRYPTION,
+        "kid": recipient.thumbprint,
+        "cty": "application/json",
+    }
+    return jwe.encrypt_compact(header, plaintext, _jose_public_key(recipient), [algorithm, CONTENT_ENCRYPTION])
+
+
+def decrypt_compact(token: str, key: PrivateKeyTypes, where: str = "$") -> bytes:
+    """Return the plaintext of the compact JWE `token` decrypted by `key`.
+
+    Raises:
+        MalformedError: not a compact JWE, too long, or duplicate header members.
+        JoseRefusal: an algorithm outside the allow-list, a kid of another key, or it does not decrypt.
+    """
+    header = _check_header(token, 5, where)
+    jose_key, jwk = jose_private_key(key)
+    if "kid" in header and header["kid"] != jwk.thumbprint:
+        raise JoseRefusal("JWE is encrypted to another key")
+    try:
+        allowed = [*DECRYPTION_ALGORITHMS, *DECRYPTION_ENCODINGS]
+        plaintext = jwe.decrypt_compact(token, jose_key, allowed).plaintext
+    except (JoseError, ValueError) as error:
+        raise JoseRefusal(f"JWE refused: {type(error).__name__}") from None
+    if plaintext is None:
+        raise JoseRefusal("JWE has no content")
+    return plaintext
+
+
+def jose_private_key(key: PrivateKeyTypes) -> tuple[ECKey | RSAKey, PublicJwk]:
+    """Return `key` as joserfc takes it, beside its public members so that nothing is ever exported.
+
+    Raises:
+        ValueError: neither an EC key on P-256 or P-384 nor an RSA key.
+    """
+    public = key.public_key()
+    if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(public, ec.EllipticCurvePublicKey):
+        jwk = public_jwk(public)
+        return ECKey(key, jwk.members), jwk  # type: ignore[arg-type]  # joserfc's TypedDict of public members
+    if isinstance(key, rsa.RSAPrivateKey) and isinstance(public, rsa.RSAPublicKey):
+        jwk = public_jwk(public)
+        return RSAKey(key, jwk.members), jwk  # type: ignore[arg-type]  # as above
+    raise ValueError("JOSE needs an EC P-256, P-384 or RSA key")
+
+
+def _jose_public_key(key: PublicJwk) -> ECKey | RSAKey:
+    kind: type[ECKey] | type[RSAKey] = ECKey if key.members["kty"] == "EC" else RSAKey
+    return kind.import_key(dict(key.members))
+
+
+def _check_header(token: str, parts: int, where: str) -> dict[str, Any]:
+    """Return the protected header, having refused what joserfc would take: duplicates, oversize."""
+    if len(token) > MAX_JOSE_CHARACTERS:
+        raise MalformedError(where, f"{len(token)} characters, at most {MAX_JOSE_CHARACTERS} allowed")
+    pieces = token.split(".")
+    if len(pieces) != parts:
+        raise MalformedError(where, f"not a compact serialisation of {parts} parts")
+    header = strictjson.loads(base64url.decode(pieces[0], f"{where} header"), f"{where} header")
+    if not isinstance(header, dict) or not isinstance(header.get("alg"), str):
+        raise MalformedError(f"{where} header", "not an object with alg")
+    return header
+
+
+def _ec_key(value: dict[str, object], where: str) -> ec.EllipticCurvePublicKey:
+    curve = _CURVES.get(str(value.get("crv")))
+    if curve is None:
+        raise MalformedError(f"{where}.crv", "neither P-256 nor P-384")
+    size = (curve.key_size + 7) // 8
+    x, y = (_bytes(value, name, where) for name in ("x", "y"))
+    if len(x) != size or len(y) != size:
+        raise MalformedError(where, f"coordinates are not {size} bytes each")
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\x04" + x + y)
+    except ValueError:
+        raise MalformedError(where, "not a point of the curve") from None
+
+
+def _rsa_key(value: dict[str, object], where: str) -> rsa.RSAPublicKey:
+    n, e = (int.from_bytes(_bytes(value, name, where)) for name in ("n", "e"))
+    if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS:
+        raise MalformedError(f"{where}.n", f"not {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+    try:
+        return rsa.RSAPublicNumbers(e, n).public_key()
+    except ValueError:
+        raise MalformedError(where, "not an RSA public key") from None
+
+
+def _bytes(value: dict[str, object], name: str, where: str) -> bytes:
+    text = value.get(name)
+    if not isinstance(text, str):
+        raise MalformedError(f"{where}.{name}", "is missing or not a string")
+    return base64url.decode(text, f"{where}.{name}")
+
+
+def _number(value: int) -> str:
+    return base64url.encode(value.to_bytes((value.bit_length() + 7) // 8))

@@ -1,0 +1,32 @@
+"""Message-level extensions and which of them we know (UAF protocol 3.1.2; digest 1.3)."""
+
+from collections.abc import Iterable
+from typing import Annotated, Protocol
+
+import msgspec
+from msgspec import Meta
+
+SESSION_ID = "ch.nevis.auth.fido.uaf.sessionid"
+
+
+class Extension(msgspec.Struct, frozen=True):
+    """An extension of a header, an assertion or a MatchCriteria; `data` is any text."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=32)]
+    data: str
+    fail_if_unknown: bool
+
+
+class _Marked(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def fail_if_unknown(self) -> bool: ...
+
+
+KNOWN: frozenset[str] = frozenset({SESSION_ID})
+
+
+def first_unknown_required(extensions: Iterable[_Marked], known: frozenset[str] = KNOWN) -> str | None:
+    """Return the id of the first extension that is unknown and says fail_if_unknown, or None."""
+    return next((ext.id for ext in extensions if ext.fail_if_unknown and ext.id not in known), None)

@@ -1,0 +1,109 @@
+"""AppID and FacetID: who may act for an application (FIDO AppID and facets 3.1; digest section 4)."""
+
+from functools import cache
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+from publicsuffixlist import PublicSuffixList
+
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.messages import V1_1, Version
+
+MAX_LIST_BYTES = 65536
+TRUSTED_APPS_MEDIA_TYPE = "application/fido.trusted-apps+json"
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_LIST_VERSIONS = (Version(1, 0), V1_1, Version(1, 2))
+
+
+class TrustedFacets(msgspec.Struct, frozen=True):
+    """The facets that one protocol version trusts."""
+
+    version: Version
+    ids: tuple[str, ...]
+
+
+class TrustedFacetList(msgspec.Struct, frozen=True):
+    """The JSON document at an AppID URL."""
+
+    trustedFacets: Annotated[tuple[TrustedFacets, ...], Meta(max_length=16)]
+
+
+def encode_trusted_facets(ids: tuple[str, ...]) -> str:
+    """Return the list document with the same `ids` for 1.0, 1.1 and 1.2: clients differ in which they look for."""
+    return strictjson.encode(TrustedFacetList(tuple(TrustedFacets(version, ids) for version in _LIST_VERSIONS)))
+
+
+def origin(url: str) -> str | None:
+    """Return scheme://host[:port] of an http(s) URL, default port left out, lower case; None for anything else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+def needs_fetch(app_id: str, facet_id: str) -> bool:
+    """Tell whether trust must be read from the list at `app_id` (steps a to d of the algorithm).
+
+    No fetch: the AppID is empty or equals the facet, or both are https with the same host.
+    """
+    if not app_id or app_id == facet_id:
+        return False
+    app, facet = urlsplit(app_id), urlsplit(facet_id)
+    return not (app.scheme == facet.scheme == "https" and app.hostname == facet.hostname)
+
+
+def trusted_ids(document: bytes, *, app_id: str, version: Version) -> frozenset[str]:
+    """Return the facets that the list `document` trusts for messages of `version`; exact version, else 1.0.
+
+    http ids are discarded, and https ids under another least-specific private label than the AppID's host.
+
+    Raises:
+        MalformedError: not a trusted facet list, or larger than 64 KiB.
+    """
+    if len(document) > MAX_LIST_BYTES:
+        raise MalformedError("$", f"trusted facet list of {len(document)} bytes, at most {MAX_LIST_BYTES} allowed")
+    parsed = strictjson.decode(document, TrustedFacetList)
+    by_version = {entry.version: entry.ids for entry in parsed.trustedFacets}
+    ids = by_version.get(version, by_version.get(Version(1, 0), ()))
+    label = _private_label(urlsplit(app_id).hostname or "")
+    trusted = set()
+    for facet in ids:
+        scheme = urlsplit(facet).scheme
+        if scheme == "http":
+            continue
+        if scheme == "https":
+            facet_origin = origin(facet)
+            if facet_origin and _private_label(urlsplit(facet).hostname or "") == label:
+                trusted.add(facet_origin)
+        else:
+            trusted.add(facet)
+    return frozenset(trusted)
+
+
+def is_trusted(facet_id: str, trusted: frozenset[str] | tuple[str, ...]) -> bool:
+    """Tell whether `facet_id` is among `trusted`; web facets are compared as origins."""
+    return facet_id in trusted or (facet_id.startswith("https:") and origin(facet_id) in trusted)
+
+
+def _private_label(host: str) -> str:
+    """Return public suffix + one label, or the host itself where it has none (an address, localhost)."""
+    host = host.lower()
+    try:
+        ip_address(host)
+    except ValueError:
+        return _suffixes().privatesuffix(host) or host
+    return host
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()

@@ -1,0 +1,205 @@
+"""UAF protocol messages and the HTTP transport's wrappers as typed structs.
+
+UAF protocol 3; UAF transport; HTTP contract 2.
+
+A member that may be absent is never null (digest 1); tolerant of unknown members, strict about known ones.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.extensions import Extension
+from fidoloop.protocol.uaf.policy import Policy
+
+Operation = Literal["Reg", "Auth", "Dereg"]
+UInt16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
+AppId = Annotated[str, Meta(max_length=512)]
+Username = Annotated[str, Meta(min_length=1, max_length=128)]
+MAX_ASSERTIONS = 8
+M = TypeVar("M")
+
+
+class Version(msgspec.Struct, frozen=True):
+    """Protocol version."""
+
+    major: UInt16
+    minor: UInt16
+
+
+V1_1 = Version(1, 1)
+
+
+class OperationHeader(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Header of every UAF message."""
+
+    upv: Version
+    op: Operation
+    appID: AppId | UnsetType = UNSET
+    serverData: Annotated[str, Meta(min_length=1, max_length=1536)] | UnsetType = UNSET
+    exts: tuple[Extension, ...] | UnsetType = UNSET
+
+
+class PaletteEntry(msgspec.Struct, frozen=True):
+    """One colour of a PNG palette."""
+
+    r: UInt16
+    g: UInt16
+    b: UInt16
+
+
+class DisplayPngCharacteristics(msgspec.Struct, frozen=True, omit_defaults=True):
+    """DisplayPNGCharacteristicsDescriptor: what PNG a transaction display takes (sizes in pixels)."""
+
+    width: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+    height: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+    bitDepth: Annotated[int, Meta(ge=0, le=255)]
+    colorType: Annotated[int, Meta(ge=0, le=255)]
+    compression: Annotated[int, Meta(ge=0, le=255)]
+    filter: Annotated[int, Meta(ge=0, le=255)]
+    interlace: Annotated[int, Meta(ge=0, le=255)]
+    plte: Annotated[tuple[PaletteEntry, ...], Meta(min_length=1, max_length=256)] | UnsetType = UNSET
+
+
+class Transaction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One rendering of the transaction to confirm; `content` is base64url."""
+
+    contentType: str
+    content: Annotated[str, Meta(min_length=1)]
+    tcDisplayPNGCharacteristics: DisplayPngCharacteristics | UnsetType = UNSET
+
+
+class AuthenticatorAssertion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An assertion with its scheme; `assertion` is base64url of at most 4,096 bytes."""
+
+    assertionScheme: str
+    assertion: Annotated[str, Meta(max_length=5464)]
+    tcDisplayPNGCharacteristics: tuple[DisplayPngCharacteristics, ...] | UnsetType = UNSET
+    exts: tuple[Extension, ...] | UnsetType = UNSET
+
+
+class RegistrationRequest(msgspec.Struct, frozen=True):
+    """Server to client: register one key per chosen authenticator."""
+
+    header: OperationHeader
+    challenge: str
+    username: Username
+    policy: Policy
+
+
+class AuthenticationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Server to client: sign a challenge, and a transaction where there is one."""
+
+    header: OperationHeader
+    challenge: str
+    policy: Policy
+    transaction: tuple[Transaction, ...] | UnsetType = UNSET
+
+
+class UafResponse(msgspec.Struct, frozen=True):
+    """RegistrationResponse and AuthenticationResponse: they differ in header.op and in what the assertions hold."""
+
+    header: OperationHeader
+    fcParams: Annotated[str, Meta(min_length=1, max_length=16384)]
+    assertions: Annotated[tuple[AuthenticatorAssertion, ...], Meta(max_length=MAX_ASSERTIONS)]
+
+
+class DeregisterAuthenticator(msgspec.Struct, frozen=True):
+    """A key to delete; empty values are the wildcards of UAF 1.1 (digest 3.4)."""
+
+    aaid: str
+    keyID: str
+
+
+class DeregistrationRequest(msgspec.Struct, frozen=True):
+    """Server to client: forget these keys. There is no response."""
+
+    header: OperationHeader
+    authenticators: tuple[DeregisterAuthenticator, ...]
+
+
+class GetUafRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """GetUAFRequest; `context` is a JSON text of its own. previousRequest is ignored (HTTP contract 2)."""
+
+    op: Operation
+    context: str = "{}"
+
+
+class ReturnUafRequest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """ReturnUAFRequest; `uafRequest` is a JSON text holding an array of one message."""
+
+    statusCode: int
+    uafRequest: str | UnsetType = UNSET
+    op: Operation | UnsetType = UNSET
+    lifetimeMillis: int | UnsetType = UNSET
+
+
+class SendUafResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """SendUAFResponse; `uafResponse` is a JSON text holding an array of one message, `context` a JSON text."""
+
+    uafResponse: str
+    context: str | UnsetType = UNSET
+
+
+class ServerResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """ServerResponse; `description` is a JSON text with at least "message" (HTTP contract 2)."""
+
+    statusCode: int
+    description: str | UnsetType = UNSET
+
+
+_ANY_REQUEST: dict[str, type[RegistrationRequest | AuthenticationRequest | DeregistrationRequest]] = {
+    "Reg": RegistrationRequest,
+    "Auth": AuthenticationRequest,
+    "Dereg": DeregistrationRequest,
+}
+
+
+class _Peek(msgspec.Struct, frozen=True):
+    header: OperationHeader
+
+
+def encode_message(
+    message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest | UafResponse,
+) -> str:
+    """Return the JSON array of one that uafRequest or uafResponse carries."""
+    return strictjson.encode([message])
+
+
+def decode_response(text: str, where: str = "$") -> UafResponse:
+    """Return the single response in a uafResponse text.
+
+    Raises:
+        MalformedError: not an array of exactly one response.
+    """
+    return strictjson.decode(text, tuple[UafResponse], where)[0]
+
+
+def decode_request(
+    text: str, versions: tuple[Version, ...] = (V1_1,), where: str = "$"
+) -> RegistrationRequest | AuthenticationRequest | DeregistrationRequest | None:
+    """Return the message of a uafRequest text whose version stands first in `versions`, or None if none does.
+
+    Tolerant as digest 1 says: several elements of different versions are allowed, the best is picked.
+
+    Raises:
+        MalformedError: not an array of messages, two of one version, or a message of wrong types.
+    """
+    value = strictjson.loads(text, where)
+    if not isinstance(value, list) or not value:
+        raise MalformedError(where, "not an array of messages")
+    found: dict[Version, int] = {}
+    for index, item in enumerate(value):
+        version = strictjson.convert(item, _Peek, f"{where}[{index}]").header.upv
+        if version in found:
+            raise MalformedError(f"{where}[{index}].header.upv", "two messages of one version")
+        found[version] = index
+    for version in versions:
+        if version in found:
+            index = found[version]
+            operation = strictjson.convert(value[index], _Peek, where).header.op
+            return strictjson.convert(value[index], _ANY_REQUEST[operation], f"{where}[{index}]")
+    return None

@@ -1,0 +1,35 @@
+"""Transactions: their content rules and TCHash (UAF protocol 3.1.4 to 3.1.6; digest 1.1 and 3.3)."""
+
+import hashlib
+
+from fidoloop.protocol import base64url
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.messages import Transaction
+
+TEXT_PLAIN = "text/plain"
+IMAGE_PNG = "image/png"
+MAX_TEXT_CHARACTERS = 200
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def transaction_content(transaction: Transaction, where: str = "$.transaction") -> bytes:
+    """Return the decoded content, whose SHA-256 the authenticator signs.
+
+    Raises:
+        MalformedError: another content type, text that is not ASCII or longer than 200 characters, or no PNG.
+    """
+    content = base64url.decode_lenient(transaction.content, f"{where}.content")
+    if transaction.contentType == TEXT_PLAIN:
+        if not content.isascii() or not 1 <= len(content) <= MAX_TEXT_CHARACTERS:
+            raise MalformedError(f"{where}.content", f"text/plain must be 1 to {MAX_TEXT_CHARACTERS} ASCII characters")
+    elif transaction.contentType == IMAGE_PNG:
+        if not content.startswith(_PNG_SIGNATURE):
+            raise MalformedError(f"{where}.content", "not a PNG image")
+    else:
+        raise MalformedError(f"{where}.contentType", "neither text/plain nor image/png")
+    return content
+
+
+def transaction_content_hash(content: bytes) -> bytes:
+    """Return TCHash of decoded content (algorithms 1 to 6, 8, 9)."""
+    return hashlib.sha256(content).digest()

@@ -1,0 +1,176 @@
+"""Rules for an authentication response, in the spec's order (UAF protocol 3.5.7.5; digest 3.3)."""
+
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from fidoloop.protocol import base64url
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.assertions import AuthenticationAssertion, parse_authentication_assertion
+from fidoloop.protocol.uaf.expectations import Expected, check_response, check_wrapper
+from fidoloop.protocol.uaf.extensions import first_unknown_required
+from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
+from fidoloop.protocol.uaf.messages import UafResponse
+from fidoloop.protocol.uaf.metadata import MetadataEntry
+from fidoloop.protocol.uaf.policy import AuthenticatorFacts, Policy, disallowed, satisfying_set
+from fidoloop.protocol.uaf.public_keys import load_public_key
+from fidoloop.protocol.uaf.registry import AuthenticationMode
+from fidoloop.protocol.uaf.signatures import verify_signature
+from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+
+MIN_NONCE_BYTES = 8
+
+
+class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered key as the server holds it; `owner` is the user it belongs to, `key_id` base64url."""
+
+    owner: str
+    aaid: str
+    key_id: str
+    public_key: bytes
+    public_key_format: int
+    signature_algorithm: int
+    sign_counter: int
+
+
+class VerifiedAuthentication(msgspec.Struct, frozen=True):
+    """An assertion that verified: by which key, its new counter, and the transaction it confirmed (decoded) if any."""
+
+    key: StoredKey
+    sign_counter: int
+    transaction: bytes | None
+
+
+def parse_authentication_assertions(response: UafResponse) -> tuple[AuthenticationAssertion, ...]:
+    """Return the parsed assertions of `response`, whose (AAID, KeyID) the server then looks up.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_CONTENT where one is malformed.
+    """
+    parsed = []
+    for index, wrapper in enumerate(response.assertions):
+        check_wrapper(wrapper)
+        where = f"assertions[{index}].assertion"
+        try:
+            parsed.append(parse_authentication_assertion(base64url.decode(wrapper.assertion, where), where))
+        except MalformedError as error:
+            raise UafRefusal(StatusCode.UNACCEPTABLE_CONTENT, str(error)) from None
+    return tuple(parsed)
+
+
+def verify_authentication_response(
+    response: UafResponse,
+    assertions: Sequence[AuthenticationAssertion],
+    *,
+    expected: Expected,
+    expected_owner: str | None,
+    policy: Policy,
+    metadata: Callable[[str], MetadataEntry | None],
+    keys: Mapping[tuple[str, str], StoredKey],
+    transactions: Mapping[bytes, bytes],
+) -> tuple[VerifiedAuthentication, ...]:
+    """Verify `response`, whose `assertions` were parsed before, and return those of the alternative it meets.
+
+    `keys` holds the stored keys by (AAID, base64url KeyID); `expected_owner` is the only user whose keys count
+    (None: usernameless); `transactions` maps TCHash to content, empty where no transaction was asked for.
+
+    Raises:
+        UafRefusal: with the code of HTTP contract 11a; of several failing assertions the first one's.
+    """
+    check_response(response, operation="Auth", expected=expected)
+    fc_hash = final_challenge_hash(response.fcParams)
+    verified: list[VerifiedAuthentication] = []
+    facts: list[AuthenticatorFacts] = []
+    first_refusal: UafRefusal | None = None
+    for assertion in assertions:
+        try:
+            result, result_facts = _verify_assertion(
+                assertion,
+                fc_hash=fc_hash,
+                expected_owner=expected_owner,
+                policy=policy,
+                metadata=metadata,
+                keys=keys,
+                transactions=transactions,
+            )
+        except UafRefusal as refusal:
+            first_refusal = first_refusal or refusal
+        else:
+            verified.append(result)
+            facts.append(result_facts)
+    chosen = satisfying_set(policy, facts)
+    if chosen is None:
+        raise first_refusal or UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the policy is not met")
+    accepted = tuple(verified[index] for index in chosen)
+    if len({result.key.owner for result in accepted}) > 1:
+        raise _content("assertions of different users")
+    return accepted
+
+
+def _verify_assertion(
+    assertion: AuthenticationAssertion,
+    *,
+    fc_hash: bytes,
+    expected_owner: str | None,
+    policy: Policy,
+    metadata: Callable[[str], MetadataEntry | None],
+    keys: Mapping[tuple[str, str], StoredKey],
+    transactions: Mapping[bytes, bytes],
+) -> tuple[VerifiedAuthentication, AuthenticatorFacts]:
+    entry = metadata(assertion.aaid)
+    if entry is None:
+        raise UafRefusal(StatusCode.UNKNOWN_AAID, f"no metadata for {assertion.aaid}")
+    if entry.unacceptable_status is not None:
+        raise UafRefusal(StatusCode.REVOKED_AUTHENTICATOR, f"{assertion.aaid}: {entry.unacceptable_status}")
+    key_id = base64url.encode(assertion.key_id)
+    facts = entry.facts(key_id=key_id, version=assertion.authenticator_version)
+    if disallowed(policy, facts):
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"{assertion.aaid} is disallowed by the policy")
+    if assertion.authenticator_version < entry.statement.authenticatorVersion:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
+    key = keys.get((assertion.aaid, key_id))
+    if key is None:
+        raise UafRefusal(StatusCode.UNKNOWN_KEYID, "this KeyID is not registered")
+    if expected_owner is not None and key.owner != expected_owner:
+        raise _content("the assertion is another user's")
+    if assertion.signature_algorithm != key.signature_algorithm:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "signature algorithm is not the registered one")
+    _check_counter(assertion.sign_counter, key.sign_counter)
+    if not hmac.compare_digest(assertion.final_challenge_hash, fc_hash):
+        raise _content("FINAL_CHALLENGE_HASH is not the hash of fcParams")
+    if len(assertion.nonce) < MIN_NONCE_BYTES:
+        raise _content(f"AUTHENTICATOR_NONCE of {len(assertion.nonce)} bytes")
+    unknown = first_unknown_required(assertion.extensions)
+    if unknown is not None:
+        raise _content(f"assertion extension {unknown} must be understood and is not")
+    transaction = _check_transaction(assertion, transactions)
+    public_key = load_public_key(key.public_key_format, key.public_key)
+    verify_signature(public_key, key.signature_algorithm, assertion.signature, assertion.signed_data)
+    return VerifiedAuthentication(key, assertion.sign_counter, transaction), facts
+
+
+def _check_counter(asserted: int, stored: int) -> None:
+    """Both 0 (not supported), or greater than the stored one; otherwise the key may have been cloned."""
+    if not (asserted == stored == 0 or asserted > stored):
+        raise _content("sign counter did not advance")
+
+
+def _check_transaction(assertion: AuthenticationAssertion, transactions: Mapping[bytes, bytes]) -> bytes | None:
+    """Mode 2 must confirm one of the transactions asked for; mode 1 confirms nothing, and so answers only a log-in."""
+    if assertion.authentication_mode == AuthenticationMode.USER_VERIFIED:
+        if assertion.transaction_content_hash:
+            raise _content("TRANSACTION_CONTENT_HASH without transaction confirmation")
+        if transactions:
+            raise _content("the transaction was not confirmed")
+        return None
+    if assertion.authentication_mode != AuthenticationMode.TRANSACTION_CONFIRMED:
+        raise _content(f"authentication mode {assertion.authentication_mode}")
+    content = transactions.get(assertion.transaction_content_hash)
+    if content is None:
+        raise _content("TRANSACTION_CONTENT_HASH is of no transaction asked for")
+    return content
+
+
+def _content(detail: str) -> UafRefusal:
+    return UafRefusal(StatusCode.UNACCEPTABLE_CONTENT, detail)
