@@ -1,12 +1,17 @@
 """Entry point: assembles the command groups."""
 
+import json
+import sys
 from typing import Annotated
 
 import typer
 
 import fidoloop
+from fidoloop.cli import keys
+from fidoloop.cli.exits import exit_for
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback()
@@ -20,5 +25,15 @@ def main(
 
 
 def run() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; errors of our families end in one line (with --json: one object) and their exit code."""
+    try:
+        app()
+    except Exception as error:
+        code = exit_for(error)
+        if code is None:
+            raise
+        if "--json" in sys.argv[1:]:
+            typer.echo(json.dumps({"error": getattr(error, "code", type(error).__name__), "detail": str(error)}))
+        else:
+            typer.echo(f"error: {error}", err=True)
+        sys.exit(code)

@@ -1,0 +1,172 @@
+"""`fidoloop keys`: the keys in a token, named by a key-store URI."""
+
+import json
+import os
+import secrets
+import sys
+from typing import Annotated, Any
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fidoloop.cli.exits import Exit
+from fidoloop.hsm.errors import PinRequired
+from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
+from fidoloop.hsm.open import open_key_store
+
+app = typer.Typer(no_args_is_help=True, help="Keys in a token, named by a key-store URI.")
+
+Uri = Annotated[
+    str,
+    typer.Argument(
+        metavar="URI",
+        help="Key store, e.g. 'pkcs11:token=lab?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/path/pin'. "
+        "Without a PIN in it: the environment's FIDOLOOP_PIN, or a prompt.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def _hex(text: str) -> bytes:
+    try:
+        value = bytes.fromhex(text)
+    except ValueError:
+        raise typer.BadParameter("the id is written in hexadecimal") from None
+    if not value:
+        raise typer.BadParameter("the id is empty")
+    return value
+
+
+_ID = typer.Option("--id", metavar="HEX", parser=_hex, help="The key's id (CKA_ID).")
+KeyId = Annotated[bytes, _ID]
+MaybeKeyId = Annotated[bytes | None, _ID]
+
+
+def open_store(uri: str) -> KeyStore:
+    """Open a key store for a command: PIN from the URI, else FIDOLOOP_PIN, else a prompt without echo."""
+    return open_key_store(uri, pin_prompt=_ask_pin)
+
+
+def _ask_pin(label: str) -> str:
+    pin = os.environ.get("FIDOLOOP_PIN")
+    if pin is not None:
+        return pin
+    if not sys.stdin.isatty():
+        raise PinRequired(f"the token {label!r} wants a PIN: give pin-source in the URI or set FIDOLOOP_PIN")
+    return str(typer.prompt(f"PIN of token {label!r}", hide_input=True, err=True))
+
+
+@app.command("list")
+def list_keys(uri: Uri, as_json: Json = False) -> None:
+    """List the keys in the token."""
+    with open_store(uri) as store:
+        keys = store.list()
+    if as_json:
+        typer.echo(json.dumps({"keys": [_describe(info) for info in keys]}))
+        return
+    table = Table("id", "label", "algorithm", "usage", "protected")
+    for info in keys:
+        protected = "yes" if _is_protected(info) else "[red]no[/red]"
+        table.add_row(info.key_id.hex(), escape(info.label), info.algorithm.value, " ".join(_usages(info)), protected)
+    Console().print(table if keys else "no keys")
+
+
+@app.command()
+def generate(
+    uri: Uri,
+    *,
+    algorithm: Annotated[KeyAlgorithm, typer.Option(help="Kind of key.")] = KeyAlgorithm.P256,
+    usage: Annotated[str, typer.Option(help="sign; derive (p256); decrypt (rsa2048).")] = "sign",
+    key_id: MaybeKeyId = None,
+    label: Annotated[str, typer.Option(help="The key's label.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a key pair that cannot leave the token; the id is random unless given."""
+    wanted = {flag.name: flag for flag in KeyUsage}.get(usage.upper())
+    if wanted is None:
+        raise typer.BadParameter("sign, derive or decrypt", param_hint="--usage")
+    with open_store(uri) as store:
+        info = store.generate(algorithm, wanted, key_id=key_id or secrets.token_bytes(16), label=label).info
+    typer.echo(json.dumps(_describe(info)) if as_json else f"made {info.algorithm.value} key {info.key_id.hex()}")
+
+
+@app.command()
+def delete(
+    uri: Uri,
+    key_id: KeyId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Destroy everything with this id in the token: key pair, certificate, MAC key."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("--yes is needed where nobody can be asked", param_hint="--yes")
+        if not typer.confirm(f"Destroy key {key_id.hex()} for ever?", err=True):
+            raise typer.Exit(Exit.USER)
+    with open_store(uri) as store:
+        store.delete(key_id)
+    typer.echo(json.dumps({"deleted": key_id.hex()}) if as_json else f"destroyed {key_id.hex()}")
+
+
+@app.command()
+def info(uri: Uri, key_id: MaybeKeyId = None, as_json: Json = False) -> None:
+    """Describe the token, or with --id one key in it."""
+    with open_store(uri) as store:
+        found = _describe_token(store) if key_id is None else _describe_key(store, key_id)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        text = " ".join(value) if isinstance(value, list) else str(value)
+        Console().print(f"[bold]{name}[/bold]: {escape(text.rstrip())}", highlight=False, soft_wrap=True)
+
+
+def _describe_token(store: KeyStore) -> dict[str, Any]:
+    token = store.info()
+    return {
+        "uri": store.uri,
+        "kind": token.kind,
+        "label": token.label,
+        "manufacturer": token.manufacturer,
+        "model": token.model,
+        "serial": token.serial,
+        "firmware": token.firmware,
+        "hardware": token.hardware,
+        "mechanisms": sorted(token.mechanisms),
+    }
+
+
+def _describe_key(store: KeyStore, key_id: bytes) -> dict[str, Any]:
+    found = _describe(store.key(key_id).info)
+    der = store.certificate(key_id)
+    if der is not None:
+        certificate = x509.load_der_x509_certificate(der)
+        found["certificate"] = certificate.public_bytes(Encoding.PEM).decode()
+    return found
+
+
+def _describe(info: KeyInfo) -> dict[str, Any]:
+    public = info.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return {
+        "id": info.key_id.hex(),
+        "label": info.label,
+        "algorithm": info.algorithm.value,
+        "usage": _usages(info),
+        "sensitive": info.sensitive,
+        "extractable": info.extractable,
+        "never_extractable": info.never_extractable,
+        "local": info.local,
+        "public_key": public.decode(),
+    }
+
+
+def _usages(info: KeyInfo) -> list[str]:
+    return [flag.name.lower() for flag in KeyUsage if flag in info.usage and flag.name]
+
+
+def _is_protected(info: KeyInfo) -> bool:
+    return info.sensitive and info.never_extractable and info.local and not info.extractable
