@@ -179,10 +179,10 @@ def jose_private_key(key: PrivateKeyTypes) -> tuple[ECKey | RSAKey, PublicJwk]:
     public = key.public_key()
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(public, ec.EllipticCurvePublicKey):
         jwk = public_jwk(public)
-        return ECKey(key, jwk.members), jwk  # type: ignore[arg-type]  # joserfc's TypedDict of public members
+        return ECKey(key, jwk.members), jwk
     if isinstance(key, rsa.RSAPrivateKey) and isinstance(public, rsa.RSAPublicKey):
         jwk = public_jwk(public)
-        return RSAKey(key, jwk.members), jwk  # type: ignore[arg-type]  # as above
+        return RSAKey(key, jwk.members), jwk
     raise ValueError("JOSE needs an EC P-256, P-384 or RSA key")
 
 

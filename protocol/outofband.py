@@ -1,6 +1,6 @@
 """The out-of-band payload and the messages of the dispatch, redeem and status services (HTTP contract 6 to 10)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -14,8 +14,8 @@ from fidoloop.protocol.uaf.messages import GetUafRequest
 PAYLOAD_VERSION = "1"
 LINK_PARAMETER = "dispatchTokenResponse"
 MAX_PAYLOAD_CHARACTERS = 32768
-PLAIN = "application/json"
-ENCRYPTED = "application/jose"
+PLAIN: Final = "application/json"
+ENCRYPTED: Final = "application/jose"
 
 OperationName = Literal["registration", "authentication", "deregistration"]
 ShortText = Annotated[str, Meta(min_length=1, max_length=128)]
