@@ -31,6 +31,11 @@ def find_softhsm_module() -> Path:
     raise ModuleError("SoftHSM's libsofthsm2.so is not installed (Debian: apt install softhsm2)")
 
 
+def current_softhsm_directory() -> Path | None:
+    """Return the directory this process uses already, None before the first use."""
+    return _directory_of_this_process
+
+
 def use_softhsm_directory(directory: Path) -> Path:
     """Make `directory` the place of this process's SoftHSM tokens and return its configuration file.
 
