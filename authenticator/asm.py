@@ -1,0 +1,172 @@
+"""The authenticator-specific module: one interface over the phone's authenticators.
+
+UAF ASM API 1.1; digest section 8.
+"""
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from fidoloop.authenticator.attestation import load_attestation
+from fidoloop.authenticator.errors import (
+    AsmError,
+    AuthenticatorError,
+    TamperedStateError,
+    asm_status_of_command,
+    asm_status_of_key_store,
+)
+from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model, models_of
+from fidoloop.authenticator.state import AuthenticatorState, Registration
+from fidoloop.authenticator.uaf_authenticator import UafAuthenticator
+from fidoloop.authenticator.user_verification import UserVerifier
+from fidoloop.hsm.errors import KeyStoreError
+from fidoloop.hsm.keystore import KeyStore
+from fidoloop.protocol import base64url
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
+from fidoloop.protocol.uaf.messages import Transaction
+from fidoloop.protocol.uaf.policy import AuthenticatorFacts
+from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, AttestationType
+from fidoloop.protocol.uaf.status import AsmStatus
+from fidoloop.protocol.uaf.transactions import TEXT_PLAIN, transaction_content
+
+T = TypeVar("T")
+
+
+class Asm:
+    """The phone's authenticators: every model that its token and its user verification make.
+
+    `caller_id` is the platform's id of the calling client; it goes into every key-handle access token, so that
+    one client's keys are closed to another. Each method raises AsmError with the status the client is told.
+    """
+
+    def __init__(self, store: KeyStore, state: AuthenticatorState, verifier: UserVerifier, *, caller_id: str) -> None:
+        """Open the token's models. Raises KeyStoreError."""
+        attestation = load_attestation(store)
+        token = store.info()
+        self._state = state
+        self._caller_id = caller_id
+        self.authenticators: dict[str, UafAuthenticator] = {
+            model.aaid: UafAuthenticator(model, store, state, verifier, attestation)
+            for model in models_of(token, verifier.method)
+            if attestation is not None or model.key_kind.attestation is not AttestationType.BASIC_FULL
+        }
+
+    def get_info(self, app_id: str) -> list[AuthenticatorFacts]:
+        """Return what each authenticator is, in order of preference, with the KeyIDs it holds for `app_id`."""
+        return [
+            _facts(authenticator.model, self.get_registrations(aaid, app_id))
+            for aaid, authenticator in self.authenticators.items()
+        ]
+
+    def register(
+        self, aaid: str, *, app_id: str, username: str, final_challenge: str, attestation_type: int
+    ) -> tuple[bytes, bytes]:
+        """Register a new key; return (KeyID, assertion)."""
+        registered = self._run(
+            lambda: self._authenticator(aaid).register(
+                app_id=app_id,
+                username=username,
+                final_challenge_hash=final_challenge_hash(final_challenge),
+                access_token=self._access_token(app_id),
+                attestation_type=attestation_type,
+            ),
+            signing=False,
+        )
+        return registered.key_id, registered.assertion
+
+    def authenticate(
+        self,
+        aaid: str,
+        *,
+        app_id: str,
+        final_challenge: str,
+        key_ids: Sequence[bytes] | None = None,
+        transactions: Sequence[Transaction] = (),
+    ) -> bytes:
+        """Sign with one of the keys of `app_id` (of `key_ids` where given); return the assertion."""
+        return self._run(
+            lambda: self._authenticator(aaid).sign(
+                app_id=app_id,
+                final_challenge_hash=final_challenge_hash(final_challenge),
+                access_token=self._access_token(app_id),
+                key_ids=key_ids,
+                transaction=_fitting_content(transactions),
+            ),
+            signing=True,
+        )
+
+    def deregister(self, aaid: str, *, app_id: str, key_id: bytes | None) -> list[bytes]:
+        """Delete one key, or all of `app_id`; return the KeyIDs deleted."""
+        return self._run(
+            lambda: self._authenticator(aaid).deregister(
+                app_id=app_id, key_id=key_id, access_token=self._access_token(app_id)
+            ),
+            signing=False,
+        )
+
+    def get_registrations(self, aaid: str, app_id: str) -> list[bytes]:
+        """Return the KeyIDs of `app_id` that this caller may use, oldest first."""
+        token = self._access_token(app_id)
+        return [
+            entry.key_id
+            for entry in self.registrations()
+            if entry.aaid == aaid and entry.app_id == app_id and hmac.compare_digest(entry.access_token, token)
+        ]
+
+    def registrations(self) -> list[Registration]:
+        """Return every registration in the phone's state, oldest first."""
+        return self._run(self._state.registrations, signing=False)
+
+    def _authenticator(self, aaid: str) -> UafAuthenticator:
+        authenticator = self.authenticators.get(aaid)
+        if authenticator is None:
+            raise AsmError(AsmStatus.AUTHENTICATOR_DISCONNECTED, f"no authenticator {aaid} here")
+        return authenticator
+
+    def _access_token(self, app_id: str) -> bytes:
+        """Return the key-handle access token: H(AppID | ASMToken | PersonaID | CallerID) (ASM API 3.8)."""
+        parts = (app_id.encode(), self._state.asm_token, str(os.getuid()).encode(), self._caller_id.encode())
+        # Lengths are hashed too, so that no two different lists of parts have the same hash.
+        return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+
+    def _run(self, command: Callable[[], T], *, signing: bool) -> T:
+        try:
+            return command()
+        except AuthenticatorError as error:
+            raise AsmError(asm_status_of_command(error.status, signing=signing), error.detail) from error
+        except KeyStoreError as error:
+            raise AsmError(asm_status_of_key_store(error), str(error)) from error
+        except TamperedStateError as error:
+            raise AsmError(AsmStatus.ACCESS_DENIED, str(error)) from error
+
+
+def _facts(model: Model, key_ids: list[bytes]) -> AuthenticatorFacts:
+    return AuthenticatorFacts(
+        aaid=model.aaid,
+        key_ids=frozenset(base64url.encode(key_id) for key_id in key_ids),
+        user_verification=int(model.verification),
+        key_protection=int(model.key_protection),
+        matcher_protection=int(model.matcher_protection),
+        attachment_hint=int(model.attachment_hint),
+        tc_display=model.tc_display,
+        algorithms=frozenset((int(model.key_kind.algorithm),)),
+        assertion_schemes=frozenset((ASSERTION_SCHEME,)),
+        attestation_types=frozenset((int(model.key_kind.attestation),)),
+        version=AUTHENTICATOR_VERSION,
+    )
+
+
+def _fitting_content(transactions: Sequence[Transaction]) -> bytes | None:
+    """Return the content of the rendering this display can show: the phone's is a text display."""
+    if not transactions:
+        return None
+    for transaction in transactions:
+        if transaction.contentType == TEXT_PLAIN:
+            try:
+                return transaction_content(transaction)
+            except MalformedError as error:
+                raise AsmError(AsmStatus.CANNOT_RENDER_TRANSACTION_CONTENT, str(error)) from None
+    raise AsmError(AsmStatus.CANNOT_RENDER_TRANSACTION_CONTENT, "no text/plain rendering of the transaction")

@@ -1,0 +1,185 @@
+"""Models: one AAID is one model with one metadata statement (design, "AAID").
+
+An AAID is `F10B#ssav`: ss = kind of key store, a = algorithm, encoding and attestation, v = user verification.
+"""
+
+from enum import Enum
+
+import msgspec
+from msgspec import UNSET
+
+from fidoloop.hsm.keystore import TokenInfo
+from fidoloop.protocol.uaf.messages import V1_1
+from fidoloop.protocol.uaf.metadata import CodeAccuracy, MetadataStatement, VerificationMethod
+from fidoloop.protocol.uaf.registry import (
+    ASSERTION_SCHEME,
+    Algorithm,
+    AttachmentHint,
+    AttestationType,
+    KeyProtection,
+    MatcherProtection,
+    PublicKeyFormat,
+    TransactionConfirmationDisplay,
+    UserVerification,
+)
+from fidoloop.protocol.uaf.transactions import TEXT_PLAIN
+
+VENDOR = "F10B"
+AUTHENTICATOR_VERSION = 1
+
+
+class StoreKind(Enum):
+    """ss: the kind of key store, and what it may claim."""
+
+    SOFTHSM = "01"
+    SOFTWARE_TOKEN = "02"  # noqa: S105 - a model number
+    HARDWARE_TOKEN = "03"  # noqa: S105 - a model number
+
+    @classmethod
+    def of(cls, token: TokenInfo) -> "StoreKind":
+        """Return the kind of a token, by what it says about itself."""
+        if token.kind == "softhsm":
+            return cls.SOFTHSM
+        return cls.HARDWARE_TOKEN if token.hardware else cls.SOFTWARE_TOKEN
+
+
+class KeyKind(msgspec.Struct, frozen=True):
+    """a: algorithm and encoding of the user key, and how it is attested."""
+
+    digit: str
+    name: str
+    algorithm: Algorithm
+    key_format: PublicKeyFormat
+    attestation: AttestationType
+
+
+# Full attestation comes first: a client offers models in this order, and the policy decides.
+KEY_KINDS: tuple[KeyKind, ...] = (
+    KeyKind(
+        "1",
+        "P-256",
+        Algorithm.SECP256R1_ECDSA_SHA256_RAW,
+        PublicKeyFormat.ECC_X962_RAW,
+        AttestationType.BASIC_FULL,
+    ),
+    KeyKind(
+        "2",
+        "P-256 DER",
+        Algorithm.SECP256R1_ECDSA_SHA256_DER,
+        PublicKeyFormat.ECC_X962_DER,
+        AttestationType.BASIC_FULL,
+    ),
+    KeyKind(
+        "9",
+        "P-256, surrogate",
+        Algorithm.SECP256R1_ECDSA_SHA256_RAW,
+        PublicKeyFormat.ECC_X962_RAW,
+        AttestationType.BASIC_SURROGATE,
+    ),
+    KeyKind(
+        "A",
+        "P-256 DER, surrogate",
+        Algorithm.SECP256R1_ECDSA_SHA256_DER,
+        PublicKeyFormat.ECC_X962_DER,
+        AttestationType.BASIC_SURROGATE,
+    ),
+)
+
+_VERIFICATION_DIGITS = {
+    UserVerification.PASSCODE: "1",
+    UserVerification.PRESENCE: "2",
+    UserVerification.NONE: "3",
+}
+_VERIFICATION_NAMES = {
+    UserVerification.PASSCODE: "token PIN",
+    UserVerification.PRESENCE: "presence",
+    UserVerification.NONE: "no verification",
+}
+_STORE_NAMES = {
+    StoreKind.SOFTHSM: "SoftHSM token",
+    StoreKind.SOFTWARE_TOKEN: "PKCS#11 software token",
+    StoreKind.HARDWARE_TOKEN: "PKCS#11 hardware token",
+}
+
+
+class Model(msgspec.Struct, frozen=True):
+    """One authenticator model: what it is and what it may claim."""
+
+    store: StoreKind
+    key_kind: KeyKind
+    verification: UserVerification
+
+    @property
+    def aaid(self) -> str:
+        """AAID, upper case."""
+        return f"{VENDOR}#{self.store.value}{self.key_kind.digit}{_VERIFICATION_DIGITS[self.verification]}"
+
+    @property
+    def description(self) -> str:
+        """Name for people."""
+        store, verification = _STORE_NAMES[self.store], _VERIFICATION_NAMES[self.verification]
+        return f"fidoloop {store}, {self.key_kind.name}, {verification}"
+
+    @property
+    def key_protection(self) -> KeyProtection:
+        """HARDWARE only where the token says it is hardware."""
+        return KeyProtection.HARDWARE if self.store is StoreKind.HARDWARE_TOKEN else KeyProtection.SOFTWARE
+
+    @property
+    def matcher_protection(self) -> MatcherProtection:
+        """ON_CHIP where a hardware token itself compares the PIN."""
+        on_chip = self.store is StoreKind.HARDWARE_TOKEN and self.verification is UserVerification.PASSCODE
+        return MatcherProtection.ON_CHIP if on_chip else MatcherProtection.SOFTWARE
+
+    @property
+    def tc_display(self) -> int:
+        """ANY where somebody is there to read a transaction, 0 (none) for silent models."""
+        return 0 if self.verification is UserVerification.NONE else int(TransactionConfirmationDisplay.ANY)
+
+    @property
+    def attachment_hint(self) -> AttachmentHint:
+        """The phone and its token are one thing to the client."""
+        return AttachmentHint.INTERNAL
+
+
+def models_of(token: TokenInfo, verification: UserVerification) -> tuple[Model, ...]:
+    """Return the models a token can be with this verification, in order of preference."""
+    store = StoreKind.of(token)
+    return tuple(Model(store, key_kind, verification) for key_kind in KEY_KINDS)
+
+
+def all_models() -> tuple[Model, ...]:
+    """Return every model there is: the table of AAIDs."""
+    return tuple(
+        Model(store, key_kind, verification)
+        for store in StoreKind
+        for key_kind in KEY_KINDS
+        for verification in _VERIFICATION_DIGITS
+    )
+
+
+def metadata_statement(model: Model, roots: tuple[str, ...]) -> MetadataStatement:
+    """Return the metadata statement of `model`; `roots` are base64 DER and count for full attestation only."""
+    full = model.key_kind.attestation is AttestationType.BASIC_FULL
+    method = VerificationMethod(int(model.verification))
+    if model.verification is UserVerification.PASSCODE:
+        method = VerificationMethod(int(model.verification), CodeAccuracy(base=10, minLength=4))
+    return MetadataStatement(
+        aaid=model.aaid,
+        description=model.description,
+        authenticatorVersion=AUTHENTICATOR_VERSION,
+        upv=(V1_1,),
+        assertionScheme=ASSERTION_SCHEME,
+        authenticationAlgorithm=int(model.key_kind.algorithm),
+        publicKeyAlgAndEncoding=int(model.key_kind.key_format),
+        attestationTypes=(int(model.key_kind.attestation),),
+        userVerificationDetails=((method,),),
+        keyProtection=int(model.key_protection),
+        isFreshUserVerificationRequired=model.verification is not UserVerification.NONE,
+        matcherProtection=int(model.matcher_protection),
+        attachmentHint=int(model.attachment_hint),
+        isSecondFactorOnly=False,
+        tcDisplay=model.tc_display,
+        tcDisplayContentType=TEXT_PLAIN if model.tc_display else UNSET,
+        attestationRootCertificates=roots if full else (),
+    )

@@ -1,0 +1,252 @@
+"""The UAF authenticator: Register, Sign and Deregister over keys in a key store.
+
+UAF authenticator commands 1.1, 6.2; digest section 7.
+
+A first-factor bound authenticator: one new key pair per registration, KeyID = CKA_ID, random; the key handle
+stays inside, guarded by the key-handle access token.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+from fidoloop.authenticator.attestation import Attestation
+from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
+from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model
+from fidoloop.authenticator.state import AuthenticatorState, Registration
+from fidoloop.authenticator.user_verification import UserVerifier, VerificationRequest
+from fidoloop.hsm.errors import KeyGone
+from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
+from fidoloop.protocol.uaf import assertions
+from fidoloop.protocol.uaf.public_keys import encode_public_key
+from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
+from fidoloop.protocol.uaf.signatures import encode_signature
+from fidoloop.protocol.uaf.transactions import transaction_content_hash
+
+KEY_ID_BYTES = 32
+NONCE_BYTES = 16
+MAX_APP_ID_BYTES = 512
+MAX_USERNAME_BYTES = 128
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """Result of Register."""
+
+    key_id: bytes
+    assertion: bytes
+
+
+class UafAuthenticator:
+    """One model over one key store."""
+
+    def __init__(
+        self,
+        model: Model,
+        store: KeyStore,
+        state: AuthenticatorState,
+        verifier: UserVerifier,
+        attestation: Attestation | None,
+    ) -> None:
+        """Take the parts; `attestation` is needed by models with full attestation only."""
+        self.model = model
+        self._store = store
+        self._state = state
+        self._verifier = verifier
+        self._attestation = attestation
+        self._keys: dict[bytes, EcHardwareKey] = {}
+
+    def register(
+        self, *, app_id: str, username: str, final_challenge_hash: bytes, access_token: bytes, attestation_type: int
+    ) -> Registered:
+        """Verify the user, make a key pair in the token, attest and store it (commands 6.2.2).
+
+        Raises:
+            AuthenticatorError: parameters, attestation type, or the user; KeyStoreError: the token.
+        """
+        if len(app_id.encode()) > MAX_APP_ID_BYTES or not 1 <= len(username.encode()) <= MAX_USERNAME_BYTES:
+            raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "appID or username too long")
+        if attestation_type != self.model.key_kind.attestation:
+            raise AuthenticatorError(CommandStatus.ATTESTATION_NOT_SUPPORTED, "not this model's attestation type")
+        full = self.model.key_kind.attestation is AttestationType.BASIC_FULL
+        if full and self._attestation is None:
+            raise AuthenticatorError(CommandStatus.ATTESTATION_NOT_SUPPORTED, "the token has no attestation key")
+        self._verify_user(VerificationRequest("registration", app_id, username))
+        key_id = os.urandom(KEY_ID_BYTES)
+        registration_counter = self._state.next_registration_counter(self.model.aaid)
+        key = self._store.generate(
+            KeyAlgorithm.P256, KeyUsage.SIGN, key_id=key_id, label=f"fidoloop UAF {self.model.aaid}"
+        )
+        assert isinstance(key, EcHardwareKey)
+        try:
+            return self._finish_registration(
+                key,
+                app_id=app_id,
+                username=username,
+                final_challenge_hash=final_challenge_hash,
+                access_token=access_token,
+                registration_counter=registration_counter,
+            )
+        except BaseException:
+            # No key without a row: it could never be used, and would fill the token.
+            self._store.delete(key_id)
+            raise
+
+    def _finish_registration(
+        self,
+        key: EcHardwareKey,
+        *,
+        app_id: str,
+        username: str,
+        final_challenge_hash: bytes,
+        access_token: bytes,
+        registration_counter: int,
+    ) -> Registered:
+        kind = self.model.key_kind
+        krd = assertions.encode_krd(
+            aaid=self.model.aaid,
+            authenticator_version=AUTHENTICATOR_VERSION,
+            signature_algorithm=kind.algorithm,
+            public_key_format=kind.key_format,
+            final_challenge_hash=final_challenge_hash,
+            key_id=key.key_id,
+            sign_counter=0,
+            registration_counter=registration_counter,
+            public_key=encode_public_key(kind.key_format, key.public_key()),
+        )
+        attesting: EcHardwareKey = key
+        chain: tuple[bytes, ...] = ()
+        if kind.attestation is AttestationType.BASIC_FULL and self._attestation is not None:
+            attesting, chain = self._attestation.key, self._attestation.chain
+        assertion = assertions.encode_registration_assertion(
+            krd, attestation_type=kind.attestation, signature=self._sign(attesting, krd), certificates=chain
+        )
+        self._state.add(
+            Registration(
+                key_id=key.key_id,
+                aaid=self.model.aaid,
+                app_id=app_id,
+                username=username,
+                access_token=access_token,
+                registered=0,
+                sign_ceiling=0,
+            )
+        )
+        return Registered(key.key_id, assertion)
+
+    def sign(
+        self,
+        *,
+        app_id: str,
+        final_challenge_hash: bytes,
+        access_token: bytes,
+        key_ids: Sequence[bytes] | None,
+        transaction: bytes | None = None,
+    ) -> bytes:
+        """Verify the user and sign; return the authentication assertion (commands 6.2.3).
+
+        `key_ids` None means all keys of the application; of several accounts the user chooses one.
+        `transaction` is decoded text/plain content, shown to the user, its hash signed.
+
+        Raises:
+            AuthenticatorError: no key, another caller's key, the user, or nothing to show a transaction on;
+            TamperedStateError: the stored row is not ours; KeyStoreError: the token.
+        """
+        registration = self._choose(app_id, access_token, key_ids)
+        text = self._displayable(transaction)
+        self._verify_user(
+            VerificationRequest(
+                "authentication" if text is None else "transaction", app_id, registration.username, text
+            )
+        )
+        counter = self._state.next_sign_counter(registration.key_id)
+        if counter is None:
+            raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "the registration was removed")
+        mode = AuthenticationMode.USER_VERIFIED if transaction is None else AuthenticationMode.TRANSACTION_CONFIRMED
+        signed_data = assertions.encode_signed_data(
+            aaid=self.model.aaid,
+            authenticator_version=AUTHENTICATOR_VERSION,
+            authentication_mode=mode,
+            signature_algorithm=self.model.key_kind.algorithm,
+            nonce=os.urandom(NONCE_BYTES),
+            final_challenge_hash=final_challenge_hash,
+            transaction_content_hash=b"" if transaction is None else transaction_content_hash(transaction),
+            key_id=registration.key_id,
+            sign_counter=counter,
+        )
+        signature = self._sign(self._key(registration.key_id), signed_data)
+        return assertions.encode_authentication_assertion(signed_data, signature)
+
+    def deregister(self, *, app_id: str, key_id: bytes | None, access_token: bytes) -> list[bytes]:
+        """Delete a key, or with `key_id` None all of the application; return the KeyIDs deleted (commands 6.2.4).
+
+        Whether a key existed is not revealed.
+
+        Raises:
+            AuthenticatorError: ACCESS_DENIED for another caller's key; KeyStoreError: the token.
+        """
+        found = [
+            entry
+            for entry in self._state.registrations()
+            if entry.aaid == self.model.aaid
+            and entry.app_id == app_id
+            and (key_id is None or hmac.compare_digest(entry.key_id, key_id))
+        ]
+        if not all(hmac.compare_digest(entry.access_token, access_token) for entry in found):
+            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
+        for entry in found:
+            with contextlib.suppress(KeyGone):  # gone is what was asked for
+                self._store.delete(entry.key_id)
+            self._keys.pop(entry.key_id, None)
+            self._state.remove(entry.key_id)
+        return [entry.key_id for entry in found]
+
+    def _choose(self, app_id: str, access_token: bytes, key_ids: Sequence[bytes] | None) -> Registration:
+        if key_ids is not None and len(key_ids) == 1:
+            single = self._state.registration(key_ids[0])
+            candidates = [single] if single is not None else []
+        else:
+            candidates = [entry for entry in self._state.registrations() if key_ids is None or entry.key_id in key_ids]
+        candidates = [entry for entry in candidates if entry.aaid == self.model.aaid and entry.app_id == app_id]
+        if not candidates:
+            raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "no such key is registered here")
+        candidates = [entry for entry in candidates if hmac.compare_digest(entry.access_token, access_token)]
+        if not candidates:
+            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
+        newest = {entry.username: entry for entry in candidates}
+        if len(newest) == 1:
+            return candidates[-1]
+        usernames = list(newest)
+        return newest[usernames[self._verifier.choose(usernames)]]
+
+    def _displayable(self, transaction: bytes | None) -> str | None:
+        if transaction is None:
+            return None
+        if not self.model.tc_display:
+            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "this model has nothing to show a transaction on")
+        text = transaction.decode("ascii", errors="replace")
+        if not text.isprintable() and not all(c.isprintable() or c in "\n\t" for c in text):
+            raise AuthenticatorError(
+                CommandStatus.CANNOT_RENDER_TRANSACTION_CONTENT, "the transaction has unprintable characters"
+            )
+        return text
+
+    def _verify_user(self, request: VerificationRequest) -> None:
+        """Let the user be verified, and hold what happened against what the model claims."""
+        if self._verifier.verify(request) != self.model.verification:
+            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the user was not verified as this model claims")
+
+    def _key(self, key_id: bytes) -> EcHardwareKey:
+        key = self._keys.get(key_id)
+        if key is None:
+            opened = self._store.key(key_id)
+            assert isinstance(opened, EcHardwareKey)
+            key = self._keys[key_id] = opened
+        return key
+
+    def _sign(self, key: EcHardwareKey, data: bytes) -> bytes:
+        raw = key.sign_digest_raw(hashlib.sha256(data).digest())
+        return encode_signature(self.model.key_kind.algorithm, raw)
