@@ -20,8 +20,10 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 MAX_JWK_CHARACTERS = 4096
 MAX_JOSE_CHARACTERS = 32768
+MAX_HEADER_CHARACTERS = 16384
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 4096
+MAX_RSA_EXPONENT_BITS = 32
 
 CONTENT_ENCRYPTION = "A256GCM"
 DECRYPTION_ALGORITHMS = ("ECDH-ES+A256KW", "ECDH-ES", "RSA-OAEP-256")
@@ -34,6 +36,16 @@ _SIGNATURE_ALGORITHMS = {"P-256": ("ES256",), "P-384": ("ES384",), "RSA": ("PS25
 
 class JoseRefusal(ValueError):
     """A JWS or JWE is well formed and is refused: algorithm, key or signature. Says nothing of the content."""
+
+
+class _JwsRegistry(jws.JWSRegistry):
+    """joserfc's own limit refuses a header that holds an RSA key or a certificate."""
+
+    max_header_length = MAX_HEADER_CHARACTERS
+
+
+class _JweRegistry(jwe.JWERegistry):
+    max_protected_header_length = MAX_HEADER_CHARACTERS
 
 
 class PublicJwk(msgspec.Struct, frozen=True):
@@ -114,7 +126,8 @@ def sign_compact(payload: bytes, key: PrivateKeyTypes, header: dict[str, Any] | 
     """
     jose_key, jwk = jose_private_key(key)
     algorithm = jwk.signature_algorithms[0]
-    return jws.serialize_compact({"alg": algorithm, **(header or {})}, payload, jose_key, [algorithm])
+    registry = _JwsRegistry(algorithms=[algorithm], strict_check_header=False)
+    return jws.serialize_compact({"alg": algorithm, **(header or {})}, payload, jose_key, registry=registry)
 
 
 def verify_compact(token: str, key: PublicJwk, where: str = "$") -> bytes:
@@ -124,11 +137,11 @@ def verify_compact(token: str, key: PublicJwk, where: str = "$") -> bytes:
 
     Raises:
         MalformedError: not a compact JWS, too long, or duplicate header members.
-        JoseRefusal: algorithm not allowed, unknown critical header, or the signature does not verify.
+        JoseRefusal: algorithm not allowed, any critical header, or the signature does not verify.
     """
     _check_header(token, 3, where)
     try:
-        registry = jws.JWSRegistry(algorithms=key.signature_algorithms, strict_check_header=False)
+        registry = _JwsRegistry(algorithms=key.signature_algorithms, strict_check_header=False)
         return jws.deserialize_compact(token, _jose_public_key(key), registry=registry).payload
     except (JoseError, ValueError) as error:
         raise JoseRefusal(f"JWS refused: {type(error).__name__}") from None
@@ -154,16 +167,18 @@ def decrypt_compact(token: str, key: PrivateKeyTypes, where: str = "$") -> bytes
 
     Raises:
         MalformedError: not a compact JWE, too long, or duplicate header members.
-        JoseRefusal: an algorithm outside the allow-list, a kid of another key, or it does not decrypt.
+        JoseRefusal: an algorithm outside the allow-list, any critical header, a kid of another key, or it does
+            not decrypt.
     """
     header = _check_header(token, 5, where)
     jose_key, jwk = jose_private_key(key)
     if "kid" in header and header["kid"] != jwk.thumbprint:
         raise JoseRefusal("JWE is encrypted to another key")
     try:
-        allowed = [*DECRYPTION_ALGORITHMS, *DECRYPTION_ENCODINGS]
-        plaintext = jwe.decrypt_compact(token, jose_key, allowed).plaintext
-    except (JoseError, ValueError) as error:
+        # Not in the allow-list, so refused: zip, whose output nothing would bound.
+        registry = _JweRegistry(algorithms=[*DECRYPTION_ALGORITHMS, *DECRYPTION_ENCODINGS], strict_check_header=False)
+        plaintext = jwe.decrypt_compact(token, jose_key, registry=registry).plaintext
+    except (JoseError, ValueError, KeyError) as error:  # KeyError: an ephemeral key on a curve joserfc does not know
         raise JoseRefusal(f"JWE refused: {type(error).__name__}") from None
     if plaintext is None:
         raise JoseRefusal("JWE has no content")
@@ -192,7 +207,10 @@ def _jose_public_key(key: PublicJwk) -> ECKey | RSAKey:
 
 
 def _check_header(token: str, parts: int, where: str) -> dict[str, Any]:
-    """Return the protected header, having refused what joserfc would take: duplicates, oversize."""
+    """Return the protected header, having refused what joserfc would take: duplicates, oversize, crit.
+
+    No extension is understood here, so none can be critical (RFC 7515 section 4.1.11); joserfc knows b64.
+    """
     if len(token) > MAX_JOSE_CHARACTERS:
         raise MalformedError(where, f"{len(token)} characters, at most {MAX_JOSE_CHARACTERS} allowed")
     pieces = token.split(".")
@@ -201,6 +219,8 @@ def _check_header(token: str, parts: int, where: str) -> dict[str, Any]:
     header = strictjson.loads(base64url.decode(pieces[0], f"{where} header"), f"{where} header")
     if not isinstance(header, dict) or not isinstance(header.get("alg"), str):
         raise MalformedError(f"{where} header", "not an object with alg")
+    if "crit" in header:
+        raise JoseRefusal("a critical header is not understood")
     return header
 
 
@@ -222,6 +242,8 @@ def _rsa_key(value: dict[str, object], where: str) -> rsa.RSAPublicKey:
     n, e = (int.from_bytes(_bytes(value, name, where)) for name in ("n", "e"))
     if not MIN_RSA_BITS <= n.bit_length() <= MAX_RSA_BITS:
         raise MalformedError(f"{where}.n", f"not {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+    if e.bit_length() > MAX_RSA_EXPONENT_BITS:
+        raise MalformedError(f"{where}.e", f"more than {MAX_RSA_EXPONENT_BITS} bits")
     try:
         return rsa.RSAPublicNumbers(e, n).public_key()
     except ValueError:

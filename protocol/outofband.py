@@ -71,7 +71,10 @@ def decode_scanned(text: str) -> Payload:
     if text.startswith("{"):
         return decode_payload(text)
     if "://" in text:
-        values = parse_qs(urlsplit(text).query).get(LINK_PARAMETER, [])
+        try:
+            values = parse_qs(urlsplit(text).query).get(LINK_PARAMETER, [])
+        except ValueError:
+            raise MalformedError("$", "not a link") from None
         if len(values) != 1:
             raise MalformedError("$", f"a link without exactly one {LINK_PARAMETER}")
         text = values[0]

@@ -1,4 +1,4 @@
-"""JSON read strictly: UTF-8, bounded depth, no duplicate members, no NaN; then typed by msgspec.
+"""JSON read strictly: UTF-8, bounded depth, no duplicate members, no NaN, no half surrogates; then typed by msgspec.
 
 Python's and msgspec's decoders both let the last of two equal members win, which lets a sender show one value to a
 filter and another to us; HTTP contract 11a refuses duplicates and deep nesting instead.
@@ -6,6 +6,7 @@ filter and another to us; HTTP contract 11a refuses duplicates and deep nesting 
 
 import json
 import re
+from math import isinf
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -17,30 +18,36 @@ MAX_DEPTH = 16
 T = TypeVar("T")
 
 _SPACE = " \t\r\n"
-_OPENERS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+# A string that never ends matches too, up to the end, and nothing is tried twice: linear in whatever is sent.
+_OPENERS = re.compile(r'"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(data: bytes | str, where: str = "$") -> Any:  # noqa: ANN401 - JSON is any value until `decode` types it
     """Return the value of the JSON text `data`.
 
     Raises:
-        MalformedError: not UTF-8, not JSON, nested deeper than MAX_DEPTH, a duplicate member, or NaN/Infinity.
+        MalformedError: not UTF-8, not JSON, nested deeper than MAX_DEPTH, a duplicate member, NaN/Infinity or a
+            number that is not finite, or half of a surrogate pair.
     """
     text = _text(data, where)
     # Fewer brackets than the limit cannot nest deeper than it: the scan is for the rare long text.
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(text, where)
     try:
-        return _DECODER.decode(text)
+        value = _DECODER.decode(text)
     except _DuplicateMemberError as error:
         raise MalformedError(where, f"duplicate member {error.name[:40]!r}") from None
     except _ConstantError:
-        raise MalformedError(where, "NaN and Infinity are not JSON") from None
+        raise MalformedError(where, "NaN and Infinity are not JSON, in digits neither") from None
     except json.JSONDecodeError as error:
         raise MalformedError(where, f"not JSON at character {error.pos}") from None
     except ValueError:
         # Python's own cap on the digits of an integer.
         raise MalformedError(where, "a number is too long") from None
+    if _SURROGATE_ESCAPE.search(text) and not _is_unicode(json.dumps(value, ensure_ascii=False)):
+        raise MalformedError(where, "half of a surrogate pair")
+    return value
 
 
 def decode(data: bytes | str, type_: type[T], where: str = "$") -> T:
@@ -78,10 +85,25 @@ def encode(value: object) -> str:
 
 
 def _text(data: bytes | str, where: str) -> str:
+    if isinstance(data, str):
+        if not _is_unicode(data):
+            raise MalformedError(where, "half of a surrogate pair")
+        return data
     try:
-        return data if isinstance(data, str) else data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedError(where, f"not UTF-8 at byte {error.start}") from None
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether `text` can be written as UTF-8: a lone surrogate would fail at whoever encodes it first."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _plainly_without_duplicates(text: str) -> bool:
@@ -148,5 +170,12 @@ def _no_constant(_: str) -> NoReturn:
     raise _ConstantError
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if isinf(value):
+        raise _ConstantError
+    return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 _ENCODER = msgspec.json.Encoder()

@@ -12,7 +12,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.assertions import RegistrationAssertion
+from fidoloop.protocol.uaf.certificates import load_certificate
 from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType
 from fidoloop.protocol.uaf.signatures import verify_signature
@@ -49,7 +51,10 @@ def verify_full_signature(assertion: RegistrationAssertion, leaf: x509.Certifica
     Raises:
         UafRefusal: the leaf's key is not of a supported kind, or the signature does not verify.
     """
-    key = leaf.public_key()
+    try:
+        key = leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "the attestation certificate's key is not supported")
     verify_signature(key, assertion.signature_algorithm, assertion.attestation_signature, assertion.krd)
@@ -76,8 +81,8 @@ def load_chain(certificates: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     if not 1 <= len(certificates) <= MAX_CHAIN:
         raise _refused(f"{len(certificates)} attestation certificates, 1 to {MAX_CHAIN} expected")
     try:
-        return tuple(x509.load_der_x509_certificate(der) for der in certificates)
-    except ValueError:
+        return tuple(load_certificate(der) for der in certificates)
+    except MalformedError:
         raise _refused("an attestation certificate is not X.509") from None
 
 
@@ -111,11 +116,7 @@ def _path_to_root(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certif
 def _check_certificate(certificate: x509.Certificate, *, at: datetime) -> None:
     if not certificate.not_valid_before_utc <= at <= certificate.not_valid_after_utc:
         raise _refused("an attestation certificate is outside its validity")
-    try:
-        extensions = list(certificate.extensions)
-    except ValueError:
-        raise _refused("an attestation certificate has malformed extensions") from None
-    if any(extension.critical and extension.oid not in _KNOWN_CRITICAL for extension in extensions):
+    if any(extension.critical and extension.oid not in _KNOWN_CRITICAL for extension in certificate.extensions):
         raise _refused("an attestation certificate has an unknown critical extension")
 
 
@@ -133,9 +134,9 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, in
 
 
 def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    if isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES):
-        raise _refused("an attestation certificate is signed over a weak hash")
     try:
+        if isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES):
+            raise _refused("an attestation certificate is signed over a weak hash")
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False

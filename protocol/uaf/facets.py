@@ -3,7 +3,7 @@
 from functools import cache
 from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -38,16 +38,21 @@ def encode_trusted_facets(ids: tuple[str, ...]) -> str:
 
 
 def origin(url: str) -> str | None:
-    """Return scheme://host[:port] of an http(s) URL, default port left out, lower case; None for anything else."""
+    """Return scheme://host[:port] of an http(s) URL, default port left out, lower case; None for anything else.
+
+    A backslash, which browsers read as a slash and others as part of the host, makes it anything else.
+    """
+    parts = _split(url)
     try:
-        parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "\\" in url:
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+    return f"{parts.scheme}://{host}" + (
+        f":{port}" if port is not None and port != _DEFAULT_PORTS[parts.scheme] else ""
+    )
 
 
 def needs_fetch(app_id: str, facet_id: str) -> bool:
@@ -57,7 +62,9 @@ def needs_fetch(app_id: str, facet_id: str) -> bool:
     """
     if not app_id or app_id == facet_id:
         return False
-    app, facet = urlsplit(app_id), urlsplit(facet_id)
+    if origin(app_id) is None or origin(facet_id) is None:
+        return True
+    app, facet = _split(app_id), _split(facet_id)
     return not (app.scheme == facet.scheme == "https" and app.hostname == facet.hostname)
 
 
@@ -74,24 +81,33 @@ def trusted_ids(document: bytes, *, app_id: str, version: Version) -> frozenset[
     parsed = strictjson.decode(document, TrustedFacetList)
     by_version = {entry.version: entry.ids for entry in parsed.trustedFacets}
     ids = by_version.get(version, by_version.get(Version(1, 0), ()))
-    label = _private_label(urlsplit(app_id).hostname or "")
+    label = _private_label(_split(app_id).hostname or "")
     trusted = set()
     for facet in ids:
-        scheme = urlsplit(facet).scheme
-        if scheme == "http":
-            continue
-        if scheme == "https":
+        parts = _split(facet)
+        if parts.scheme == "https":
             facet_origin = origin(facet)
-            if facet_origin and _private_label(urlsplit(facet).hostname or "") == label:
+            if facet_origin and _private_label(parts.hostname or "") == label:
                 trusted.add(facet_origin)
-        else:
+        elif not facet.lower().startswith(("http:", "https:")):
             trusted.add(facet)
     return frozenset(trusted)
 
 
 def is_trusted(facet_id: str, trusted: frozenset[str] | tuple[str, ...]) -> bool:
     """Tell whether `facet_id` is among `trusted`; web facets are compared as origins."""
-    return facet_id in trusted or (facet_id.startswith("https:") and origin(facet_id) in trusted)
+    if facet_id in trusted:
+        return True
+    facet_origin = origin(facet_id) if facet_id.startswith("https:") else None
+    return facet_origin is not None and any(facet_origin == origin(other) for other in trusted)
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of `url`, all empty where it is no URL at all."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return SplitResult("", "", "", "", "")
 
 
 def _private_label(host: str) -> str:

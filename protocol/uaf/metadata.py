@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.certificates import load_certificate
 from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Version
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts
 from fidoloop.protocol.uaf.registry import UserVerification
@@ -176,6 +177,6 @@ def _model_facts(statement: MetadataStatement) -> AuthenticatorFacts:
 
 def _certificate(text: str, where: str) -> x509.Certificate:
     try:
-        return x509.load_der_x509_certificate(binascii.a2b_base64("".join(text.split()), strict_mode=True))
-    except ValueError:
-        raise MalformedError(where, "not a base64 DER certificate") from None
+        return load_certificate(binascii.a2b_base64("".join(text.split()), strict_mode=True), where)
+    except binascii.Error:
+        raise MalformedError(where, "not base64") from None

@@ -9,7 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 from fidoloop.protocol.uaf.extensions import Extension
 from fidoloop.protocol.uaf.registry import UserVerification
 
-NonEmptyInts = Annotated[tuple[int, ...], Meta(min_length=1)]
+UInt16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
+UInt32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
+NonEmptyInts = Annotated[tuple[UInt16, ...], Meta(min_length=1)]
 NonEmptyTexts = Annotated[tuple[str, ...], Meta(min_length=1)]
 MAX_ALTERNATIVES = 256
 _ALL = int(UserVerification.ALL)
@@ -21,15 +23,15 @@ class MatchCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
     aaid: NonEmptyTexts | UnsetType = UNSET
     vendorID: NonEmptyTexts | str | UnsetType = UNSET
     keyIDs: NonEmptyTexts | UnsetType = UNSET
-    userVerification: int | UnsetType = UNSET
-    keyProtection: int | UnsetType = UNSET
-    matcherProtection: int | UnsetType = UNSET
-    attachmentHint: int | UnsetType = UNSET
-    tcDisplay: int | UnsetType = UNSET
+    userVerification: UInt32 | UnsetType = UNSET
+    keyProtection: UInt16 | UnsetType = UNSET
+    matcherProtection: UInt16 | UnsetType = UNSET
+    attachmentHint: UInt32 | UnsetType = UNSET
+    tcDisplay: UInt16 | UnsetType = UNSET
     authenticationAlgorithms: NonEmptyInts | UnsetType = UNSET
     assertionSchemes: NonEmptyTexts | UnsetType = UNSET
     attestationTypes: NonEmptyInts | UnsetType = UNSET
-    authenticatorVersion: int | UnsetType = UNSET
+    authenticatorVersion: UInt16 | UnsetType = UNSET
     exts: tuple[Extension, ...] | UnsetType = UNSET
 
 

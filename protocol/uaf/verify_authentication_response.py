@@ -103,6 +103,8 @@ def verify_authentication_response(
     if chosen is None:
         raise first_refusal or UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the policy is not met")
     accepted = tuple(verified[index] for index in chosen)
+    if len({(result.key.aaid, result.key.key_id) for result in accepted}) < len(accepted):
+        raise _content("two assertions by one key")
     if len({result.key.owner for result in accepted}) > 1:
         raise _content("assertions of different users")
     return accepted

@@ -18,6 +18,7 @@ from fidoloop.protocol.uaf.metadata import MetadataEntry
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts, Policy, disallowed, satisfying_set
 from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
+from fidoloop.protocol.uaf.signatures import SUPPORTED
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
 MIN_KEY_ID_BYTES = 32
@@ -157,6 +158,11 @@ def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> Non
         raise _content(f"assertion extension {unknown} must be understood and is not")
     if assertion.attestation_type not in statement.attestationTypes:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "attestation type is not one of the model's")
+    if statement.authenticationAlgorithm not in SUPPORTED:
+        raise UafRefusal(
+            StatusCode.UNACCEPTABLE_ALGORITHM,
+            f"signature algorithm {statement.authenticationAlgorithm} is not supported",
+        )
     if assertion.public_key_format != statement.publicKeyAlgAndEncoding:
         raise UafRefusal(StatusCode.UNACCEPTABLE_KEY, "public key format is not the model's")
     if (

@@ -1,0 +1,25 @@
+"""X.509 certificates, read whole at once, so that nothing in one can fail later."""
+
+from cryptography import x509
+
+from fidoloop.protocol.errors import MalformedError
+
+_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
+def load_certificate(der: bytes, where: str = "$") -> x509.Certificate:
+    """Return the certificate in `der`; its names, validity and extensions are known to be readable.
+
+    cryptography parses those on first use, and raises there what is wrong with them. The public key is not
+    looked at: it may be of a kind that is not supported.
+
+    Raises:
+        MalformedError: not a DER X.509 certificate.
+    """
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        _ = (certificate.subject, certificate.issuer, certificate.extensions)
+        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    except _UNREADABLE:
+        raise MalformedError(where, "not an X.509 certificate") from None
+    return certificate
