@@ -185,6 +185,16 @@ def decrypt_compact(token: str, key: PrivateKeyTypes, where: str = "$") -> bytes
     return plaintext
 
 
+def key_id(token: str, where: str = "$") -> str | None:
+    """Return the `kid` that a compact JWE's header names, or None.
+
+    Raises:
+        MalformedError: not a compact JWE, too long, or duplicate header members.
+    """
+    kid = _check_header(token, 5, where).get("kid")
+    return kid if isinstance(kid, str) else None
+
+
 def jose_private_key(key: PrivateKeyTypes) -> tuple[ECKey | RSAKey, PublicJwk]:
     """Return `key` as joserfc takes it, beside its public members so that nothing is ever exported.
 

@@ -1,0 +1,64 @@
+"""Fetching the trusted facet list of an AppID (FIDO AppID and facets 3.1.2; digest section 4)."""
+
+from collections.abc import Callable
+from urllib.parse import urljoin, urlsplit
+
+from fidoloop.bridge.errors import ClientFailureError, NetworkError
+from fidoloop.bridge.http import Answer
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE, is_trusted, needs_fetch, trusted_ids
+from fidoloop.protocol.uaf.messages import Version
+from fidoloop.protocol.uaf.status import ClientError
+
+MAX_REDIRECTS = 3
+
+Fetch = Callable[[str], Answer]
+"""Gets one URL without credentials, cookies or redirects."""
+
+
+def check_facet(*, app_id: str, facet_id: str, version: Version, fetch: Fetch, insecure: bool = False) -> str:
+    """Return the AppID to use (the FacetID where `app_id` is empty), after checking that the facet may use it.
+
+    `insecure` lets a lab server's list be read over plain http on loopback.
+
+    Raises:
+        ClientFailureError: UNTRUSTED_FACET_ID, saying which step failed; people get this wrong most often.
+    """
+    if not app_id:
+        return facet_id
+    if not needs_fetch(app_id, facet_id):
+        return app_id
+    try:
+        document = _fetch_list(app_id, fetch, insecure=insecure)
+        trusted = trusted_ids(document, app_id=app_id, version=version)
+    except MalformedError as error:
+        raise _untrusted(f"the list at {app_id} is unreadable ({error})") from None
+    if not is_trusted(facet_id, trusted):
+        raise _untrusted(f"the list at {app_id} does not name {facet_id}")
+    return app_id
+
+
+def _fetch_list(app_id: str, fetch: Fetch, *, insecure: bool) -> bytes:
+    url = app_id
+    for _ in range(MAX_REDIRECTS + 1):
+        if urlsplit(url).scheme != "https" and not (insecure and url == app_id):
+            raise _untrusted(f"{url} is not https")
+        try:
+            answer = fetch(url)
+        except NetworkError as error:
+            raise _untrusted(f"the list at {url} cannot be fetched ({error})") from None
+        if 300 <= answer.status < 400 and "location" in answer.headers:
+            if answer.headers.get("fido-appid-redirect-authorized", "").lower() != "true":
+                raise _untrusted(f"{url} redirects without FIDO-AppID-Redirect-Authorized")
+            url = urljoin(url, answer.headers["location"])
+            continue
+        if answer.status != 200:
+            raise _untrusted(f"{url} answers {answer.status}")
+        if answer.media_type != TRUSTED_APPS_MEDIA_TYPE:
+            raise _untrusted(f"{url} is {answer.media_type or 'untyped'}, not {TRUSTED_APPS_MEDIA_TYPE}")
+        return answer.body
+    raise _untrusted(f"more than {MAX_REDIRECTS} redirects from {app_id}")
+
+
+def _untrusted(detail: str) -> ClientFailureError:
+    return ClientFailureError(ClientError.UNTRUSTED_FACET_ID, detail)

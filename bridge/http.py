@@ -1,0 +1,225 @@
+"""HTTPS to one server, as the contract wants it: media types, size caps, and a record of what crossed the wire."""
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from fidoloop.bridge.errors import NetworkError, ServerRefusedError
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.errors import MalformedError
+
+UAF_MEDIA_TYPE = "application/fido+uaf"
+JSON_MEDIA_TYPE = "application/json"
+MAX_ANSWER_BYTES = 1 << 20
+CONTEXT_PATH = "/nevisfido"
+T = TypeVar("T")
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One request and its answer, exactly as on the wire; bodies as text."""
+
+    method: str
+    path: str
+    request_headers: dict[str, str]
+    request_body: str
+    status: int
+    response_headers: dict[str, str]
+    response_body: str
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A server's answer; header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        """Type and subtype of Content-Type, lower case, without parameters."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    def decode(self, type_: type[T], *statuses: int) -> T:
+        """Return the body as `type_`, where the status is one of `statuses` (200 where none is named).
+
+        Raises:
+            ServerRefusedError: another status, or a body that is not of the type.
+        """
+        if self.status not in (statuses or (200,)):
+            raise ServerRefusedError(self.status, self.problem_detail())
+        try:
+            return strictjson.decode(self.body, type_)
+        except MalformedError as error:
+            raise ServerRefusedError(self.status, f"unreadable answer: {error}") from None
+
+    def problem_detail(self) -> str:
+        """Return the `detail` of a problem document (RFC 9457), or the status' own phrase."""
+        phrase = httpx2.codes.get_reason_phrase(self.status)
+        try:
+            value = strictjson.loads(self.body)
+        except MalformedError:
+            return phrase
+        detail = value.get("detail") if isinstance(value, dict) else None
+        return detail[:300] if isinstance(detail, str) else phrase
+
+
+Recorder = Callable[[Exchange], None]
+
+
+class Server:
+    """One server seen from a client. `base_url` has no path; the contract's context path is added here.
+
+    Every method raises NetworkError where the server cannot be reached or trusted.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        ca: Path | None = None,
+        insecure: bool = False,
+        api_key: str | None = None,
+        recorder: Recorder | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        """Connect lazily. `ca` is a PEM file to trust beside nothing else; plain http needs `insecure` and loopback.
+
+        Raises:
+            NetworkError: the URL is not https (nor loopback http with `insecure`), or the CA file is unreadable.
+        """
+        parts = urlsplit(base_url)
+        loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+        if parts.scheme != "https" and not (parts.scheme == "http" and insecure and loopback):
+            raise NetworkError(
+                f"{parts.scheme or 'no scheme'}: https is needed (plain http on loopback only, --insecure)"
+            )
+        self.base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._recorder = recorder
+        verify: ssl.SSLContext | bool = True
+        if ca is not None:
+            try:
+                verify = ssl.create_default_context(cafile=str(ca))
+            except (OSError, ssl.SSLError) as error:
+                raise NetworkError(f"CA file {ca}: {error}") from None
+        self._client = httpx2.Client(verify=verify, timeout=timeout, follow_redirects=False, trust_env=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def url(self, path: str) -> str:
+        """Return the URL of a contract path ("/status")."""
+        return f"{self.base_url}{CONTEXT_PATH}{path}"
+
+    def post(
+        self,
+        path: str,
+        body: object,
+        *,
+        content_type: str = JSON_MEDIA_TYPE,
+        accept: str = JSON_MEDIA_TYPE,
+        authorised: bool = False,
+    ) -> Answer:
+        """POST `body` (encoded as JSON) to a contract path; return the answer whatever its status."""
+        return self.send(
+            "POST",
+            self.url(path),
+            content=strictjson.encode(body).encode("utf-8"),
+            headers={"Content-Type": f"{content_type};charset=UTF-8", "Accept": accept},
+            authorised=authorised,
+        )
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes = b"",
+        headers: dict[str, str] | None = None,
+        authorised: bool = False,
+    ) -> Answer:
+        """Send one request. Redirects are not followed.
+
+        Raises:
+            NetworkError: not reached, not trusted, timed out, or an answer larger than 1 MiB.
+        """
+        sent = dict(headers or {})
+        if authorised:
+            if self._api_key is None:
+                raise ServerRefusedError(401, "this service needs an API credential (--api-key-source)")
+            sent["Authorization"] = f"Bearer {self._api_key}"
+        request = self._client.build_request(method, url, content=content, headers=sent)
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                answer = Answer(response.status_code, dict(response.headers), _read_capped(response))
+            finally:
+                response.close()
+        except httpx2.HTTPError as error:
+            raise NetworkError(f"{urlsplit(url).netloc}: {error or type(error).__name__}") from error
+        if self._recorder is not None:
+            self._recorder(_exchange(request, content, answer))
+        return answer
+
+    @contextmanager
+    def event_stream(self, path: str, body: object) -> Iterator[Iterator[str]]:
+        """POST to a stream of server-sent events; yield an iterator over the `data` of each."""
+        request = self._client.build_request(
+            "POST",
+            self.url(path),
+            content=strictjson.encode(body).encode("utf-8"),
+            headers={"Content-Type": JSON_MEDIA_TYPE, "Accept": "text/event-stream"},
+        )
+        try:
+            response = self._client.send(request, stream=True)
+            try:
+                if response.status_code != httpx2.codes.OK:
+                    raise ServerRefusedError(response.status_code, "no status stream")
+                yield (line.removeprefix("data:").strip() for line in response.iter_lines() if line.startswith("data:"))
+            finally:
+                response.close()
+        except httpx2.HTTPError as error:
+            raise NetworkError(f"{urlsplit(self.base_url).netloc}: {error or type(error).__name__}") from error
+
+
+def wait(seconds: float) -> None:
+    """Pause between two polls of the status service."""
+    time.sleep(seconds)
+
+
+def _read_capped(response: httpx2.Response) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_bytes():
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            raise NetworkError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+    return bytes(content)
+
+
+def _exchange(request: httpx2.Request, content: bytes, answer: Answer) -> Exchange:
+    return Exchange(
+        method=request.method,
+        path=request.url.raw_path.decode("ascii"),
+        request_headers=dict(request.headers),
+        request_body=content.decode("utf-8"),
+        status=answer.status,
+        response_headers=answer.headers,
+        response_body=answer.body.decode("utf-8", errors="replace"),
+    )

@@ -1,0 +1,439 @@
+"""The phone: it takes a dispatched token and carries it through to the server's answer (HTTP contract 3 to 10).
+
+Scan → decode → decrypt with the hardware key → confirmation by the user → redeem → UAF operation → response.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import UNSET
+
+from fidoloop.authenticator.asm import Asm
+from fidoloop.authenticator.state import AuthenticatorState
+from fidoloop.authenticator.user_verification import UserVerifier
+from fidoloop.bridge.errors import (
+    CannotDecryptError,
+    ClientFailureError,
+    MalformedPayloadError,
+    ServerRefusedError,
+    TokenExpiredError,
+    TokenRedeemedError,
+    UnknownHostError,
+    UserDeclinedError,
+)
+from fidoloop.bridge.http import CONTEXT_PATH, UAF_MEDIA_TYPE, Answer, Recorder, Server
+from fidoloop.bridge.profile import Account, Profile
+from fidoloop.bridge.target_keys import TargetKeys, delete_target_keys, make_target_keys
+from fidoloop.bridge.uaf_client import Outcome, UafClient, UafRequest
+from fidoloop.hsm.errors import KeyGone
+from fidoloop.hsm.keystore import KeyStore
+from fidoloop.protocol import jose, outofband, strictjson
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
+from fidoloop.protocol.uaf.messages import (
+    AuthenticationRequest,
+    DeregistrationRequest,
+    GetUafRequest,
+    RegistrationRequest,
+    ReturnUafRequest,
+    SendUafResponse,
+    ServerResponse,
+    encode_message,
+)
+from fidoloop.protocol.uaf.status import AsmStatus, ClientError, StatusCode
+
+_REDEEM_PATH = "/token/redeem/"
+_OPERATIONS = {"registration": "Reg", "authentication": "Auth", "deregistration": "Dereg"}
+
+
+class Confirmation(msgspec.Struct, frozen=True):
+    """What the phone shows before it redeems: a payload is unauthenticated input (HTTP contract 9)."""
+
+    operation: str
+    host: str
+    account: str | None
+    requested_by: str | None
+    encrypted: bool
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What an operation came to: `keys` are (AAID, KeyID) pairs made, used or deleted."""
+
+    operation: str
+    username: str | None
+    status: int
+    message: str
+    keys: tuple[tuple[str, str], ...]
+
+
+Observer = Callable[[str, str], None]
+"""Told of each step: its name (received, decrypted, redeemed, requested, answered) and what travelled."""
+
+
+class Phone:
+    """One phone: a profile, an open key store, a user. Not safe between threads.
+
+    `confirm` asks the user about a dispatched token. Errors are BridgeError and, from the token, KeyStoreError.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        store: KeyStore,
+        verifier: UserVerifier,
+        *,
+        confirm: Callable[[Confirmation], bool],
+        observer: Observer = lambda name, detail: None,
+        recorder: Recorder | None = None,
+        insecure: bool = False,
+    ) -> None:
+        """Open the phone's state. Raises ProfileMissingError, KeyStoreError."""
+        self._profile = profile
+        self._settings = profile.settings()
+        self._store = store
+        self._confirm = confirm
+        self._observe = observer
+        self._recorder = recorder
+        self._insecure = insecure
+        self._state = AuthenticatorState(profile.path, store)
+        self.asm = Asm(store, self._state, verifier, caller_id=self._settings.facet_id)
+
+    def close(self) -> None:
+        """Close the phone's state; the key store and profile stay open."""
+        self._state.close()
+
+    def register(self, text: str, *, server: str | None = None, target_name: str = "phone") -> Result:
+        """Enrol with a registration token, and become a dispatch target in the same response.
+
+        `server` is the base URL the user expects; without it the host of the token is shown and confirmed.
+
+        Raises:
+            UnknownHostError: the token is for another server than `server`.
+        """
+        return self._follow(text, operations=("registration",), server=server, target_name=target_name)
+
+    def scan(self, text: str) -> Result:
+        """Carry out the authentication or deregistration that a dispatched token triggers."""
+        return self._follow(text, operations=("authentication", "deregistration"))
+
+    def confirm(self, text: str) -> Result:
+        """As `scan`, for a token that must hold a transaction to confirm."""
+        return self._follow(text, operations=("authentication",), transaction_required=True)
+
+    def login(self, base_url: str | None = None) -> Result:
+        """Authenticate without a dispatched token, usernameless, at a server this phone is registered with.
+
+        Raises:
+            UnknownHostError: no account there, or several servers to choose from.
+        """
+        servers = sorted({account.base_url for account in self._profile.accounts()})
+        chosen = [url for url in servers if base_url is None or url == base_url.rstrip("/")]
+        if len(chosen) != 1:
+            raise UnknownHostError(
+                "this phone is registered at several servers: name one" if chosen else "not registered there"
+            )
+        with self._server(chosen[0]) as server, self._client(chosen[0]) as client:
+            answer = server.post(
+                "/uaf/1.1/request/authentication",
+                GetUafRequest(op="Auth"),
+                content_type=UAF_MEDIA_TYPE,
+                accept=UAF_MEDIA_TYPE,
+            )
+            request = self._uaf_request(client, answer.decode(ReturnUafRequest))
+            return self._run(server, client, request, account=None)
+
+    def remove(self, account: Account) -> tuple[tuple[str, str], ...]:
+        """Delete this phone's keys for `account`, and its dispatch target at the server; return the keys deleted.
+
+        The keys go even where the server cannot be reached; what it says then is raised after.
+        """
+        deleted: list[tuple[str, str]] = []
+        for registration in self.asm.registrations():
+            if (registration.app_id, registration.username) == (account.app_id, account.username):
+                gone = self.asm.deregister(registration.aaid, app_id=account.app_id, key_id=registration.key_id)
+                deleted.extend((registration.aaid, key.hex()) for key in gone)
+        try:
+            self._delete_target(account)
+        finally:
+            delete_target_keys(self._store, account.signature_key_id, account.encryption_key_id)
+            self._profile.remove_account(account)
+        return tuple(deleted)
+
+    def _delete_target(self, account: Account) -> None:
+        if account.target_id is None or account.signature_key_id is None:
+            return
+        path = f"/token/dispatch/targets/{account.target_id}"
+        with self._server(account.base_url) as server:
+            url = server.url(path)
+            claims = outofband.DeviceSignature(
+                dispatchTargetId=account.target_id,
+                requestId=str(uuid.uuid4()),
+                creationTimeInEpochMillis=int(time.time() * 1000),
+                method="DELETE",
+                path=urlsplit(url).path,
+            )
+            signature = jose.sign_compact(
+                strictjson.encode(claims).encode("utf-8"), self._store.key(account.signature_key_id)
+            )
+            answer = server.send("DELETE", url, headers={"Device-Signature": signature})
+            if answer.status not in (204, 404):
+                raise ServerRefusedError(answer.status, answer.problem_detail())
+
+    def _follow(
+        self,
+        text: str,
+        *,
+        operations: tuple[str, ...],
+        server: str | None = None,
+        target_name: str = "phone",
+        transaction_required: bool = False,
+    ) -> Result:
+        try:
+            payload = outofband.decode_scanned(text)
+        except MalformedError as error:
+            raise MalformedPayloadError(f"not a dispatched token: {error}") from None
+        encrypted = isinstance(payload.nma_data, str)
+        self._observe("received", f"{len(text)} characters, {'JWE' if encrypted else 'plain'}")
+        data, account = self._open(payload)
+        self._observe("decrypted", ", ".join(sorted(data.members)) if encrypted else "nothing to decrypt")
+        base_url, operation = _redeem_target(data.redeem_url)
+        if operation not in operations:
+            raise MalformedPayloadError(f"a token for {operation}, where {' or '.join(operations)} is wanted")
+        self._check_host(base_url, operation, server, account)
+        accepted = self._confirm(
+            Confirmation(
+                operation=operation,
+                host=urlsplit(base_url).netloc,
+                account=account.username if account else None,
+                requested_by=_requested_by(data.members.get("requestContext")),
+                encrypted=encrypted,
+            )
+        )
+        # Redeeming a deregistration would carry it out; a refused log-in is redeemed to tell the laptop at once.
+        if not accepted and operation != "authentication":
+            raise UserDeclinedError(f"the user declined the {operation}")
+        with self._server(base_url) as connection, self._client(base_url) as client:
+            request = self._redeem(connection, client, data.token, operation)
+            if not accepted:
+                cancelled = ClientFailureError(
+                    ClientError.USER_CANCELLED, "the user declined", AsmStatus.USER_CANCELLED
+                )
+                self._report(connection, client, request, cancelled)
+                raise UserDeclinedError("the user declined the authentication")
+            if transaction_required and not (isinstance(request, AuthenticationRequest) and request.transaction):
+                missing = ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, "no transaction to confirm")
+                self._report(connection, client, request, missing)
+                raise missing
+            return self._run(connection, client, request, account=account, target_name=target_name)
+
+    def _open(self, payload: outofband.Payload) -> tuple[outofband.NmaData, Account | None]:
+        """Return the payload's content and, where it was encrypted, the account whose key decrypted it."""
+        try:
+            if not isinstance(payload.nma_data, str):
+                return outofband.open_payload(payload, None), None
+            kid = jose.key_id(payload.nma_data, "$.nma_data")
+            for account in self._profile.accounts():
+                if account.encryption_key_id and kid in (None, account.encryption_thumbprint):
+                    key = self._store.key(account.encryption_key_id)
+                    return outofband.open_payload(payload, key), account
+        except MalformedError as error:
+            raise MalformedPayloadError(f"not a dispatched token: {error}") from None
+        except jose.JoseRefusal as error:
+            raise CannotDecryptError(str(error)) from None
+        except KeyGone:
+            raise CannotDecryptError("this phone's decryption key is gone from the token") from None
+        raise CannotDecryptError("the token is encrypted to another device, or to keys this phone no longer has")
+
+    def _check_host(self, base_url: str, operation: str, expected: str | None, account: Account | None) -> None:
+        """Redeem only where this phone is registered; a registration only where the user expects it."""
+        if operation == "registration":
+            if expected is not None and expected.rstrip("/") != base_url:
+                raise UnknownHostError(f"the token is for {base_url}, not for {expected}")
+            return
+        known = {account.base_url} if account else {entry.base_url for entry in self._profile.accounts()}
+        if base_url not in known:
+            raise UnknownHostError(f"the token would be redeemed at {base_url}, where this phone is not registered")
+
+    def _redeem(self, server: Server, client: UafClient, token: str, operation: str) -> UafRequest:
+        answer = server.post(
+            f"{_REDEEM_PATH}{operation}", outofband.RedeemRequest(token), accept=UAF_MEDIA_TYPE
+        ).decode(ReturnUafRequest)
+        self._observe("redeemed", f"status {answer.statusCode}")
+        if answer.statusCode == StatusCode.REQUEST_TIMEOUT:
+            raise TokenExpiredError(answer.statusCode, "the token has expired")
+        if answer.statusCode == StatusCode.FORBIDDEN:
+            raise TokenRedeemedError(answer.statusCode, "the token was redeemed already")
+        request = self._uaf_request(client, answer)
+        if request.header.op != _OPERATIONS[operation]:
+            raise ServerRefusedError(answer.statusCode, f"a {operation} token led to a {request.header.op} request")
+        return request
+
+    def _uaf_request(self, client: UafClient, answer: ReturnUafRequest) -> UafRequest:
+        if answer.statusCode != StatusCode.OK or not answer.uafRequest:
+            raise ServerRefusedError(answer.statusCode, "the server issued no UAF request")
+        request = client.read(answer.uafRequest)
+        self._observe("requested", f"{request.header.op} for {request.header.appID or 'this facet'}")
+        return request
+
+    def _run(
+        self,
+        server: Server,
+        client: UafClient,
+        request: UafRequest,
+        *,
+        account: Account | None,
+        target_name: str = "phone",
+    ) -> Result:
+        try:
+            if isinstance(request, DeregistrationRequest):
+                return self._deregister(client, request, account)
+            if isinstance(request, RegistrationRequest):
+                return self._register(server, client, request, target_name)
+            outcome = client.authenticate(request)
+        except ClientFailureError as error:
+            self._report(server, client, request, error)
+            raise
+        response = self._respond(server, "/uaf/1.1/authentication", encode_message(outcome.response), {})
+        status, message, _ = _read_response(response)
+        result = Result("authentication", account.username if account else None, status, message, outcome.keys)
+        return self._done(result)
+
+    def _register(self, server: Server, client: UafClient, request: RegistrationRequest, target_name: str) -> Result:
+        existing = self._profile.account(server.base_url, request.username)
+        outcome = client.register(request)
+        keys: TargetKeys | None = None
+        try:
+            context: dict[str, Any] = {}
+            if existing is None or existing.target_id is None:
+                keys = make_target_keys(self._store)
+                context["dispatchTarget"] = outofband.NewDispatchTarget(
+                    name=target_name,
+                    signatureKey=dict(keys.signature_jwk.members),
+                    encryptionKey=dict(keys.encryption_jwk.members),
+                    deviceId=self._settings.device_id,
+                )
+            response = self._respond(server, "/uaf/1.1/registration", encode_message(outcome.response), context)
+            status, message, target_id = _read_response(response)
+            if status != StatusCode.OK:
+                raise ServerRefusedError(status, message)
+        except BaseException:
+            # The server took nothing: keys it does not know would only fill the token.
+            client.undo(outcome)
+            if keys is not None:
+                delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
+            raise
+        self._save(server.base_url, request.username, outcome, existing, keys, target_id, target_name)
+        return self._done(Result("registration", request.username, status, message, outcome.keys))
+
+    def _save(
+        self,
+        base_url: str,
+        username: str,
+        outcome: Outcome,
+        existing: Account | None,
+        keys: TargetKeys | None,
+        target_id: str | None,
+        target_name: str,
+    ) -> None:
+        if keys is None:
+            account = existing or Account(base_url, username, outcome.app_id)
+        else:
+            account = Account(
+                base_url=base_url,
+                username=username,
+                app_id=outcome.app_id,
+                target_id=target_id,
+                target_name=target_name,
+                signature_key_id=keys.signature_key_id,
+                encryption_key_id=keys.encryption_key_id,
+                encryption_thumbprint=keys.encryption_jwk.thumbprint,
+            )
+        self._profile.save_account(account)
+
+    def _deregister(self, client: UafClient, request: DeregistrationRequest, account: Account | None) -> Result:
+        deleted = client.deregister(request)
+        return self._done(
+            Result(
+                "deregistration",
+                account.username if account else None,
+                StatusCode.OK,
+                f"{len(deleted)} key(s) deleted",
+                deleted,
+            )
+        )
+
+    def _respond(self, server: Server, path: str, uaf_response: str, context: dict[str, Any]) -> ServerResponse:
+        message = SendUafResponse(uaf_response, strictjson.encode(context) if context else UNSET)
+        answer = server.post(path, message, content_type=UAF_MEDIA_TYPE, accept=UAF_MEDIA_TYPE)
+        return answer.decode(ServerResponse)
+
+    def _report(self, server: Server, client: UafClient, request: UafRequest, failure: ClientFailureError) -> None:
+        """Tell the server why the client failed (HTTP contract 3; seed 002); its 1498 is expected and says nothing."""
+        if isinstance(request, DeregistrationRequest):
+            return
+        context = {"clientErrorCode": int(failure.error)}
+        if failure.asm_status is not None:
+            context["asmStatusCode"] = int(failure.asm_status)
+        path = "/uaf/1.1/registration" if isinstance(request, RegistrationRequest) else "/uaf/1.1/authentication"
+        response = self._respond(server, path, encode_message(client.failed_response(request)), context)
+        self._observe("answered", f"client error {failure.error.name}, status {response.statusCode}")
+
+    def _done(self, result: Result) -> Result:
+        self._observe("answered", f"status {result.status}")
+        if result.status != StatusCode.OK:
+            raise ServerRefusedError(result.status, result.message)
+        return result
+
+    def _server(self, base_url: str) -> Server:
+        return Server(
+            base_url,
+            ca=Path(self._settings.ca) if self._settings.ca else None,
+            insecure=self._insecure,
+            recorder=self._recorder,
+        )
+
+    @contextmanager
+    def _client(self, base_url: str) -> Iterator[UafClient]:
+        # Facet lists are fetched on a connection of their own, which has no cookies or credentials to leak.
+        with self._server(base_url) as plain:
+
+            def fetch(url: str) -> Answer:
+                return plain.send("GET", url, headers={"Accept": TRUSTED_APPS_MEDIA_TYPE})
+
+            yield UafClient(self.asm, facet_id=self._settings.facet_id, fetch=fetch, insecure=self._insecure)
+
+
+def _redeem_target(redeem_url: str) -> tuple[str, str]:
+    """Return the server's base URL and the operation that a redeem URL names."""
+    base_url, found, operation = redeem_url.rstrip("/").partition(f"{CONTEXT_PATH}{_REDEEM_PATH}")
+    parts = urlsplit(base_url)
+    if not found or operation not in _OPERATIONS or not parts.netloc or parts.username or parts.query:
+        raise MalformedPayloadError("redeem_url is not of a redeem service")
+    return base_url, operation
+
+
+def _requested_by(context: object) -> str | None:
+    """Return who asked, as the server saw them, with nothing in it that a terminal would obey."""
+    if not isinstance(context, dict):
+        return None
+    parts = [str(context[name])[:128] for name in ("address", "userAgent") if name in context]
+    return "".join(c if c.isprintable() else "?" for c in ", ".join(parts)) or None
+
+
+def _read_response(response: ServerResponse) -> tuple[int, str, str | None]:
+    """Return status, message and the new dispatch target's id of a ServerResponse."""
+    try:
+        description = json.loads(response.description or "{}")
+    except ValueError:
+        description = {}
+    if not isinstance(description, dict):
+        description = {}
+    target = description.get("dispatchTargetId")
+    return response.statusCode, str(description.get("message", "")), target if isinstance(target, str) else None

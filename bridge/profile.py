@@ -1,0 +1,110 @@
+"""The phone's profile: which key store, which accounts at which servers (design, principle 6: one SQLite file per profile)."""
+
+import os
+import sqlite3
+import uuid
+from pathlib import Path
+
+import msgspec
+
+from fidoloop.bridge.errors import BridgeError
+from fidoloop.protocol.lab import LAB_FACET_ID
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS phone (
+    device_id TEXT PRIMARY KEY, keys_uri TEXT NOT NULL, verification TEXT NOT NULL, facet_id TEXT NOT NULL, ca TEXT);
+CREATE TABLE IF NOT EXISTS account (
+    base_url TEXT NOT NULL, username TEXT NOT NULL, app_id TEXT NOT NULL, target_id TEXT, target_name TEXT,
+    signature_key_id BLOB, encryption_key_id BLOB, encryption_thumbprint TEXT, PRIMARY KEY (base_url, username));
+"""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a phone is: `keys_uri` without a PIN, `verification` one of pin, prompt, auto, `ca` a PEM path or None."""
+
+    device_id: str
+    keys_uri: str
+    verification: str
+    facet_id: str
+    ca: str | None
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One user at one server, and the dispatch target this phone is for them."""
+
+    base_url: str
+    username: str
+    app_id: str
+    target_id: str | None = None
+    target_name: str | None = None
+    signature_key_id: bytes | None = None
+    encryption_key_id: bytes | None = None
+    encryption_thumbprint: str | None = None
+
+
+class ProfileMissingError(BridgeError):
+    """There is no phone of this name yet."""
+
+    code = "no_profile"
+
+
+class Profile:
+    """One phone's profile file, made with mode 0600; it shares the file with the authenticator's state."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the profile at `path`, making the file where it is missing."""
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        for statement in _SCHEMA.split(";"):
+            self._db.execute(statement)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def create(self, *, keys_uri: str, verification: str, ca: str | None, facet_id: str = LAB_FACET_ID) -> Settings:
+        """Set up a new phone and return its settings."""
+        settings = Settings(str(uuid.uuid4()), keys_uri, verification, facet_id, ca)
+        self._db.execute(
+            "INSERT INTO phone (device_id, keys_uri, verification, facet_id, ca) VALUES (?, ?, ?, ?, ?)",
+            msgspec.structs.astuple(settings),
+        )
+        return settings
+
+    def settings(self) -> Settings:
+        """Return the phone's settings. Raises ProfileMissingError where it was never set up."""
+        row = self._db.execute("SELECT device_id, keys_uri, verification, facet_id, ca FROM phone").fetchone()
+        if row is None:
+            raise ProfileMissingError(f"no phone is set up in {self.path}: register first, with --keys")
+        return Settings(*row)
+
+    def accounts(self) -> list[Account]:
+        """Return every account."""
+        rows = self._db.execute(f"SELECT {_ACCOUNT} FROM account ORDER BY base_url, username").fetchall()  # noqa: S608
+        return [Account(*row) for row in rows]
+
+    def account(self, base_url: str, username: str) -> Account | None:
+        """Return the account of a user at a server."""
+        return next((a for a in self.accounts() if (a.base_url, a.username) == (base_url, username)), None)
+
+    def save_account(self, account: Account) -> None:
+        """Store an account, in place of the same user's at the same server."""
+        self._db.execute(
+            f"INSERT OR REPLACE INTO account ({_ACCOUNT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            msgspec.structs.astuple(account),
+        )
+
+    def remove_account(self, account: Account) -> None:
+        """Forget an account."""
+        self._db.execute(
+            "DELETE FROM account WHERE base_url = ? AND username = ?", (account.base_url, account.username)
+        )
+
+
+_ACCOUNT = (
+    "base_url, username, app_id, target_id, target_name, signature_key_id, encryption_key_id, encryption_thumbprint"
+)

@@ -1,0 +1,54 @@
+"""The two hardware keys of a dispatch target: one signs its requests, one decrypts its tokens (HTTP contract 6)."""
+
+import contextlib
+import os
+
+import msgspec
+
+from fidoloop.hsm.errors import KeyGone
+from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyStore, KeyUsage
+from fidoloop.protocol.jose import PublicJwk, public_jwk
+
+KEY_ID_BYTES = 16
+_ECDH = "ECDH1_DERIVE"
+
+
+class TargetKeys(msgspec.Struct, frozen=True):
+    """The keys of one dispatch target, by their ids in the token, and their public JWKs."""
+
+    signature_key_id: bytes
+    encryption_key_id: bytes
+    signature_jwk: PublicJwk
+    encryption_jwk: PublicJwk
+
+
+def make_target_keys(store: KeyStore) -> TargetKeys:
+    """Make both keys in the token: EC; the encryption key RSA-2048 where the token cannot derive (hardware digest).
+
+    Raises:
+        KeyStoreError: the token is full, or cannot make them; nothing is left behind.
+    """
+    signature = _generate(store, KeyAlgorithm.P256, KeyUsage.SIGN, "fidoloop target signature")
+    try:
+        if _ECDH in store.info().mechanisms:
+            encryption = _generate(store, KeyAlgorithm.P256, KeyUsage.DERIVE, "fidoloop target encryption")
+        else:
+            encryption = _generate(store, KeyAlgorithm.RSA2048, KeyUsage.DECRYPT, "fidoloop target encryption")
+    except BaseException:
+        store.delete(signature.key_id)
+        raise
+    return TargetKeys(
+        signature.key_id, encryption.key_id, public_jwk(signature.public_key()), public_jwk(encryption.public_key())
+    )
+
+
+def delete_target_keys(store: KeyStore, *key_ids: bytes | None) -> None:
+    """Delete keys of a target; one that is gone already is as wished."""
+    for key_id in key_ids:
+        if key_id is not None:
+            with contextlib.suppress(KeyGone):
+                store.delete(key_id)
+
+
+def _generate(store: KeyStore, algorithm: KeyAlgorithm, usage: KeyUsage, label: str) -> HardwareKey:
+    return store.generate(algorithm, usage, key_id=os.urandom(KEY_ID_BYTES), label=label)
