@@ -1,4 +1,7 @@
-"""From what was scanned to a token ready to redeem: decode, decrypt with the hardware key, check the host (HTTP contract 9)."""
+"""From what was scanned to a token ready to redeem: decode, decrypt with the hardware key, check the host.
+
+HTTP contract 9.
+"""
 
 from urllib.parse import urlsplit
 

@@ -18,8 +18,8 @@ from msgspec import UNSET
 from fidoloop.authenticator.asm import Asm
 from fidoloop.authenticator.state import AuthenticatorState
 from fidoloop.authenticator.user_verification import UserVerifier
+from fidoloop.bridge import inbox
 from fidoloop.bridge.errors import (
-    CannotDecryptError,
     ClientFailureError,
     MalformedPayloadError,
     ServerRefusedError,
@@ -28,14 +28,13 @@ from fidoloop.bridge.errors import (
     UnknownHostError,
     UserDeclinedError,
 )
-from fidoloop.bridge.http import CONTEXT_PATH, UAF_MEDIA_TYPE, Answer, Recorder, Server
+from fidoloop.bridge.http import UAF_MEDIA_TYPE, Answer, Recorder, Server
+from fidoloop.bridge.inbox import OPERATIONS, REDEEM_PATH, DispatchedToken
 from fidoloop.bridge.profile import Account, Profile
 from fidoloop.bridge.target_keys import TargetKeys, delete_target_keys, make_target_keys
-from fidoloop.bridge.uaf_client import Outcome, UafClient, UafRequest
-from fidoloop.hsm.errors import KeyGone
+from fidoloop.bridge.uaf_client import UafClient, UafRequest
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol import jose, outofband, strictjson
-from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
@@ -48,19 +47,6 @@ from fidoloop.protocol.uaf.messages import (
     encode_message,
 )
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError, StatusCode
-
-_REDEEM_PATH = "/token/redeem/"
-_OPERATIONS = {"registration": "Reg", "authentication": "Auth", "deregistration": "Dereg"}
-
-
-class Confirmation(msgspec.Struct, frozen=True):
-    """What the phone shows before it redeems: a payload is unauthenticated input (HTTP contract 9)."""
-
-    operation: str
-    host: str
-    account: str | None
-    requested_by: str | None
-    encrypted: bool
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -80,7 +66,8 @@ Observer = Callable[[str, str], None]
 class Phone:
     """One phone: a profile, an open key store, a user. Not safe between threads.
 
-    `confirm` asks the user about a dispatched token. Errors are BridgeError and, from the token, KeyStoreError.
+    `confirm` asks the user about a dispatched token before it is redeemed: operation, host, account and who asked,
+    since a payload is unauthenticated input (HTTP contract 9). Errors are BridgeError and, from the token, KeyStoreError.
     """
 
     def __init__(
@@ -89,7 +76,7 @@ class Phone:
         store: KeyStore,
         verifier: UserVerifier,
         *,
-        confirm: Callable[[Confirmation], bool],
+        confirm: Callable[[DispatchedToken], bool],
         observer: Observer = lambda name, detail: None,
         recorder: Recorder | None = None,
         insecure: bool = False,
@@ -195,32 +182,19 @@ class Phone:
         target_name: str = "phone",
         transaction_required: bool = False,
     ) -> Result:
-        try:
-            payload = outofband.decode_scanned(text)
-        except MalformedError as error:
-            raise MalformedPayloadError(f"not a dispatched token: {error}") from None
-        encrypted = isinstance(payload.nma_data, str)
-        self._observe("received", f"{len(text)} characters, {'JWE' if encrypted else 'plain'}")
-        data, account = self._open(payload)
-        self._observe("decrypted", ", ".join(sorted(data.members)) if encrypted else "nothing to decrypt")
-        base_url, operation = _redeem_target(data.redeem_url)
-        if operation not in operations:
-            raise MalformedPayloadError(f"a token for {operation}, where {' or '.join(operations)} is wanted")
-        self._check_host(base_url, operation, server, account)
-        accepted = self._confirm(
-            Confirmation(
-                operation=operation,
-                host=urlsplit(base_url).netloc,
-                account=account.username if account else None,
-                requested_by=_requested_by(data.members.get("requestContext")),
-                encrypted=encrypted,
-            )
-        )
+        payload = inbox.decode(text)
+        self._observe("received", f"{len(text)} characters, {payload.nma_data_content_type}")
+        token = inbox.open_token(payload, self._profile, self._store)
+        self._observe("decrypted", ", ".join(token.members) if token.encrypted else "nothing to decrypt")
+        if token.operation not in operations:
+            raise MalformedPayloadError(f"a token for {token.operation}, where {' or '.join(operations)} is wanted")
+        inbox.check_host(token, self._profile, expected=server)
+        accepted = self._confirm(token)
         # Redeeming a deregistration would carry it out; a refused log-in is redeemed to tell the laptop at once.
-        if not accepted and operation != "authentication":
-            raise UserDeclinedError(f"the user declined the {operation}")
-        with self._server(base_url) as connection, self._client(base_url) as client:
-            request = self._redeem(connection, client, data.token, operation)
+        if not accepted and token.operation != "authentication":
+            raise UserDeclinedError(f"the user declined the {token.operation}")
+        with self._server(token.base_url) as connection, self._client(token.base_url) as client:
+            request = self._redeem(connection, client, token)
             if not accepted:
                 cancelled = ClientFailureError(
                     ClientError.USER_CANCELLED, "the user declined", AsmStatus.USER_CANCELLED
@@ -231,48 +205,22 @@ class Phone:
                 missing = ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, "no transaction to confirm")
                 self._report(connection, client, request, missing)
                 raise missing
-            return self._run(connection, client, request, account=account, target_name=target_name)
+            return self._run(connection, client, request, account=token.account, target_name=target_name)
 
-    def _open(self, payload: outofband.Payload) -> tuple[outofband.NmaData, Account | None]:
-        """Return the payload's content and, where it was encrypted, the account whose key decrypted it."""
-        try:
-            if not isinstance(payload.nma_data, str):
-                return outofband.open_payload(payload, None), None
-            kid = jose.key_id(payload.nma_data, "$.nma_data")
-            for account in self._profile.accounts():
-                if account.encryption_key_id and kid in (None, account.encryption_thumbprint):
-                    key = self._store.key(account.encryption_key_id)
-                    return outofband.open_payload(payload, key), account
-        except MalformedError as error:
-            raise MalformedPayloadError(f"not a dispatched token: {error}") from None
-        except jose.JoseRefusal as error:
-            raise CannotDecryptError(str(error)) from None
-        except KeyGone:
-            raise CannotDecryptError("this phone's decryption key is gone from the token") from None
-        raise CannotDecryptError("the token is encrypted to another device, or to keys this phone no longer has")
-
-    def _check_host(self, base_url: str, operation: str, expected: str | None, account: Account | None) -> None:
-        """Redeem only where this phone is registered; a registration only where the user expects it."""
-        if operation == "registration":
-            if expected is not None and expected.rstrip("/") != base_url:
-                raise UnknownHostError(f"the token is for {base_url}, not for {expected}")
-            return
-        known = {account.base_url} if account else {entry.base_url for entry in self._profile.accounts()}
-        if base_url not in known:
-            raise UnknownHostError(f"the token would be redeemed at {base_url}, where this phone is not registered")
-
-    def _redeem(self, server: Server, client: UafClient, token: str, operation: str) -> UafRequest:
-        answer = server.post(
-            f"{_REDEEM_PATH}{operation}", outofband.RedeemRequest(token), accept=UAF_MEDIA_TYPE
-        ).decode(ReturnUafRequest)
+    def _redeem(self, server: Server, client: UafClient, token: DispatchedToken) -> UafRequest:
+        message = outofband.RedeemRequest(token.token)
+        path = f"{REDEEM_PATH}{token.operation}"
+        answer = server.post(path, message, accept=UAF_MEDIA_TYPE).decode(ReturnUafRequest)
         self._observe("redeemed", f"status {answer.statusCode}")
         if answer.statusCode == StatusCode.REQUEST_TIMEOUT:
             raise TokenExpiredError(answer.statusCode, "the token has expired")
         if answer.statusCode == StatusCode.FORBIDDEN:
             raise TokenRedeemedError(answer.statusCode, "the token was redeemed already")
         request = self._uaf_request(client, answer)
-        if request.header.op != _OPERATIONS[operation]:
-            raise ServerRefusedError(answer.statusCode, f"a {operation} token led to a {request.header.op} request")
+        if request.header.op != OPERATIONS[token.operation]:
+            raise ServerRefusedError(
+                answer.statusCode, f"a {token.operation} token led to a {request.header.op} request"
+            )
         return request
 
     def _uaf_request(self, client: UafClient, answer: ReturnUafRequest) -> UafRequest:
@@ -329,25 +277,10 @@ class Phone:
             if keys is not None:
                 delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
             raise
-        self._save(server.base_url, request.username, outcome, existing, keys, target_id, target_name)
-        return self._done(Result("registration", request.username, status, message, outcome.keys))
-
-    def _save(
-        self,
-        base_url: str,
-        username: str,
-        outcome: Outcome,
-        existing: Account | None,
-        keys: TargetKeys | None,
-        target_id: str | None,
-        target_name: str,
-    ) -> None:
-        if keys is None:
-            account = existing or Account(base_url, username, outcome.app_id)
-        else:
+        if keys is not None:
             account = Account(
-                base_url=base_url,
-                username=username,
+                base_url=server.base_url,
+                username=request.username,
                 app_id=outcome.app_id,
                 target_id=target_id,
                 target_name=target_name,
@@ -355,7 +288,8 @@ class Phone:
                 encryption_key_id=keys.encryption_key_id,
                 encryption_thumbprint=keys.encryption_jwk.thumbprint,
             )
-        self._profile.save_account(account)
+            self._profile.save_account(account)
+        return self._done(Result("registration", request.username, status, message, outcome.keys))
 
     def _deregister(self, client: UafClient, request: DeregistrationRequest, account: Account | None) -> Result:
         deleted = client.deregister(request)
@@ -408,23 +342,6 @@ class Phone:
                 return plain.send("GET", url, headers={"Accept": TRUSTED_APPS_MEDIA_TYPE})
 
             yield UafClient(self.asm, facet_id=self._settings.facet_id, fetch=fetch, insecure=self._insecure)
-
-
-def _redeem_target(redeem_url: str) -> tuple[str, str]:
-    """Return the server's base URL and the operation that a redeem URL names."""
-    base_url, found, operation = redeem_url.rstrip("/").partition(f"{CONTEXT_PATH}{_REDEEM_PATH}")
-    parts = urlsplit(base_url)
-    if not found or operation not in _OPERATIONS or not parts.netloc or parts.username or parts.query:
-        raise MalformedPayloadError("redeem_url is not of a redeem service")
-    return base_url, operation
-
-
-def _requested_by(context: object) -> str | None:
-    """Return who asked, as the server saw them, with nothing in it that a terminal would obey."""
-    if not isinstance(context, dict):
-        return None
-    parts = [str(context[name])[:128] for name in ("address", "userAgent") if name in context]
-    return "".join(c if c.isprintable() else "?" for c in ", ".join(parts)) or None
 
 
 def _read_response(response: ServerResponse) -> tuple[int, str, str | None]:

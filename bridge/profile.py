@@ -1,4 +1,7 @@
-"""The phone's profile: which key store, which accounts at which servers (design, principle 6: one SQLite file per profile)."""
+"""The phone's profile: which key store, which accounts at which servers.
+
+Design, principle 6: one SQLite file per profile.
+"""
 
 import os
 import sqlite3
