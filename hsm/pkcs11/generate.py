@@ -18,8 +18,12 @@ _USAGES: Final = {
 _PROTECTED: Final = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 
-def generate_pair(session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage, key_id: bytes, label: str) -> KeyInfo:
+def generate_pair(
+    session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage, key_id: bytes, label: str
+) -> tuple[KeyInfo, Any]:
     """Make a key pair, read its attributes back, and leave nothing behind if anything is wrong.
+
+    Returns what was read and python-pkcs11's private key object.
 
     Raises:
         KeyExists, KeyRefused, NotSupported, ModuleError; PKCS11Error for the caller to translate.
@@ -44,7 +48,7 @@ def generate_pair(session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage
     except BaseException:
         _destroy_quietly(session, key_id, ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
         raise
-    return info
+    return info, private
 
 
 def generate_mac_key(session: p11.Session, key_id: bytes, label: str) -> Any:  # noqa: ANN401  # a python-pkcs11 object

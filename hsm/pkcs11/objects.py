@@ -81,8 +81,12 @@ class HeldObject:
             raise KeyGone(
                 f"no {self._class.name.lower().replace('_', ' ')} with id {self.key_id.hex()} is in the token"
             )
-        self._handle, self._epoch = found[0], token.epoch
+        self.hold(found[0])
         return self._handle
+
+    def hold(self, found: Any) -> None:  # noqa: ANN401  # a python-pkcs11 object
+        """Keep the handle of the object, just found or made, under the module's lock."""
+        self._handle, self._epoch = found, self._token.epoch
 
 
 def search(session: p11.Session, object_class: ObjectClass | None, key_id: bytes | None = None) -> list[Any]:

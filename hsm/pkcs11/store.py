@@ -51,8 +51,8 @@ class Pkcs11KeyStore(KeyStore):
     def info(self) -> TokenInfo:
         """Describe the token."""
 
-        def read(_: p11.Session) -> TokenInfo:
-            token = self._token.describe()
+        def read(session: p11.Session) -> TokenInfo:
+            token = session.token
             return TokenInfo(
                 kind="softhsm" if is_softhsm(token) else "pkcs11",
                 label=token.label,
@@ -71,10 +71,14 @@ class Pkcs11KeyStore(KeyStore):
 
     def generate(self, algorithm: KeyAlgorithm, usage: KeyUsage, *, key_id: bytes, label: str) -> HardwareKey:
         """Make a key pair in the token; see `KeyStore.generate`."""
-        info = self._lease.run(
-            "generating a key", lambda session: generate_pair(session, algorithm, usage, key_id, label)
-        )
-        return self._keep(info)
+
+        def make(session: p11.Session) -> tuple[KeyInfo, HeldObject]:
+            info, private = generate_pair(session, algorithm, usage, key_id, label)
+            held = HeldObject(self._lease, ObjectClass.PRIVATE_KEY, key_id)
+            held.hold(private)
+            return info, held
+
+        return self._keep(*self._lease.run("generating a key", make))
 
     def key(self, key_id: bytes) -> HardwareKey:
         """Open the key with this CKA_ID; the handle is kept. Raises KeyGone, NotSupported."""
@@ -130,7 +134,7 @@ class Pkcs11KeyStore(KeyStore):
         """Open the HMAC-SHA-256 key with this CKA_ID, or make it; None where the token has no HMAC."""
 
         def ensure(session: p11.Session) -> bool:
-            if not self._token.describe().slot.get_mechanisms() >= _HMAC:
+            if not session.token.slot.get_mechanisms() >= _HMAC:
                 return False
             if not search(session, ObjectClass.SECRET_KEY, key_id):
                 generate_mac_key(session, key_id, label)
@@ -171,8 +175,7 @@ class Pkcs11KeyStore(KeyStore):
             raise NotSupported(f"the key {key_id.hex()} is neither P-256 nor RSA-2048, or has no public part")
         return info
 
-    def _keep(self, info: KeyInfo, held: HeldObject | None = None) -> HardwareKey:
-        held = held or HeldObject(self._lease, ObjectClass.PRIVATE_KEY, info.key_id)
+    def _keep(self, info: KeyInfo, held: HeldObject) -> HardwareKey:
         make = Pkcs11EcKey if info.algorithm is KeyAlgorithm.P256 else Pkcs11RsaKey
         key = self._keys[info.key_id] = make(held, info)
         return key

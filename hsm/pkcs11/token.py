@@ -103,14 +103,16 @@ class Token:
             return True  # this token has no such objects and cannot tell
         return True
 
-    def describe(self) -> p11.Token:
-        """Read the token's own description anew."""
-        for slot in self.module.library().get_slots(token_present=True):
-            if slot.slot_id == self.identity[0]:
-                token = slot.get_token()
-                if (token.slot.slot_id, token.serial, token.label) == self.identity:
-                    return token
-        raise TokenAbsent(f"the token {self.identity[2]!r} is not there any more")
+    def _find_again(self) -> p11.Token:
+        """Look for this very token: label, serial number and slot. Raises TokenAbsent."""
+
+        def is_it(token: p11.Token) -> bool:
+            return (token.slot.slot_id, token.serial, token.label) == self.identity
+
+        found = _search_slots(self.module, is_it)
+        if not found:
+            raise TokenAbsent(f"the token {self.identity[2]!r} is not there any more")
+        return found[0]
 
     def release(self) -> None:
         """Give up one use; the last one closes the session and logs out."""
@@ -138,14 +140,14 @@ class Token:
             raise translate(error, "logging in") from error
 
     def _open_once(self, pin: str | None) -> p11.Session:
-        found = self.describe()
+        found = self._find_again()
         try:
             try:
                 return found.open(rw=True, user_pin=pin)
             except (p11.TokenWriteProtected, p11.SessionReadOnly):
                 return found.open(rw=False, user_pin=pin)
         except (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange) as error:
-            flags = self.describe().flags
+            flags = found.slot.get_token().flags
             self.module.session_leaked()
             left = tries_left(flags)
             if left == 0:
@@ -228,11 +230,19 @@ def lease_token(module: Module, uri: Pkcs11Uri, pin: Callable[[str], str | None]
 
 
 def find_token(module: Module, uri: Pkcs11Uri) -> p11.Token:
-    """Return the one token that matches; a module that shows none is initialised anew once, to see new tokens."""
-    matching = _matching(module, uri)
-    if not matching:
-        module.reinitialise()
-        matching = _matching(module, uri)
+    """Return the one token that matches. Raises TokenAbsent, TokenAmbiguous, TokenNotInitialised."""
+
+    def matches(token: p11.Token) -> bool:
+        compared = (
+            (uri.token, token.label),
+            (uri.serial, token.serial.decode(errors="replace").rstrip("\0 ")),
+            (uri.manufacturer, token.manufacturer_id),
+            (uri.model, token.model),
+            (uri.slot_id, token.slot.slot_id),
+        )
+        return all(wanted is None or wanted == is_ for wanted, is_ in compared)
+
+    matching = _search_slots(module, matches)
     ready = [token for token in matching if token.flags & TokenFlag.TOKEN_INITIALIZED]
     if matching and not ready:
         raise TokenNotInitialised(f"the token ({uri.describe_token()}) was never initialised")
@@ -244,23 +254,33 @@ def find_token(module: Module, uri: Pkcs11Uri) -> p11.Token:
     return ready[0]
 
 
-def _matching(module: Module, uri: Pkcs11Uri) -> list[p11.Token]:
-    found = []
+def _search_slots(module: Module, matches: Callable[[p11.Token], bool]) -> list[p11.Token]:
+    """Return the tokens that match. If none does, the module is initialised anew, once: it may not have seen
+    tokens come and go. A slot that fails hides no token in another one; it is an error only if nothing is found.
+    """
+    found, _ = _read_slots(module, matches)
+    if found:
+        return found
+    module.reinitialise()
+    found, failure = _read_slots(module, matches)
+    if not found and failure is not None:
+        raise failure
+    return found
+
+
+def _read_slots(module: Module, matches: Callable[[p11.Token], bool]) -> tuple[list[p11.Token], p11.PKCS11Error | None]:
+    found, failure = [], None
     for slot in module.library().get_slots(token_present=True):
         try:
             token = slot.get_token()
         except (p11.TokenNotPresent, p11.TokenNotRecognised):
             continue
-        compared = (
-            (uri.token, token.label),
-            (uri.serial, token.serial.decode(errors="replace").rstrip("\0 ")),
-            (uri.manufacturer, token.manufacturer_id),
-            (uri.model, token.model),
-            (uri.slot_id, slot.slot_id),
-        )
-        if all(wanted is None or wanted == is_ for wanted, is_ in compared):
+        except p11.PKCS11Error as error:
+            failure = error
+            continue
+        if matches(token):
             found.append(token)
-    return found
+    return found, failure
 
 
 def is_hardware(token: p11.Token) -> bool:

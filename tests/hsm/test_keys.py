@@ -1,0 +1,231 @@
+"""Hardware keys behave as cryptography's and joserfc's own."""
+
+import copy
+import datetime
+import hashlib
+import itertools
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from joserfc import jwe, jws
+from joserfc.jwk import ECKey, RSAKey
+
+from fidoloop.hsm.errors import NotSupported
+from fidoloop.hsm.jwk import jose_key
+from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage, RsaHardwareKey
+from fidoloop.hsm.pkcs11 import objects
+from fidoloop.hsm.pkcs11.objects import decode_point
+
+DIGESTS: list[hashes.HashAlgorithm] = [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]
+SHA1 = hashes.SHA1()  # noqa: S303  # RSA-OAEP with SHA-1 is what SoftHSM does itself
+EVERY_HASH = [SHA1, *DIGESTS]
+
+
+@pytest.mark.parametrize("algorithm", DIGESTS, ids=lambda one: one.name)
+def test_ec_signatures_verify_in_software(sign_key: EcHardwareKey, algorithm: hashes.HashAlgorithm) -> None:
+    signature = sign_key.sign(b"message", ec.ECDSA(algorithm))
+    sign_key.public_key().verify(signature, b"message", ec.ECDSA(algorithm))
+    with pytest.raises(InvalidSignature):
+        sign_key.public_key().verify(signature, b"messagf", ec.ECDSA(algorithm))
+
+
+@pytest.mark.parametrize("algorithm", DIGESTS, ids=lambda one: one.name)
+def test_prehashed_data_are_signed_as_they_are(
+    sign_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey, algorithm: hashes.HashAlgorithm
+) -> None:
+    digest = hashlib.new(algorithm.name, b"message").digest()
+    signature = sign_key.sign(digest, ec.ECDSA(utils.Prehashed(algorithm)))
+    sign_key.public_key().verify(signature, b"message", ec.ECDSA(algorithm))
+    signature = rsa_sign_key.sign(digest, padding.PKCS1v15(), utils.Prehashed(algorithm))
+    rsa_sign_key.public_key().verify(signature, b"message", padding.PKCS1v15(), algorithm)
+    with pytest.raises(ValueError, match="bytes"):
+        sign_key.sign(digest[1:], ec.ECDSA(utils.Prehashed(algorithm)))
+
+
+def test_the_raw_signature_is_r_and_s_of_32_bytes(sign_key: EcHardwareKey) -> None:
+    raw = sign_key.sign_digest_raw(hashlib.sha256(b"message").digest())
+    assert len(raw) == 64
+    der = utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    sign_key.public_key().verify(der, b"message", ec.ECDSA(hashes.SHA256()))
+    with pytest.raises(ValueError, match="32 bytes"):
+        sign_key.sign_digest_raw(b"message")
+
+
+def test_signing_looks_nothing_up(sign_key: EcHardwareKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign_key.sign_digest_raw(bytes(32))
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a held handle was looked up")
+
+    monkeypatch.setattr(objects, "search", forbidden)
+    monkeypatch.setattr(type(sign_key._held._token), "session", forbidden)  # type: ignore[attr-defined]  # our own
+    for _ in range(3):
+        assert len(sign_key.sign_digest_raw(bytes(32))) == 64
+
+
+def test_ecdh_agrees_with_software(derive_key: EcHardwareKey) -> None:
+    other = ec.generate_private_key(ec.SECP256R1())
+    assert derive_key.exchange(ec.ECDH(), other.public_key()) == other.exchange(ec.ECDH(), derive_key.public_key())
+
+
+def test_ecdh_refuses_another_curve(derive_key: EcHardwareKey) -> None:
+    for curve in (ec.SECP384R1(), ec.SECP256K1()):
+        with pytest.raises(ValueError, match="P-256"):
+            derive_key.exchange(ec.ECDH(), ec.generate_private_key(curve).public_key())
+
+
+def test_a_key_does_only_what_it_was_made_for(
+    sign_key: EcHardwareKey, derive_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey, rsa_decrypt_key: RsaHardwareKey
+) -> None:
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    for wrong in (
+        lambda: sign_key.exchange(ec.ECDH(), derive_key.public_key()),
+        lambda: derive_key.sign(b"", ec.ECDSA(hashes.SHA256())),
+        lambda: derive_key.sign_digest_raw(bytes(32)),
+        lambda: rsa_sign_key.decrypt(bytes(256), oaep),
+        lambda: rsa_decrypt_key.sign(b"", padding.PKCS1v15(), hashes.SHA256()),
+    ):
+        with pytest.raises(NotSupported):
+            wrong()
+
+
+@pytest.mark.parametrize("algorithm", DIGESTS, ids=lambda one: one.name)
+@pytest.mark.parametrize("salt", [0, 32, padding.PSS.DIGEST_LENGTH, padding.PSS.MAX_LENGTH, "pkcs1"])
+def test_rsa_signatures_verify_in_software(
+    rsa_sign_key: RsaHardwareKey,
+    algorithm: hashes.HashAlgorithm,
+    salt: Any,  # noqa: ANN401  # int or a marker
+) -> None:
+    scheme = padding.PKCS1v15() if salt == "pkcs1" else padding.PSS(padding.MGF1(algorithm), salt)
+    signature = rsa_sign_key.sign(b"message", scheme, algorithm)
+    rsa_sign_key.public_key().verify(signature, b"message", scheme, algorithm)
+
+
+def test_signature_schemes_that_are_not_ours_are_refused(sign_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey) -> None:
+    auto = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    for wrong in (
+        lambda: sign_key.sign(b"", ec.ECDSA(SHA1)),
+        lambda: sign_key.sign(b"", ec.ECDSA(hashes.SHA256(), deterministic_signing=True)),
+        lambda: rsa_sign_key.sign(b"", padding.PKCS1v15(), SHA1),
+        lambda: rsa_sign_key.sign(b"", padding.PKCS1v15(), utils.NoDigestInfo()),
+        lambda: rsa_sign_key.sign(b"", auto, hashes.SHA256()),
+        lambda: rsa_sign_key.sign(b"", oaep, hashes.SHA256()),
+    ):
+        with pytest.raises((UnsupportedAlgorithm, ValueError)):
+            wrong()
+
+
+@pytest.mark.parametrize(("algorithm", "mgf"), [*itertools.product(EVERY_HASH, EVERY_HASH)], ids=lambda one: one.name)
+@pytest.mark.parametrize("label", [None, b"label"], ids=["unlabelled", "labelled"])
+def test_rsa_decrypts_what_software_encrypted(
+    rsa_decrypt_key: RsaHardwareKey, algorithm: hashes.HashAlgorithm, mgf: hashes.HashAlgorithm, label: bytes | None
+) -> None:
+    scheme = padding.OAEP(padding.MGF1(mgf), algorithm, label)
+    for message in (b"", b"a", bytes(100)):
+        assert rsa_decrypt_key.decrypt(rsa_decrypt_key.public_key().encrypt(message, scheme), scheme) == message
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.binary(min_size=0, max_size=300) | st.binary(min_size=256, max_size=256), st.sampled_from(EVERY_HASH))
+def test_a_wrong_ciphertext_has_one_error(
+    rsa_decrypt_key: RsaHardwareKey, ciphertext: bytes, algorithm: hashes.HashAlgorithm
+) -> None:
+    with pytest.raises(ValueError, match=r"^Decryption failed$"):
+        rsa_decrypt_key.decrypt(ciphertext, padding.OAEP(padding.MGF1(algorithm), algorithm, None))
+
+
+def test_pkcs1v15_decryption_is_refused(rsa_decrypt_key: RsaHardwareKey) -> None:
+    ciphertext = rsa_decrypt_key.public_key().encrypt(b"message", padding.PKCS1v15())
+    with pytest.raises(UnsupportedAlgorithm):
+        rsa_decrypt_key.decrypt(ciphertext, padding.PKCS1v15())
+
+
+def test_private_parts_are_refused(sign_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey) -> None:
+    for key in (sign_key, rsa_sign_key):
+        with pytest.raises(TypeError):
+            key.private_numbers()
+        with pytest.raises(TypeError):
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        assert copy.copy(key) is copy.deepcopy(key) is key
+    assert (sign_key.key_size, sign_key.curve.name, rsa_sign_key.key_size) == (256, "secp256r1", 2048)
+
+
+def test_x509_builders_take_hardware_keys(sign_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey) -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lab")])
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    for key in (sign_key, rsa_sign_key):
+        builder = x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + datetime.timedelta(days=1))
+        certificate = builder.sign(key, hashes.SHA256())
+        certificate.verify_directly_issued_by(certificate)
+        request = x509.CertificateSigningRequestBuilder(name).sign(key, hashes.SHA256())
+        assert request.is_signature_valid
+        assert request.public_key() == key.public_key()
+
+
+def test_joserfc_signs_with_an_ec_key_given_its_public_jwk(sign_key: EcHardwareKey) -> None:
+    public = ECKey.import_key(sign_key.public_key())
+    for key in (ECKey(sign_key, public.as_dict()), jose_key(sign_key)):
+        token = jws.serialize_compact({"alg": "ES256"}, b"payload", key)
+        assert jws.deserialize_compact(token, public).payload == b"payload"
+
+
+@pytest.mark.parametrize("algorithm", ["PS256", "RS256"])
+def test_joserfc_signs_with_an_rsa_key(rsa_sign_key: RsaHardwareKey, algorithm: str) -> None:
+    token = jws.serialize_compact({"alg": algorithm}, b"payload", jose_key(rsa_sign_key), algorithms=[algorithm])
+    public = RSAKey.import_key(rsa_sign_key.public_key())
+    assert jws.deserialize_compact(token, public, algorithms=[algorithm]).payload == b"payload"
+
+
+@pytest.mark.parametrize("algorithm", ["ECDH-ES+A256KW", "ECDH-ES"])
+def test_joserfc_decrypts_with_an_ec_key(derive_key: EcHardwareKey, algorithm: str) -> None:
+    header = {"alg": algorithm, "enc": "A256GCM"}
+    public = ECKey.import_key(derive_key.public_key())
+    token = jwe.encrypt_compact(header, b"payload", public, algorithms=[algorithm, "A256GCM"])
+    found = jwe.decrypt_compact(token, jose_key(derive_key), algorithms=[algorithm, "A256GCM"])
+    assert found.plaintext == b"payload"
+
+
+@pytest.mark.parametrize("algorithm", ["RSA-OAEP-256", "RSA-OAEP"])
+def test_joserfc_decrypts_with_an_rsa_key(rsa_decrypt_key: RsaHardwareKey, algorithm: str) -> None:
+    header = {"alg": algorithm, "enc": "A256GCM"}
+    public = RSAKey.import_key(rsa_decrypt_key.public_key())
+    token = jwe.encrypt_compact(header, b"payload", public, algorithms=[algorithm, "A256GCM"])
+    found = jwe.decrypt_compact(token, jose_key(rsa_decrypt_key), algorithms=[algorithm, "A256GCM"])
+    assert found.plaintext == b"payload"
+
+
+def test_a_jose_key_tells_its_public_members_and_no_more(sign_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey) -> None:
+    for hardware in (sign_key, rsa_sign_key):
+        key = jose_key(hardware)
+        assert key.is_private
+        assert "d" not in key.as_dict(private=True)
+        assert key.thumbprint() == type(key).import_key(hardware.public_key()).thumbprint()  # type: ignore[arg-type]
+
+
+def test_points_are_told_apart_by_length() -> None:
+    point = ec.generate_private_key(ec.SECP256R1()).public_key()
+    raw = point.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    assert decode_point(raw) == decode_point(b"\x04\x41" + raw) == raw
+    # A bare point whose x begins with 0x41 looks like the beginning of an OCTET STRING.
+    assert decode_point(b"\x04\x41" + bytes(63)) == b"\x04\x41" + bytes(63)
+    for wrong in (b"", raw[1:], b"\x04\x40" + raw[1:], b"\x05\x41" + raw, b"\x02" + raw[1:33]):
+        with pytest.raises(ValueError, match="point"):
+            decode_point(wrong)
+
+
+def test_a_key_opened_again_is_the_same_key(shared: KeyStore, sign_key: EcHardwareKey) -> None:
+    assert shared.key(b"ec-sign") is sign_key
+    assert sign_key.info in shared.list()
+    assert sign_key.info.algorithm is KeyAlgorithm.P256
+    assert sign_key.info.usage == KeyUsage.SIGN
+    assert isinstance(sign_key.public_key(), ec.EllipticCurvePublicKey)
+    assert not isinstance(sign_key, rsa.RSAPrivateKey)
