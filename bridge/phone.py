@@ -67,7 +67,7 @@ class Phone:
     """One phone: a profile, an open key store, a user. Not safe between threads.
 
     `confirm` asks the user about a dispatched token before it is redeemed: operation, host, account and who asked,
-    since a payload is unauthenticated input (HTTP contract 9). Errors are BridgeError and, from the token, KeyStoreError.
+    since a payload is unauthenticated input (HTTP contract 9). Errors are BridgeError; KeyStoreError from the token.
     """
 
     def __init__(
