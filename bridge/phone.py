@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -96,6 +97,18 @@ class Phone:
         """Close the phone's state; the key store and profile stay open."""
         self._state.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def accounts(self) -> list[Account]:
+        """Return the accounts this phone has."""
+        return self._profile.accounts()
+
     def register(self, text: str, *, server: str | None = None, target_name: str = "phone") -> Result:
         """Enrol with a registration token, and become a dispatch target in the same response.
 
@@ -113,6 +126,10 @@ class Phone:
     def confirm(self, text: str) -> Result:
         """As `scan`, for a token that must hold a transaction to confirm."""
         return self._follow(text, operations=("authentication",), transaction_required=True)
+
+    def deregister(self, text: str) -> Result:
+        """Carry out the deregistration that a dispatched token triggers."""
+        return self._follow(text, operations=("deregistration",))
 
     def login(self, base_url: str | None = None) -> Result:
         """Authenticate without a dispatched token, usernameless, at a server this phone is registered with.

@@ -78,6 +78,10 @@ class Profile:
         )
         return settings
 
+    def exists(self) -> bool:
+        """Tell whether the phone was set up."""
+        return self._db.execute("SELECT 1 FROM phone").fetchone() is not None
+
     def settings(self) -> Settings:
         """Return the phone's settings. Raises ProfileMissingError where it was never set up."""
         row = self._db.execute("SELECT device_id, keys_uri, verification, facet_id, ca FROM phone").fetchone()

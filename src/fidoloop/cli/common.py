@@ -1,0 +1,43 @@
+"""What the commands share: where state lives, options, and how results are printed."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Where state is kept.", show_default="$XDG_STATE_HOME/fidoloop"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http on loopback.")]
+
+
+def home_directory(home: Path | None) -> Path:
+    """Return the directory of all state: --home, else $XDG_STATE_HOME/fidoloop, else ~/.local/state/fidoloop."""
+    if home is not None:
+        return home
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "fidoloop"
+
+
+def show(value: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print `value` as one JSON object, or `text` for people."""
+    if as_json:
+        typer.echo(json.dumps(value))
+    else:
+        Console(highlight=False).print(text)
+
+
+def note(text: str) -> None:
+    """Tell people something on standard error, where it disturbs no script."""
+    Console(stderr=True, highlight=False).print(text, markup=False)
+
+
+def interactive() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty()

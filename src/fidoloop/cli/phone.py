@@ -1,0 +1,321 @@
+"""`fidoloop phone`: the phone whose keys live in a token."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
+from fidoloop.authenticator.user_verification import (
+    PIN_TRIES,
+    AutoApprove,
+    Deny,
+    Prompt,
+    TokenPin,
+    UserVerifier,
+    VerificationRequest,
+)
+from fidoloop.bridge.errors import UserDeclinedError
+from fidoloop.bridge.inbox import DispatchedToken
+from fidoloop.bridge.phone import Phone, Result
+from fidoloop.bridge.profile import Account, Profile
+from fidoloop.bridge.scan import scan as read_source
+from fidoloop.cli.common import Home, Insecure, Json, home_directory, interactive, note, show
+from fidoloop.cli.keys import open_store
+from fidoloop.hsm.keystore import KeyStore
+from fidoloop.hsm.uri import parse_uri
+from fidoloop.protocol.uaf.registry import UserVerification
+
+app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
+
+
+class Verification(StrEnum):
+    """How the phone verifies its user: chosen once, since the registered model claims it."""
+
+    PIN = "pin"
+    PROMPT = "prompt"
+    AUTO = "auto"
+
+
+_METHODS = {
+    Verification.PIN: UserVerification.PASSCODE,
+    Verification.PROMPT: UserVerification.PRESENCE,
+    Verification.AUTO: UserVerification.NONE,
+}
+
+Name = Annotated[str, typer.Option("--name", help="Which phone: each has a profile of its own.")]
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="The dispatched token: an image file or screenshot with its QR code, the link, or the text itself.",
+    ),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do not ask whether to follow the token (the user is verified all the same).")
+]
+DenyOption = Annotated[bool, typer.Option("--deny", help="Be a user who says no when asked to verify.")]
+
+
+@app.command()
+def register(
+    source: Source,
+    *,
+    keys: Annotated[str | None, typer.Option(metavar="URI", help="Key store of a new phone.")] = None,
+    verification: Annotated[
+        Verification, typer.Option("--uv", help="How a new phone verifies its user.")
+    ] = Verification.PIN,
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of the lab CA a new phone trusts.", exists=True, dir_okay=False)
+    ] = None,
+    server: Annotated[str | None, typer.Option(help="Base URL the token must be for.")] = None,
+    target_name: Annotated[str, typer.Option(help="What the laptop calls this phone.")] = "phone",
+    name: Name = "phone",
+    home: Home = None,
+    yes: Yes = False,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Enrol with a registration token: make a key in the token and become a dispatch target."""
+    profile = Profile(_profile_path(home, name))
+    if not profile.exists():
+        if keys is None:
+            raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
+        # A PIN in the URI is used now and not written down.
+        os.environ.setdefault("FIDOLOOP_PIN", parse_uri(keys).pin_value or "")
+        profile.create(
+            keys_uri=parse_uri(keys).without_pin(),
+            verification=verification.value,
+            ca=str(ca.resolve()) if ca else None,
+        )
+    with _phone(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+        _print_result(phone.register(read_source(source), server=server, target_name=target_name), as_json=as_json)
+
+
+@app.command()
+def login(
+    *,
+    server: Annotated[str | None, typer.Option(help="Base URL, where the phone has accounts at several.")] = None,
+    name: Name = "phone",
+    home: Home = None,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Log in on the phone itself, without a dispatched token and without typing a user name."""
+    with _phone(name, home, yes=True, deny=deny, insecure=insecure) as phone:
+        _print_result(phone.login(server), as_json=as_json)
+
+
+@app.command()
+def scan(
+    source: Source,
+    *,
+    name: Name = "phone",
+    home: Home = None,
+    yes: Yes = False,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Take a dispatched token and carry out the log-in, confirmation or deregistration it triggers."""
+    with _phone(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+        _print_result(phone.scan(read_source(source)), as_json=as_json)
+
+
+@app.command()
+def confirm(
+    source: Source,
+    *,
+    name: Name = "phone",
+    home: Home = None,
+    yes: Yes = False,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """As scan, but the token must hold a transaction: it is shown, and its hash signed."""
+    with _phone(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+        _print_result(phone.confirm(read_source(source)), as_json=as_json)
+
+
+@app.command()
+def deregister(
+    source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="A dispatched deregistration.")] = None,
+    *,
+    user: Annotated[str | None, typer.Option(help="Without SOURCE: forget this account on the phone.")] = None,
+    name: Name = "phone",
+    home: Home = None,
+    yes: Yes = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Delete keys: those a dispatched token names, or with --user all of an account and its dispatch target."""
+    if (source is None) == (user is None):
+        raise typer.BadParameter("either SOURCE or --user")
+    with _phone(name, home, yes=yes, deny=False, insecure=insecure) as phone:
+        if source is not None:
+            _print_result(phone.deregister(read_source(source)), as_json=as_json)
+            return
+        account = next((entry for entry in phone.accounts() if entry.username == user), None)
+        if account is None:
+            raise typer.BadParameter(f"no account {user} on this phone", param_hint="--user")
+        if not yes and not _ask(f"Delete all keys of {account.username} at {account.base_url}?"):
+            raise UserDeclinedError("nothing was deleted")
+        deleted = phone.remove(account)
+    show(
+        {"deleted": [{"aaid": aaid, "keyID": key_id} for aaid, key_id in deleted]},
+        f"{len(deleted)} key(s) of {escape(account.username)} deleted, dispatch target removed",
+        as_json=as_json,
+    )
+
+
+@app.command("list")
+def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json = False) -> None:
+    """List the phone's accounts and registered keys."""
+    with _phone(name, home, yes=False, deny=True, insecure=False) as phone:
+        accounts = phone.accounts()
+        registrations = phone.asm.registrations()
+    if as_json:
+        show(
+            {
+                "accounts": [_account(entry) for entry in accounts],
+                "registrations": [
+                    {
+                        "aaid": entry.aaid,
+                        "keyID": entry.key_id.hex(),
+                        "appID": entry.app_id,
+                        "username": entry.username,
+                        "signCounterCeiling": entry.sign_ceiling,
+                    }
+                    for entry in registrations
+                ],
+            },
+            "",
+            as_json=True,
+        )
+        return
+    table = Table("user", "server", "AAID", "key", "counter at most")
+    servers = {(account.app_id, account.username): account.base_url for account in accounts}
+    for entry in registrations:
+        server = servers.get((entry.app_id, entry.username), entry.app_id)
+        key = f"{entry.key_id.hex()[:16]}…"
+        table.add_row(escape(entry.username), escape(server), entry.aaid, key, str(entry.sign_ceiling))
+    Console().print(table if registrations else "no registrations")
+
+
+@contextmanager
+def _phone(name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool) -> Iterator[Phone]:
+    profile = Profile(_profile_path(home, name))
+    try:
+        settings = profile.settings()
+        with open_store(settings.keys_uri) as store:
+            method = Verification(settings.verification)
+            verifier = Deny(_METHODS[method]) if deny else _verifier(method, store)
+            with Phone(
+                profile, store, verifier, confirm=_yes if yes else _ask_about, observer=_say, insecure=insecure
+            ) as phone:
+                yield phone
+    finally:
+        profile.close()
+
+
+def _profile_path(home: Path | None, name: str) -> Path:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise typer.BadParameter("letters, digits, - and _ only", param_hint="--name")
+    return home_directory(home) / "phone" / f"{name}.sqlite"
+
+
+def _verifier(method: Verification, store: KeyStore) -> UserVerifier:
+    if method is Verification.PIN:
+        return TokenPin(store, _ask_pin, _choose)
+    return Prompt(_ask_presence, _choose) if method is Verification.PROMPT else AutoApprove()
+
+
+def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
+    _describe(request)
+    pin = os.environ.get("FIDOLOOP_PIN")
+    # A scripted PIN is tried once: it would be as wrong the second time.
+    if pin and tries_left == PIN_TRIES:
+        return pin
+    _need_somebody()
+    return (
+        typer.prompt(f"PIN ({tries_left} tries left)", hide_input=True, default="", show_default=False, err=True)
+        or None
+    )
+
+
+def _ask_presence(request: VerificationRequest) -> bool | None:
+    _describe(request)
+    _need_somebody()
+    return typer.confirm("Approve?", err=True)
+
+
+def _choose(usernames: Sequence[str]) -> int | None:
+    if not interactive():
+        return len(usernames) - 1
+    for number, username in enumerate(usernames, 1):
+        note(f"{number}  {username}")
+    return int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)) - 1
+
+
+def _ask_about(token: DispatchedToken) -> bool:
+    note(f"{token.operation} at {token.host}")
+    note(f"account: {token.account.username if token.account else 'not said (the token was not encrypted)'}")
+    note(f"asked for by: {token.requested_by or 'not said'}")
+    return _ask("Go on?")
+
+
+def _yes(_: DispatchedToken) -> bool:
+    return True
+
+
+def _ask(question: str) -> bool:
+    if not interactive():
+        raise UserDeclinedError("nobody can be asked here: --yes answers for scripts")
+    return typer.confirm(question, err=True)
+
+
+def _need_somebody() -> None:
+    if not interactive():
+        raise AuthenticatorError(CommandStatus.USER_NOT_RESPONSIVE, "nobody is there to answer")
+
+
+def _describe(request: VerificationRequest) -> None:
+    note(f"{request.operation} for {request.username or 'an account of yours'} at {request.app_id}")
+    if request.transaction_text is not None:
+        note(f"you confirm: {request.transaction_text}")
+
+
+def _say(name: str, detail: str) -> None:
+    note(f"{name}: {detail}")
+
+
+def _account(account: Account) -> dict[str, Any]:
+    return {
+        "server": account.base_url,
+        "username": account.username,
+        "appID": account.app_id,
+        "dispatchTargetId": account.target_id,
+        "dispatchTargetName": account.target_name,
+    }
+
+
+def _print_result(result: Result, *, as_json: bool) -> None:
+    keys = [{"aaid": aaid, "keyID": key_id} for aaid, key_id in result.keys]
+    value = {
+        "operation": result.operation,
+        "username": result.username,
+        "statusCode": result.status,
+        "message": result.message,
+        "keys": keys,
+    }
+    show(value, f"{result.operation}: {escape(result.message)} ({result.status})", as_json=as_json)
