@@ -3,7 +3,12 @@
 from enum import IntEnum
 from typing import Final
 
+from fidoloop.authenticator.errors import AsmError, TamperedStateError
+from fidoloop.bridge.errors import BridgeError, ClientFailureError, NetworkError, UserDeclinedError
+from fidoloop.bridge.profile import ProfileMissingError
 from fidoloop.hsm.errors import KeyStoreError, UriError
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.status import ClientError
 
 
 class Exit(IntEnum):
@@ -20,10 +25,28 @@ class Exit(IntEnum):
 TABLE: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (UriError, Exit.USAGE),
     (KeyStoreError, Exit.DEVICE),
+    (TamperedStateError, Exit.DEVICE),
+    (AsmError, Exit.DEVICE),
+    (NetworkError, Exit.NETWORK),
+    (UserDeclinedError, Exit.USER),
+    (ProfileMissingError, Exit.USAGE),
+    (BridgeError, Exit.REFUSED),
+    (MalformedError, Exit.REFUSED),
 )
 """Error families and their exit codes; the first row that fits counts."""
+
+CLIENT_ERRORS: Final[dict[ClientError, Exit]] = {
+    ClientError.USER_CANCELLED: Exit.USER,
+    ClientError.USER_NOT_RESPONSIVE: Exit.USER,
+    ClientError.KEY_DISAPPEARED_PERMANENTLY: Exit.DEVICE,
+    ClientError.INSUFFICIENT_AUTHENTICATOR_RESOURCES: Exit.DEVICE,
+    ClientError.USER_LOCKOUT: Exit.DEVICE,
+}
+"""What the UAF client's failures mean to a script; those not here are refusals."""
 
 
 def exit_for(error: BaseException) -> Exit | None:
     """Return the exit code for an error, None for one that is no error of ours and deserves its traceback."""
+    if isinstance(error, ClientFailureError):
+        return CLIENT_ERRORS.get(error.error, Exit.REFUSED)
     return next((code for family, code in TABLE if isinstance(error, family)), None)

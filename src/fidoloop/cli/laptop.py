@@ -111,9 +111,8 @@ def _finish(final: StatusResponse, *, as_json: bool) -> None:
     keys = ", ".join(f"{entry.aaid} {entry.keyId[:12]}…" for entry in final.authenticators or ())
     outcome = {"succeeded": f"logged in: {final.userId or 'unknown user'} by {keys}", "failed": "failed"}
     text = outcome.get(state_of(final), f"no answer in time, last status {final.status}")
-    codes = (
-        f" (status {final.uafStatusCode})" if final.uafStatusCode is not UNSET and state_of(final) == "failed" else ""
-    )
-    show(value, escape(text + codes), as_json=as_json)
+    if state_of(final) == "failed" and final.uafStatusCode is not UNSET:
+        text += f" (status {final.uafStatusCode})"
+    show(value, escape(text), as_json=as_json)
     if state_of(final) != "succeeded":
         raise typer.Exit(Exit.REFUSED if state_of(final) == "failed" else Exit.USER)

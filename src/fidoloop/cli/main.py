@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 import fidoloop
-from fidoloop.cli import keys
+from fidoloop.cli import keys, laptop, phone
 from fidoloop.cli.exits import exit_for
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
 app.add_typer(keys.app, name="keys")
+app.add_typer(phone.app, name="phone")
+app.add_typer(laptop.app, name="laptop")
 
 
 @app.callback()

@@ -89,14 +89,13 @@ def register(
     if not profile.exists():
         if keys is None:
             raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
-        # A PIN in the URI is used now and not written down.
-        os.environ.setdefault("FIDOLOOP_PIN", parse_uri(keys).pin_value or "")
         profile.create(
             keys_uri=parse_uri(keys).without_pin(),
             verification=verification.value,
             ca=str(ca.resolve()) if ca else None,
         )
-    with _phone(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+    # A PIN in the URI opens the token now and is not written down.
+    with _phone(name, home, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
         _print_result(phone.register(read_source(source), server=server, target_name=target_name), as_json=as_json)
 
 
@@ -213,11 +212,13 @@ def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json
 
 
 @contextmanager
-def _phone(name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool) -> Iterator[Phone]:
+def _phone(
+    name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None
+) -> Iterator[Phone]:
     profile = Profile(_profile_path(home, name))
     try:
         settings = profile.settings()
-        with open_store(settings.keys_uri) as store:
+        with open_store(keys or settings.keys_uri) as store:
             method = Verification(settings.verification)
             verifier = Deny(_METHODS[method]) if deny else _verifier(method, store)
             with Phone(
@@ -247,10 +248,8 @@ def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
     if pin and tries_left == PIN_TRIES:
         return pin
     _need_somebody()
-    return (
-        typer.prompt(f"PIN ({tries_left} tries left)", hide_input=True, default="", show_default=False, err=True)
-        or None
-    )
+    question = f"PIN ({tries_left} tries left)"
+    return typer.prompt(question, hide_input=True, default="", show_default=False, err=True) or None
 
 
 def _ask_presence(request: VerificationRequest) -> bool | None:
