@@ -103,7 +103,7 @@ def test_a_pin_typed_at_a_terminal_is_not_echoed(uri: str) -> None:
         while b"PIN of token" not in seen:
             seen += os.read(leader, 1024)
         os.write(leader, PIN.encode() + b"\n")
-        output, _ = process.communicate()
+        output, _ = process.communicate(timeout=60)
         assert process.returncode == Exit.OK
     os.close(leader)
     assert "keys" in json.loads(output)

@@ -1,5 +1,6 @@
 """`fidoloop keys`: the keys in a token, named by a key-store URI."""
 
+import getpass
 import json
 import os
 import secrets
@@ -57,7 +58,10 @@ def _ask_pin(label: str) -> str:
         return pin
     if not sys.stdin.isatty():
         raise PinRequired(f"the token {label!r} wants a PIN: give pin-source in the URI or set FIDOLOOP_PIN")
-    return str(typer.prompt(f"PIN of token {label!r}", hide_input=True, err=True))
+    try:
+        return getpass.getpass(f"PIN of token {label!r}: ")
+    except EOFError:
+        raise PinRequired(f"the token {label!r} wants a PIN, and none was typed") from None
 
 
 @app.command("list")
