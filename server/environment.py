@@ -1,0 +1,72 @@
+"""What every service works with: configuration, store, clock and the things read from files."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fidoloop.protocol.uaf.facets import origin
+from fidoloop.server.config import ServerConfig
+from fidoloop.server.metadata import MetadataDirectory
+from fidoloop.server.policies import Policies
+from fidoloop.server.store.base import Store
+
+Clock = Callable[[], int]
+
+
+def system_clock() -> int:
+    """Return the time in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Changes:
+    """Wakes the status streams of this process when a session changes; other processes' changes they find by asking."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def announce(self, session_id: str) -> None:
+        """Wake those who wait for `session_id`."""
+        for event in self._waiting.get(session_id, ()):
+            event.set()
+
+    async def wait(self, session_id: str, seconds: float) -> None:
+        """Return when `session_id` changes, or after `seconds`."""
+        event = asyncio.Event()
+        self._waiting.setdefault(session_id, set()).add(event)
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            waiting = self._waiting[session_id]
+            waiting.discard(event)
+            if not waiting:
+                del self._waiting[session_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One server."""
+
+    config: ServerConfig
+    store: Store
+    clock: Clock
+    metadata: MetadataDirectory
+    policies: Policies
+    trusted_facets: frozenset[str]
+    changes: Changes = field(default_factory=Changes)
+
+
+def make_environment(config: ServerConfig, store: Store, clock: Clock) -> Environment:
+    """Return the environment of `config`, policies and metadata read.
+
+    Raises:
+        ConfigError: a policy file cannot be used.
+    """
+    metadata = MetadataDirectory(config.metadata_directory)
+    metadata.refresh(clock())
+    # Web facets are compared as origins.
+    facets = frozenset((origin(facet) or facet) for facet in config.facets)
+    return Environment(config, store, clock, metadata, Policies(config.policy_directory), facets)

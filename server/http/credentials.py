@@ -1,0 +1,43 @@
+"""API credentials: `Authorization: Bearer ID.SECRET`; the store holds the SHA-256 of the secret (HTTP contract 11).
+
+Looked up in the store for every call, so that a revoked one is refused at once.
+"""
+
+import hashlib
+import hmac
+import secrets
+from typing import NamedTuple
+
+from fidoloop.server.store import queries
+from fidoloop.server.store.base import Store
+
+_PREFIX = b"bearer "
+
+
+class NewApiKey(NamedTuple):
+    """A fresh credential: its id, the text to hand over once, and what is stored."""
+
+    id: str
+    bearer: str
+    secret_hash: str
+
+
+def new_api_key() -> NewApiKey:
+    """Return a fresh credential with 256 random bits."""
+    key_id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+    return NewApiKey(key_id, f"{key_id}.{secret}", _digest(secret.encode("ascii")))
+
+
+async def is_authorized(store: Store, header: bytes | None) -> bool:
+    """Tell whether an Authorization header holds a live API credential."""
+    if header is None or header[:7].lower() != _PREFIX:
+        return False
+    key_id, dot, secret = header[7:].strip().partition(b".")
+    if not dot or not key_id.isalnum():
+        return False
+    key = await store.fetch_one(queries.API_KEY, id=key_id.decode("ascii", "replace"))
+    return key is not None and hmac.compare_digest(key.secret_hash, _digest(secret))
+
+
+def _digest(secret: bytes) -> str:
+    return hashlib.sha256(secret).hexdigest()

@@ -1,0 +1,174 @@
+"""From ASGI to a service and back: the checks that every service shares, in one order.
+
+Path 404, method 405, Content-Type 415, Accept 406, authorisation 401, size 413, then the body. A plain ASGI
+application: the way of a log-in passes here twice.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from starlette.types import Receive, Scope, Send
+
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.messages import ReturnUafRequest, ServerResponse
+from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.body import ClientGone, check_declared_length, read_body
+from fidoloop.server.http.credentials import is_authorized
+from fidoloop.server.http.media import accepts, media_type
+from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
+from fidoloop.server.http.problems import problem_response
+from fidoloop.server.http.sending import send_events, send_response
+
+_log = logging.getLogger("fidoloop.server.http")
+UAF_CONTENT_TYPE = "application/fido+uaf;charset=UTF-8"
+
+Handler = Callable[[Environment, Request], Awaitable[Response | EventStream]]
+
+
+class Kind(Enum):
+    """How a service refuses: with a status of HTTP, or inside a UAF message under HTTP 200."""
+
+    JSON = "json"
+    REDEEM = "redeem"
+    UAF_REQUEST = "uaf request"
+    UAF_RESPONSE = "uaf response"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method of one path.
+
+    `consumes` is the Content-Type it insists on, `produces` the media type Accept must take (only checked where
+    given); `credential` puts it behind an API credential.
+    """
+
+    handler: Handler
+    kind: Kind = Kind.JSON
+    consumes: str | None = None
+    produces: str | None = None
+    credential: bool = False
+
+
+Routes = dict[str, dict[str, Endpoint]]
+
+
+class Dispatch:
+    """The ASGI application of a table of routes.
+
+    A route that ends in `/*` takes one more path member. `/x` and `/x/` are the same (HTTP contract 1).
+    """
+
+    def __init__(self, environment: Environment, routes: Routes) -> None:
+        self._environment = environment
+        self._routes = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
+        self._prefixes = {path[:-2]: methods for path, methods in routes.items() if path.endswith("/*")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if scope["type"] != "http":
+            return
+        try:
+            answer = await self._answer(scope, receive)
+        except ClientGone:
+            return
+        if isinstance(answer, EventStream):
+            await send_events(answer, receive, send)
+        else:
+            await send_response(answer, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response | EventStream:
+        kind = Kind.JSON
+        try:
+            endpoint, identifier = self._find(scope["path"], scope["method"])
+            headers: dict[bytes, bytes] = dict(scope["headers"])
+            _check_media_types(endpoint, headers)
+            if endpoint.credential:
+                await require_credential(self._environment, headers)
+            check_declared_length(headers.get(b"content-length"))
+            client = scope.get("client")
+            request = Request(
+                scope["method"],
+                scope["path"],
+                identifier,
+                scope.get("query_string", b""),
+                headers,
+                await read_body(receive),
+                client[0] if client else "",
+            )
+            kind = endpoint.kind
+            return await endpoint.handler(self._environment, request)
+        except HttpProblem as problem:
+            return problem_response(problem)
+        except MalformedError as error:
+            return _refuse(kind, UafRefusal(StatusCode.BAD_REQUEST, str(error)), malformed=True)
+        except UafRefusal as refusal:
+            return _refuse(kind, refusal)
+        except ClientGone:
+            raise
+        except Exception:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
+            _log.exception("unexpected error in %s", scope["path"])
+            return _broken(kind)
+
+    def _find(self, path: str, method: str) -> tuple[Endpoint, str]:
+        trimmed = path[:-1] if path.endswith("/") else path
+        identifier = ""
+        methods = self._routes.get(trimmed)
+        if methods is None:
+            prefix, _, identifier = trimmed.rpartition("/")
+            methods = self._prefixes.get(prefix)
+            if methods is None or not identifier:
+                raise HttpProblem(404, "there is nothing at this path")
+        endpoint = methods.get(method)
+        if endpoint is None:
+            allowed = ", ".join(sorted(methods))
+            raise HttpProblem(405, f"this path takes {allowed}", ((b"allow", allowed.encode("ascii")),))
+        return endpoint, identifier
+
+
+async def require_credential(environment: Environment, headers: dict[bytes, bytes]) -> None:
+    """Refuse a call without a live API credential. Raises HttpProblem 401."""
+    if not await is_authorized(environment.store, headers.get(b"authorization")):
+        raise HttpProblem(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
+
+
+def _check_media_types(endpoint: Endpoint, headers: dict[bytes, bytes]) -> None:
+    """Both headers are mandatory on the UAF services; elsewhere a missing Accept takes everything."""
+    if endpoint.consumes is not None:
+        sent = headers.get(b"content-type")
+        if sent is None or media_type(sent) != endpoint.consumes:
+            raise HttpProblem(415, f"Content-Type must be {endpoint.consumes}, charset UTF-8")
+    if endpoint.produces is not None:
+        strict = endpoint.kind in (Kind.UAF_REQUEST, Kind.UAF_RESPONSE)
+        accept = headers.get(b"accept", b"" if strict else b"*/*")
+        if not accepts(accept, endpoint.produces, wildcards=not strict):
+            raise HttpProblem(406, f"Accept must be {endpoint.produces}")
+
+
+def _refuse(kind: Kind, refusal: UafRefusal, *, malformed: bool = False) -> Response:
+    if kind is Kind.JSON or (kind is Kind.REDEEM and malformed):
+        return problem_response(HttpProblem(400, refusal.detail))
+    return refusal_response(kind, refusal)
+
+
+def refusal_response(kind: Kind, refusal: UafRefusal) -> Response:
+    """Return a refusal as a UAF message under HTTP 200; only a ServerResponse has room for words."""
+    if kind is Kind.UAF_RESPONSE:
+        description = strictjson.encode({"message": refusal.detail})
+        return uaf_response(ServerResponse(int(refusal.status), description))
+    return uaf_response(ReturnUafRequest(int(refusal.status)))
+
+
+def uaf_response(message: ReturnUafRequest | ServerResponse) -> Response:
+    """Return a UAF message, HTTP 200."""
+    return Response(200, strictjson.encode(message).encode("utf-8"), UAF_CONTENT_TYPE)
+
+
+def _broken(kind: Kind) -> Response:
+    detail = "internal error; the server's log says more"
+    if kind is Kind.JSON:
+        return problem_response(HttpProblem(500, detail))
+    return refusal_response(kind, UafRefusal(StatusCode.INTERNAL_SERVER_ERROR, detail))

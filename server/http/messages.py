@@ -1,0 +1,63 @@
+"""An HTTP request and response as the services see them, and the one exception that ends in a problem document."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from fidoloop.protocol import strictjson
+
+JSON = "application/json"
+FIDO_UAF = "application/fido+uaf"
+JOSE = "application/jose"
+PROBLEM = "application/problem+json"
+EVENT_STREAM = "text/event-stream"
+MAX_USER_AGENT = 128
+
+
+class Request(NamedTuple):
+    """One request, its body read. `identifier` is the last path member where the route has one."""
+
+    method: str
+    path: str
+    identifier: str
+    query: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    address: str
+
+    @property
+    def user_agent(self) -> str:
+        """The browser's name for itself: printable ASCII, cut."""
+        raw = self.headers.get(b"user-agent", b"")[:MAX_USER_AGENT]
+        return "".join(chr(byte) for byte in raw if 0x20 <= byte < 0x7F)
+
+
+class Response(NamedTuple):
+    """A whole answer."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True)
+class EventStream:
+    """An answer that goes on: server-sent events, each a (name, data) pair; None is a sign of life."""
+
+    events: AsyncIterator[tuple[str, str] | None]
+
+
+class HttpProblem(Exception):
+    """The request ends in an HTTP status of 4xx or 5xx with a problem document (RFC 9457)."""
+
+    def __init__(self, status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+
+def json_response(value: Any, status: int = 200) -> Response:  # noqa: ANN401 - any struct
+    """Return `value` as application/json."""
+    return Response(status, strictjson.encode(value).encode("utf-8"), JSON)

@@ -1,0 +1,84 @@
+"""The table of HTTP contract 1."""
+
+from fidoloop.server.config import CONTEXT_PATH
+from fidoloop.server.contexts import OPERATIONS
+from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
+from fidoloop.server.http.messages import FIDO_UAF, JOSE, JSON
+from fidoloop.server.services import (
+    authentication_response,
+    dispatch_targets,
+    facets,
+    health,
+    registration_response,
+    status,
+)
+from fidoloop.server.services.create_token import create_service
+from fidoloop.server.services.dispatch_token import dispatch_service
+from fidoloop.server.services.redeem_token import redeem_service
+from fidoloop.server.services.uaf_request import request_service
+
+
+def make_routes() -> Routes:
+    """Return every service by path and method."""
+    return {"/healthz": {"GET": Endpoint(handler=health.serve)}} | {
+        f"{CONTEXT_PATH}{path}": methods for path, methods in (_uaf() | _tokens() | _targets() | _status()).items()
+    }
+
+
+def _uaf() -> Routes:
+    routes: Routes = {
+        f"/uaf/1.1/request/{name}": {
+            "POST": Endpoint(
+                handler=request_service(op),
+                kind=Kind.UAF_REQUEST,
+                consumes=FIDO_UAF,
+                produces=FIDO_UAF,
+                # An authentication without a username is open; with one its service asks for the credential.
+                credential=op != "Auth",
+            )
+        }
+        for name, op in OPERATIONS.items()
+    }
+    for name, handler in (
+        ("registration", registration_response.serve),
+        ("authentication", authentication_response.serve),
+    ):
+        endpoint = Endpoint(handler=handler, kind=Kind.UAF_RESPONSE, consumes=FIDO_UAF, produces=FIDO_UAF)
+        routes[f"/uaf/1.1/{name}"] = {"POST": endpoint}
+    routes["/uaf/1.1/facets"] = {"GET": Endpoint(handler=facets.serve)}
+    return routes
+
+
+def _tokens() -> Routes:
+    routes: Routes = {}
+    for name, op in OPERATIONS.items():
+        routes[f"/token/create/{name}"] = {
+            "POST": Endpoint(handler=create_service(op), consumes=FIDO_UAF, produces=JSON, credential=True)
+        }
+        routes[f"/token/dispatch/{name}"] = {
+            "POST": Endpoint(handler=dispatch_service(op), consumes=JSON, produces=JSON, credential=True)
+        }
+        routes[f"/token/redeem/{name}"] = {
+            "POST": Endpoint(handler=redeem_service(op), kind=Kind.REDEEM, consumes=JSON, produces=FIDO_UAF)
+        }
+    return routes
+
+
+def _targets() -> Routes:
+    return {
+        "/token/dispatch/targets": {
+            "GET": Endpoint(handler=dispatch_targets.query, produces=JSON, credential=True),
+            "POST": Endpoint(handler=dispatch_targets.create, consumes=JSON, produces=JSON, credential=True),
+        },
+        "/token/dispatch/targets/*": {
+            "PATCH": Endpoint(handler=dispatch_targets.modify, consumes=JOSE),
+            "DELETE": Endpoint(handler=dispatch_targets.delete),
+        },
+    }
+
+
+def _status() -> Routes:
+    return {
+        "/status": {"POST": Endpoint(handler=status.serve, consumes=JSON, produces=JSON)},
+        "/status/stream": {"POST": Endpoint(handler=status.serve_stream, consumes=JSON, produces="text/event-stream")},
+    }

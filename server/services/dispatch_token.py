@@ -1,0 +1,174 @@
+"""Dispatch Token Service (HTTP contract 7): HTTP 200 even where dispatching failed; `dispatchResult` says how."""
+
+from enum import StrEnum
+from typing import Any
+
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.jose import parse_public_jwk
+from fidoloop.protocol.outofband import DispatcherInformation, DispatchRequest, DispatchResponse
+from fidoloop.protocol.uaf.messages import Operation
+from fidoloop.server import accounts, sessions
+from fidoloop.server.contexts import DeregistrationContext, parse_request_context
+from fidoloop.server.dispatchers import BY_NAME, Dispatcher, DispatchError
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.dispatch import Handler
+from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
+from fidoloop.server.payloads import make_payload
+from fidoloop.server.store import queries
+from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.rows import Target, TokenSession
+from fidoloop.server.uaf_requests import check_request
+
+
+class DispatchResult(StrEnum):
+    """How a dispatch went."""
+
+    DISPATCHED = "dispatched"
+    ERROR = "dispatchError"
+    TARGET_EXPIRED = "dispatchTargetExpired"
+    TARGET_NOT_FOUND = "dispatchTargetNotFound"
+    DISPATCHER_NOT_FOUND = "dispatcherNotFound"
+    USER_NOT_FOUND = "userNotFound"
+    INTERNAL_ERROR = "internalError"
+
+
+class _Failed(Exception):
+    def __init__(self, result: DispatchResult) -> None:
+        self.result = result
+
+
+def dispatch_service(op: Operation) -> Handler:
+    """Return the service that dispatches tokens for `op`."""
+
+    async def serve(environment: Environment, request: Request) -> Response:
+        wanted = strictjson.decode(request.body, DispatchRequest)
+        if wanted.getUafRequest.op != op:
+            raise HttpProblem(400, f"getUafRequest.op is not {op}")
+        if not wanted.dispatcher and not wanted.dispatchTargetId:
+            raise HttpProblem(400, "neither dispatcher nor dispatchTargetId")
+        information = wanted.dispatchInformation or {}
+        extra = information.get("data", {})
+        if not isinstance(extra, dict):
+            raise MalformedError("$.dispatchInformation.data", "not an object")
+        try:
+            session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
+        except _Failed as failed:
+            return json_response(DispatchResponse(failed.result.value))
+        payload = make_payload(
+            environment.config,
+            op=op,
+            token=session.token,
+            recipient=parse_public_jwk(target.encryption_key) if target else None,
+            address=request.address,
+            user_agent=request.user_agent,
+            extra=extra,
+        )
+        return json_response(await _send(environment, session, dispatcher, payload, information))
+
+    return serve
+
+
+async def _open_session(
+    environment: Environment,
+    request: Request,
+    wanted: DispatchRequest,
+    op: Operation,
+    information: dict[str, Any],
+) -> tuple[TokenSession, Dispatcher, Target | None]:
+    """Find user, target and dispatcher, and the session whose token is to go out: a fresh one unless one is named.
+
+    Raises:
+        _Failed: one of them is not there, or a deregistration would go out unencrypted.
+        MalformedError, UafRefusal: dispatchInformation or context cannot be used.
+    """
+    context = parse_request_context(op, wanted.getUafRequest.context)
+    check_request(environment, context)
+    async with environment.store.transaction() as transaction:
+        username = context.username or None
+        if username is not None and not await accounts.is_active(transaction, username):
+            raise _Failed(DispatchResult.USER_NOT_FOUND)
+        target = await _find_target(environment, transaction, wanted.dispatchTargetId or None, username)
+        dispatcher = _find_dispatcher(environment, wanted.dispatcher or (target.dispatcher if target else None))
+        dispatcher.check(information)
+        if dispatcher.needs_target and target is None:
+            raise _Failed(DispatchResult.TARGET_NOT_FOUND)
+        if target is None and isinstance(context, DeregistrationContext):
+            # Anyone may read a plain payload; none may carry a deregistration (HTTP contract 11).
+            raise _Failed(DispatchResult.ERROR)
+        now = environment.clock()
+        if target is not None:
+            username = target.username
+            await transaction.execute(queries.TOUCH_TARGET, id=target.id, now=now)
+        new = sessions.NewToken(
+            op=op,
+            username=username,
+            context=wanted.getUafRequest.context,
+            lifetime=environment.config.lifetimes.token_millis(op),
+            target_id=target.id if target else None,
+            dispatcher=dispatcher.name,
+        )
+        session = await _reusable(transaction, wanted.sessionId or None, new, now=now)
+        if session is None:
+            session = await sessions.add_token(transaction, new, now=now, requested_from=request.address)
+    return session, dispatcher, target
+
+
+async def _find_target(
+    environment: Environment, transaction: Transaction, target_id: str | None, username: str | None
+) -> Target | None:
+    """Return the target asked for. It implies its user: one of another user, or of a disabled one, is not found."""
+    if target_id is None:
+        return None
+    target = await transaction.fetch_one(queries.TARGET, id=target_id)
+    if target is None or username not in (None, target.username):
+        raise _Failed(DispatchResult.TARGET_NOT_FOUND)
+    if not await accounts.is_active(transaction, target.username):
+        raise _Failed(DispatchResult.USER_NOT_FOUND)
+    lifetime = 1000 * environment.config.lifetimes.target
+    if lifetime and target.last_used_at + lifetime <= environment.clock():
+        raise _Failed(DispatchResult.TARGET_EXPIRED)
+    return target
+
+
+def _find_dispatcher(environment: Environment, name: str | None) -> Dispatcher:
+    dispatcher = BY_NAME.get(name or "")
+    if dispatcher is None or name not in environment.config.dispatchers:
+        raise _Failed(DispatchResult.DISPATCHER_NOT_FOUND)
+    return dispatcher
+
+
+async def _reusable(
+    transaction: Transaction, session_id: str | None, new: sessions.NewToken, *, now: int
+) -> TokenSession | None:
+    """Return the named session if its token may go out again: unredeemed, same user, same operation and context."""
+    if session_id is None:
+        return None
+    session = await transaction.fetch_one(queries.TOKEN_OF_SESSION, id=session_id)
+    if session is None or session.redeemed_at is not None or session.token_expires_at <= now:
+        return None
+    same = (session.state, session.op, session.username, session.context) == (
+        "tokenCreated",
+        new.op,
+        new.username,
+        new.context,
+    )
+    return session if same else None
+
+
+async def _send(
+    environment: Environment, session: TokenSession, dispatcher: Dispatcher, payload: str, information: dict[str, Any]
+) -> DispatchResponse:
+    result = DispatchResult.DISPATCHED
+    try:
+        response = await dispatcher.dispatch(environment.config, payload, information)
+    except DispatchError as error:
+        result, response = DispatchResult.ERROR, str(error)
+    async with environment.store.transaction() as transaction:
+        await transaction.execute(queries.SET_DISPATCHER, id=session.id, dispatcher=dispatcher.name, response=response)
+    return DispatchResponse(
+        result.value,
+        token=session.token,
+        sessionId=session.id,
+        dispatcherInformation=DispatcherInformation(dispatcher.name, response),
+    )

@@ -1,0 +1,23 @@
+"""Registration, Authentication and Deregistration Request Services (HTTP contract 3 to 5)."""
+
+from fidoloop.protocol.uaf.messages import Operation
+from fidoloop.server.contexts import AuthenticationContext, parse_get_uaf_request, parse_request_context
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.dispatch import Handler, require_credential, uaf_response
+from fidoloop.server.http.messages import Request, Response
+from fidoloop.server.uaf_requests import Asking, answer_request
+
+
+def request_service(op: Operation) -> Handler:
+    """Return the service that issues requests of `op`. An authentication with a username needs an API credential."""
+
+    async def serve(environment: Environment, request: Request) -> Response:
+        wanted = parse_get_uaf_request(request.body, op)
+        context = parse_request_context(op, wanted.context)
+        if isinstance(context, AuthenticationContext) and context.username:
+            await require_credential(environment, request.headers)
+        async with environment.store.transaction() as transaction:
+            answer = await answer_request(environment, transaction, op, context, Asking(requested_from=request.address))
+        return uaf_response(answer)
+
+    return serve

@@ -1,0 +1,216 @@
+"""Sessions: one operation from its token over its UAF request to its outcome, each step one statement."""
+
+import secrets
+import uuid
+from dataclasses import dataclass
+
+from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.outofband import StatusAuthenticator
+from fidoloop.protocol.uaf.messages import Operation
+from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.server.store import queries
+from fidoloop.server.store.base import Store, Transaction
+from fidoloop.server.store.rows import IssuedRequest, TokenSession
+
+RANDOM_BYTES = 64
+REGISTERING = "clientRegistering"
+AUTHENTICATING = "clientAuthenticating"
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+ENDED = frozenset({SUCCEEDED, FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRequest:
+    """A UAF request about to be issued; `transactions` are decoded contents."""
+
+    op: Operation
+    username: str | None
+    policy: str
+    transactions: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """What an issued request is known by; challenge and serverData are base64url of 64 random bytes each."""
+
+    session_id: str
+    challenge: str
+    server_data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an operation ended; codes that the client did not send are None."""
+
+    status: StatusCode
+    username: str | None = None
+    asm_status: int | None = None
+    client_error: int | None = None
+    authenticators: tuple[StatusAuthenticator, ...] = ()
+
+
+def new_id() -> str:
+    """Return a random UUID."""
+    return str(uuid.uuid4())
+
+
+def registration_context(username: str) -> str:
+    """Return the context of a registration under the default policy."""
+    return strictjson.encode({"username": username})
+
+
+async def issue(
+    transaction: Transaction,
+    request: NewRequest,
+    *,
+    now: int,
+    lifetime: int,
+    requested_from: str,
+    session_id: str | None,
+) -> Issued:
+    """Store a request with a fresh challenge: in a session of its own, or in the one whose token was redeemed."""
+    issued = Issued(session_id or new_id(), _random(), _random())
+    contents = [base64url.encode(content) for content in request.transactions]
+    values = {
+        "id": issued.session_id,
+        "username": request.username,
+        "state": REGISTERING if request.op == "Reg" else AUTHENTICATING,
+        "server_data": issued.server_data,
+        "challenge": issued.challenge,
+        "policy": request.policy,
+        "transactions": strictjson.encode(contents) if contents else None,
+        "request_expires_at": now + lifetime,
+        "now": now,
+    }
+    if session_id is None:
+        await transaction.execute(queries.ADD_REQUEST, op=request.op, requested_from=requested_from, **values)
+    else:
+        await transaction.execute(queries.OPEN_REQUEST, **values)
+    return issued
+
+
+async def add_bare(transaction: Transaction, *, op: Operation, username: str, now: int, requested_from: str) -> str:
+    """Store a session that has neither token nor challenge, and return its id."""
+    session_id = new_id()
+    await transaction.execute(
+        queries.ADD_REQUEST,
+        id=session_id,
+        op=op,
+        username=username,
+        state=AUTHENTICATING,
+        requested_from=requested_from,
+        server_data=None,
+        challenge=None,
+        policy=None,
+        transactions=None,
+        request_expires_at=None,
+        now=now,
+    )
+    return session_id
+
+
+async def consume(transaction: Transaction, *, op: Operation, server_data: str, now: int) -> IssuedRequest | None:
+    """Take the live request that `server_data` names; of any number of callers exactly one gets it."""
+    return await transaction.fetch_one(queries.CONSUME, server_data=server_data, op=op, now=now)
+
+
+async def finish(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> None:
+    """End a session."""
+    taken = outcome.authenticators
+    await transaction.execute(
+        queries.FINISH,
+        id=session_id,
+        state=SUCCEEDED if outcome.status == StatusCode.OK else FAILED,
+        username=outcome.username,
+        uaf_status=int(outcome.status),
+        asm_status=outcome.asm_status,
+        client_error=outcome.client_error,
+        authenticators=strictjson.encode(taken) if taken else None,
+        now=now,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewToken:
+    """A token about to be made; `context` is the JSON text kept until its redemption."""
+
+    op: Operation
+    username: str | None
+    context: str
+    lifetime: int
+    target_id: str | None = None
+    dispatcher: str | None = None
+
+
+async def add_token(transaction: Transaction, new: NewToken, *, now: int, requested_from: str) -> TokenSession:
+    """Store a fresh token in a session of its own."""
+    session = TokenSession(
+        new_id(), new.op, new.username, new_id(), new.context, now + new.lifetime, None, "tokenCreated"
+    )
+    await transaction.execute(
+        queries.ADD_TOKEN,
+        id=session.id,
+        op=new.op,
+        username=new.username,
+        token=session.token,
+        context=new.context,
+        token_expires_at=session.token_expires_at,
+        target_id=new.target_id,
+        dispatcher=new.dispatcher,
+        requested_from=requested_from,
+        now=now,
+    )
+    return session
+
+
+async def redeem(transaction: Transaction, *, op: Operation, token: str, now: int) -> TokenSession:
+    """Redeem a token; of any number of callers exactly one gets it.
+
+    Raises:
+        UafRefusal: NOT_FOUND, BAD_REQUEST (of another operation), FORBIDDEN (redeemed, or its session ended),
+            REQUEST_TIMEOUT (HTTP contract 11a).
+    """
+    session = await transaction.fetch_one(queries.REDEEM, token=token, op=op, now=now)
+    if session is not None:
+        return session
+    known = await transaction.fetch_one(queries.TOKEN, token=token)
+    if known is None:
+        raise UafRefusal(StatusCode.NOT_FOUND, "no such token")
+    if known.op != op:
+        raise UafRefusal(StatusCode.BAD_REQUEST, "the token is for another operation")
+    if known.redeemed_at is not None or known.state != "tokenCreated":
+        raise UafRefusal(StatusCode.FORBIDDEN, "the token was redeemed or withdrawn")
+    raise UafRefusal(StatusCode.REQUEST_TIMEOUT, "the token has expired")
+
+
+async def fail_open_sessions(
+    transaction: Transaction,
+    *,
+    now: int,
+    username: str | None = None,
+    target_id: str | None = None,
+    key_id: str | None = None,
+) -> list[str]:
+    """End the open sessions of a user, a target, or whose request names a key; return their ids."""
+    failed = []
+    for session in await transaction.fetch_all(queries.OPEN_SESSIONS):
+        if (
+            (username is not None and session.username == username)
+            or (target_id is not None and session.target_id == target_id)
+            or (key_id is not None and session.op == "Auth" and f'"{key_id}"' in (session.policy or ""))
+        ):
+            await transaction.execute(queries.FAIL, id=session.id, uaf_status=int(StatusCode.FORBIDDEN), now=now)
+            failed.append(session.id)
+    return failed
+
+
+async def purge(store: Store, *, now: int, keep_millis: int) -> int:
+    """Delete sessions older than `keep_millis` and request ids that cannot be replayed any more."""
+    async with store.transaction() as transaction:
+        await transaction.execute(queries.PURGE_REQUEST_IDS, now=now)
+        return await transaction.execute(queries.PURGE_SESSIONS, before=now - keep_millis)
+
+
+def _random() -> str:
+    return base64url.encode(secrets.token_bytes(RANDOM_BYTES))

@@ -1,0 +1,68 @@
+"""The store as everything above sees it: transactions over typed queries, on any database."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Generic, Protocol, TypeVar
+
+Row = TypeVar("Row")
+Value = str | int | bytes | None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Query(Generic[Row]):
+    """One SQL statement with `:name` parameters and the struct its rows become, columns in the struct's order."""
+
+    sql: str
+    row: type[Row]
+
+
+class Transaction(Protocol):
+    """One open transaction. Left by an exception it is rolled back as a whole."""
+
+    async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
+        """Return the first row, or None. Raises ConflictError."""
+        ...
+
+    async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
+        """Return all rows."""
+        ...
+
+    async def execute(self, query: Query[Any], **parameters: Value) -> int:
+        """Run a statement and return how many rows it changed. Raises ConflictError."""
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """Return a context whose changes are undone if it is left by an exception (which passes through)."""
+        ...
+
+
+class Store(Protocol):
+    """A database. Its transactions are isolated from each other, in this process and in others."""
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction that writes: committed at the end, rolled back on an exception."""
+        ...
+
+    async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
+        """Return the first row of a single reading statement, or None."""
+        ...
+
+    async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
+        """Return all rows of a single reading statement."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+def migrations() -> list[tuple[int, list[str]]]:
+    """Return the numbered migrations in order, each as its statements."""
+    found = []
+    for entry in sorted(resources.files(__package__).joinpath("migrations").iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".sql"):
+            lines = [line for line in entry.read_text("utf-8").splitlines() if not line.startswith("--")]
+            statements = [part.strip() for part in "\n".join(lines).split(";\n")]
+            found.append((int(entry.name[:4]), [part.rstrip(";") for part in statements if part]))
+    return found

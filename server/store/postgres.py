@@ -1,0 +1,110 @@
+"""The store on PostgreSQL, through asyncpg."""
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
+from typing import Any
+
+import asyncpg
+
+from fidoloop.server.errors import ConflictError, StoreError
+from fidoloop.server.store.base import Query, Row, Value, migrations
+
+MIGRATION_LOCK = 0xF1D0
+POOL_SIZE = 8
+_NAME = re.compile(r"(?<!:):([a-z_]+)")
+_BLOB = re.compile(r"\bBLOB\b")
+
+
+@lru_cache(maxsize=512)
+def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
+    """Return `sql` with its `:name` parameters as $1, $2, …, and the names in that order."""
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match.group(1) not in names:
+            names.append(match.group(1))
+        return f"${names.index(match.group(1)) + 1}"
+
+    return _NAME.sub(number, sql), tuple(names)
+
+
+class PostgresStore:
+    """A Store in a PostgreSQL database."""
+
+    def __init__(self, pool: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
+        self._pool = pool
+
+    @classmethod
+    async def open(cls, url: str) -> "PostgresStore":
+        """Connect and bring the tables up to date; several processes may do so at once. Raises StoreError."""
+        try:
+            pool = await asyncpg.create_pool(url, min_size=1, max_size=POOL_SIZE)
+        except (OSError, asyncpg.PostgresError, ValueError) as error:
+            raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+            await _migrate(connection)
+        return cls(pool)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["_PostgresTransaction"]:
+        """Begin a transaction; see Store."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            yield _PostgresTransaction(connection)
+
+    async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
+        """Return the first row of a reading statement; see Store."""
+        return await _PostgresTransaction(self._pool).fetch_one(query, **parameters)
+
+    async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
+        """Return all rows of a reading statement; see Store."""
+        return await _PostgresTransaction(self._pool).fetch_all(query, **parameters)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.close()
+
+
+class _PostgresTransaction:
+    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
+        self._connection = connection
+
+    async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
+        found = await self._run(self._connection.fetchrow, query, parameters)
+        return None if found is None else query.row(*found.values())
+
+    async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
+        return [query.row(*found.values()) for found in await self._run(self._connection.fetch, query, parameters)]
+
+    async def execute(self, query: Query[Any], **parameters: Value) -> int:
+        status: str = await self._run(self._connection.execute, query, parameters)
+        return int(status.rpartition(" ")[2])
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        transaction: AbstractAsyncContextManager[None] = self._connection.transaction()
+        return transaction
+
+    async def _run(self, method: Any, query: Query[Any], parameters: dict[str, Value]) -> Any:  # noqa: ANN401
+        sql, names = numbered(query.sql)
+        try:
+            return await method(sql, *(parameters[name] for name in names))
+        except asyncpg.IntegrityConstraintViolationError:
+            # The driver's own text holds the values.
+            raise ConflictError("a row of this name exists already") from None
+
+
+async def _migrate(connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)"
+    )
+    applied = {row["number"] for row in await connection.fetch("SELECT number FROM schema_migration")}
+    for number, statements in migrations():
+        if number not in applied:
+            for statement in statements:
+                await connection.execute(_BLOB.sub("BYTEA", statement))
+            await connection.execute(
+                "INSERT INTO schema_migration VALUES ($1, $2)", number, time.time_ns() // 1_000_000
+            )

@@ -1,0 +1,176 @@
+"""Every SQL statement of the server, once. `:name` parameters only; the same text runs on SQLite and PostgreSQL."""
+
+from typing import Final
+
+from fidoloop.server.store.base import Query
+from fidoloop.server.store.rows import (
+    Account,
+    ApiKey,
+    AuditEntry,
+    Credential,
+    IssuedRequest,
+    Nothing,
+    One,
+    OpenSession,
+    SessionStatus,
+    Target,
+    TokenSession,
+)
+
+# accounts
+ADD_ACCOUNT: Final = Query(
+    "INSERT INTO account (username, created_at) VALUES (:username, :now)"
+    " ON CONFLICT (username) DO NOTHING RETURNING username",
+    One,
+)
+ACCOUNT: Final = Query("SELECT username, disabled_at, created_at FROM account WHERE username = :username", Account)
+ACCOUNTS: Final = Query("SELECT username, disabled_at, created_at FROM account ORDER BY username", Account)
+SET_DISABLED: Final = Query(
+    "UPDATE account SET disabled_at = :disabled_at WHERE username = :username RETURNING username", One
+)
+
+# API credentials
+ADD_API_KEY: Final = Query(
+    "INSERT INTO api_key (id, name, secret_hash, created_at) VALUES (:id, :name, :secret_hash, :now)", Nothing
+)
+_API_KEY = "SELECT id, name, secret_hash, created_at, revoked_at FROM api_key"
+API_KEY: Final = Query(f"{_API_KEY} WHERE id = :id AND revoked_at IS NULL", ApiKey)
+API_KEYS: Final = Query(f"{_API_KEY} ORDER BY created_at, id", ApiKey)
+REVOKE_API_KEY: Final = Query(
+    "UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING id", One
+)
+
+# UAF credentials
+_CREDENTIAL = (
+    "SELECT c.aaid, c.key_id, c.username, c.public_key, c.public_key_format, c.signature_algorithm,"
+    " c.authenticator_version, c.sign_counter, c.created_at, c.last_used_at, a.disabled_at"
+    " FROM credential c JOIN account a ON a.username = c.username"
+)
+CREDENTIAL: Final = Query(
+    f"{_CREDENTIAL} WHERE c.key_id = :key_id AND c.aaid = :aaid AND c.app_id = :app_id", Credential
+)
+CREDENTIALS_OF: Final = Query(
+    f"{_CREDENTIAL} WHERE c.username = :username AND c.app_id = :app_id ORDER BY c.created_at, c.key_id", Credential
+)
+CREDENTIALS: Final = Query(f"{_CREDENTIAL} ORDER BY c.username, c.created_at, c.key_id", Credential)
+ADD_CREDENTIAL: Final = Query(
+    "INSERT INTO credential (aaid, key_id, app_id, username, public_key, public_key_format, signature_algorithm,"
+    " authenticator_version, sign_counter, registration_counter, attestation_type, created_at) VALUES (:aaid, :key_id,"
+    " :app_id, :username, :public_key, :public_key_format, :signature_algorithm, :authenticator_version,"
+    " :sign_counter, :registration_counter, :attestation_type, :now)"
+    " ON CONFLICT (key_id, aaid, app_id) DO NOTHING RETURNING key_id",
+    One,
+)
+ADVANCE_COUNTER: Final = Query(
+    "UPDATE credential SET sign_counter = :counter, last_used_at = :now"
+    " WHERE key_id = :key_id AND aaid = :aaid AND app_id = :app_id"
+    " AND (sign_counter < :counter OR (sign_counter = 0 AND CAST(:counter AS BIGINT) = 0))",
+    Nothing,
+)
+DELETE_CREDENTIAL: Final = Query(
+    "DELETE FROM credential WHERE key_id = :key_id AND aaid = :aaid AND username = :username RETURNING key_id", One
+)
+
+# dispatch targets
+_TARGET = (
+    "SELECT id, username, name, device_id, dispatcher, target, signature_key, encryption_key, created_at, last_used_at"
+    " FROM dispatch_target"
+)
+ADD_TARGET: Final = Query(
+    "INSERT INTO dispatch_target (id, username, name, device_id, dispatcher, target, signature_key, encryption_key,"
+    " created_at, last_used_at) VALUES (:id, :username, :name, :device_id, :dispatcher, :target, :signature_key,"
+    " :encryption_key, :now, :now) ON CONFLICT (username, name) DO NOTHING RETURNING id",
+    One,
+)
+TARGET: Final = Query(f"{_TARGET} WHERE id = :id", Target)
+TARGETS_OF: Final = Query(f"{_TARGET} WHERE username = :username ORDER BY created_at, name", Target)
+TARGETS: Final = Query(f"{_TARGET} ORDER BY username, created_at, name", Target)
+MODIFY_TARGET: Final = Query(
+    "UPDATE dispatch_target SET name = COALESCE(:name, name), target = COALESCE(:target, target),"
+    " dispatcher = COALESCE(:dispatcher, dispatcher), last_used_at = :now WHERE id = :id RETURNING id",
+    One,
+)
+TOUCH_TARGET: Final = Query("UPDATE dispatch_target SET last_used_at = :now WHERE id = :id", Nothing)
+DELETE_TARGET: Final = Query("DELETE FROM dispatch_target WHERE id = :id RETURNING id", One)
+USE_REQUEST_ID: Final = Query(
+    "INSERT INTO used_request (target_id, request_id, expires_at) VALUES (:target_id, :request_id, :expires_at)"
+    " ON CONFLICT (target_id, request_id) DO NOTHING RETURNING request_id",
+    One,
+)
+
+# sessions
+ADD_TOKEN: Final = Query(
+    "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, target_id, token, context,"
+    " token_expires_at, dispatcher) VALUES (:id, :op, :username, 'tokenCreated', :now, :now, :requested_from,"
+    " :target_id, :token, :context, :token_expires_at, :dispatcher)",
+    Nothing,
+)
+_PENDING = "SELECT id, op, username, token, context, token_expires_at, redeemed_at, state FROM session"
+TOKEN: Final = Query(_PENDING + " WHERE token = :token", TokenSession)
+TOKEN_OF_SESSION: Final = Query(_PENDING + " WHERE id = :id AND token IS NOT NULL", TokenSession)
+REDEEM: Final = Query(
+    "UPDATE session SET redeemed_at = :now, updated_at = :now WHERE token = :token AND op = :op"
+    " AND redeemed_at IS NULL AND token_expires_at > :now AND state = 'tokenCreated'"
+    " RETURNING id, op, username, token, context, token_expires_at, redeemed_at, state",
+    TokenSession,
+)
+SET_DISPATCHER: Final = Query(
+    "UPDATE session SET dispatcher = :dispatcher, dispatcher_response = :response WHERE id = :id", Nothing
+)
+ADD_REQUEST: Final = Query(
+    "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, server_data, challenge,"
+    " policy, transactions, request_expires_at) VALUES (:id, :op, :username, :state, :now, :now, :requested_from,"
+    " :server_data, :challenge, :policy, :transactions, :request_expires_at)",
+    Nothing,
+)
+OPEN_REQUEST: Final = Query(
+    "UPDATE session SET username = :username, state = :state, updated_at = :now, server_data = :server_data,"
+    " challenge = :challenge, policy = :policy, transactions = :transactions,"
+    " request_expires_at = :request_expires_at WHERE id = :id",
+    Nothing,
+)
+CONSUME: Final = Query(
+    "UPDATE session SET consumed_at = :now WHERE server_data = :server_data AND op = :op AND consumed_at IS NULL"
+    " AND request_expires_at > :now AND state IN ('clientRegistering', 'clientAuthenticating')"
+    " RETURNING id, username, challenge, policy, transactions, requested_from, token",
+    IssuedRequest,
+)
+FINISH: Final = Query(
+    "UPDATE session SET state = :state, updated_at = :now, username = COALESCE(username, :username),"
+    " uaf_status = :uaf_status, asm_status = :asm_status, client_error = :client_error,"
+    " authenticators = :authenticators WHERE id = :id",
+    Nothing,
+)
+STATUS: Final = Query(
+    "SELECT id, username, state, updated_at, token_expires_at, redeemed_at, dispatcher, dispatcher_response,"
+    " request_expires_at, uaf_status, asm_status, client_error, authenticators FROM session WHERE id = :id",
+    SessionStatus,
+)
+OPEN_SESSIONS: Final = Query(
+    "SELECT id, op, username, target_id, policy FROM session"
+    " WHERE state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
+    OpenSession,
+)
+FAIL: Final = Query(
+    "UPDATE session SET state = 'failed', uaf_status = :uaf_status, updated_at = :now WHERE id = :id"
+    " AND state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
+    Nothing,
+)
+PURGE_SESSIONS: Final = Query("DELETE FROM session WHERE created_at < :before", Nothing)
+PURGE_REQUEST_IDS: Final = Query("DELETE FROM used_request WHERE expires_at < :now", Nothing)
+
+# audit and settings
+ADD_AUDIT: Final = Query(
+    "INSERT INTO audit (at, event, outcome, username, aaid, key_id, session_id, address, requested_from) VALUES (:now,"
+    " :event, :outcome, :username, :aaid, :key_id, :session_id, :address, :requested_from)",
+    Nothing,
+)
+AUDIT: Final = Query(
+    "SELECT at, event, outcome, username, aaid, key_id, session_id, address, requested_from FROM audit"
+    " WHERE CAST(:username AS TEXT) IS NULL OR username = :username ORDER BY at DESC LIMIT :limit",
+    AuditEntry,
+)
+SET_SETTING: Final = Query(
+    "INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value", Nothing
+)
+SETTING: Final = Query("SELECT value FROM setting WHERE name = :name", One)

@@ -1,0 +1,129 @@
+"""Rows of the store as structs, columns in the order of their queries."""
+
+import msgspec
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """The row of a statement that returns none."""
+
+
+class One(msgspec.Struct, frozen=True):
+    """A single text, such as the id a RETURNING gives back."""
+
+    value: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A user."""
+
+    username: str
+    disabled_at: int | None
+    created_at: int
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """An API credential; `secret_hash` is SHA-256 in hexadecimal."""
+
+    id: str
+    name: str
+    secret_hash: str
+    created_at: int
+    revoked_at: int | None
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """A registered UAF key."""
+
+    aaid: str
+    key_id: str
+    username: str
+    public_key: bytes
+    public_key_format: int
+    signature_algorithm: int
+    authenticator_version: int
+    sign_counter: int
+    created_at: int
+    last_used_at: int | None
+    owner_disabled_at: int | None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A dispatch target; the keys are JWK texts."""
+
+    id: str
+    username: str
+    name: str
+    device_id: str | None
+    dispatcher: str | None
+    target: str | None
+    signature_key: str
+    encryption_key: str
+    created_at: int
+    last_used_at: int
+
+
+class TokenSession(msgspec.Struct, frozen=True):
+    """A session as its token sees it; `context` is the JSON text of the GetUAFRequest's context."""
+
+    id: str
+    op: str
+    username: str | None
+    token: str
+    context: str
+    token_expires_at: int
+    redeemed_at: int | None
+    state: str
+
+
+class IssuedRequest(msgspec.Struct, frozen=True):
+    """A session whose challenge was just consumed; `transactions` is a JSON array of base64 contents."""
+
+    id: str
+    username: str | None
+    challenge: str
+    policy: str
+    transactions: str | None
+    requested_from: str
+    token: str | None
+
+
+class SessionStatus(msgspec.Struct, frozen=True):
+    """A session as Status shows it."""
+
+    id: str
+    username: str | None
+    state: str
+    updated_at: int
+    token_expires_at: int | None
+    redeemed_at: int | None
+    dispatcher: str | None
+    dispatcher_response: str | None
+    request_expires_at: int | None
+    uaf_status: int | None
+    asm_status: int | None
+    client_error: int | None
+    authenticators: str | None
+
+
+class OpenSession(msgspec.Struct, frozen=True):
+    """A session that has not ended, and what it hangs on."""
+
+    id: str
+    op: str
+    username: str | None
+    target_id: str | None
+    policy: str | None
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """One line of the audit trail; `outcome` is a UAF status code."""
+
+    at: int
+    event: str
+    outcome: int
+    username: str | None
+    aaid: str | None
+    key_id: str | None
+    session_id: str | None
+    address: str | None
+    requested_from: str | None

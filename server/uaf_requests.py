@@ -1,0 +1,198 @@
+"""UAF requests made from their contexts: the way in for the request services and for redeemed tokens alike."""
+
+from dataclasses import dataclass
+
+from msgspec import UNSET
+
+from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.extensions import SESSION_ID, Extension
+from fidoloop.protocol.uaf.messages import (
+    AuthenticationRequest,
+    DeregistrationRequest,
+    DisplayPngCharacteristics,
+    Operation,
+    OperationHeader,
+    RegistrationRequest,
+    ReturnUafRequest,
+    Transaction,
+    encode_message,
+)
+from fidoloop.protocol.uaf.policy import MatchCriteria, Policy, narrow
+from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.protocol.uaf.transactions import IMAGE_PNG, transaction_content
+from fidoloop.server import accounts, sessions
+from fidoloop.server.contexts import (
+    AuthenticationContext,
+    Context,
+    DeregistrationContext,
+    RegistrationContext,
+)
+from fidoloop.server.deregistration import deregister
+from fidoloop.server.environment import Environment
+from fidoloop.server.policies import DEFAULT, NamedPolicy
+from fidoloop.server.sessions import Issued, NewRequest
+from fidoloop.server.store.base import Transaction as StoreTransaction
+from fidoloop.server.store.rows import Credential
+
+_PNG_HEADER_BYTES = 29
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Who asks: the caller's address, the session of a redeemed token, and the user its dispatch was made for."""
+
+    requested_from: str
+    session_id: str | None = None
+    bound_username: str | None = None
+
+
+async def answer_request(
+    environment: Environment, transaction: StoreTransaction, op: Operation, context: Context, asking: Asking
+) -> ReturnUafRequest:
+    """Issue the UAF request that a context asks for, in a new session or in that of a redeemed token.
+
+    A user the dispatch was made for (its target's) makes an authentication step-up.
+
+    Raises:
+        UafRefusal: BAD_REQUEST (user, policy, transaction), UNACCEPTABLE_AUTHENTICATOR (the user has no key that
+            fits), or for a deregistration NOT_FOUND and UNKNOWN_KEYID. Then nothing is stored.
+    """
+    environment.metadata.refresh(environment.clock())
+    message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest
+    if isinstance(context, DeregistrationContext):
+        message = await _deregistration(environment, transaction, context, asking)
+    elif isinstance(context, RegistrationContext):
+        message = await _registration(environment, transaction, context, asking)
+    else:
+        message = await _authentication(environment, transaction, context, asking)
+    lifetime = environment.config.lifetimes.response_millis(op)
+    return ReturnUafRequest(int(StatusCode.OK), encode_message(message), op, lifetime)
+
+
+async def _registration(
+    environment: Environment, transaction: StoreTransaction, context: RegistrationContext, asking: Asking
+) -> RegistrationRequest:
+    policy = await _registration_policy(environment, transaction, context)
+    new = NewRequest(op="Reg", username=context.username, policy=strictjson.encode(policy))
+    issued = await _issue(environment, transaction, new, asking)
+    return RegistrationRequest(_header(environment, "Reg", issued), issued.challenge, context.username, policy)
+
+
+async def _authentication(
+    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, asking: Asking
+) -> AuthenticationRequest:
+    username = asking.bound_username or context.username or None
+    named = await _authentication_policy(environment, transaction, context, username)
+    shown = [_rendering(entry, index) for index, entry in enumerate(context.transaction or ())]
+    contents = tuple(content for _, content in shown)
+    new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
+    issued = await _issue(environment, transaction, new, asking)
+    header = _header(environment, "Auth", issued)
+    sent = tuple(entry for entry, _ in shown) or UNSET
+    return AuthenticationRequest(header, issued.challenge, named.policy, sent)
+
+
+async def _deregistration(
+    environment: Environment, transaction: StoreTransaction, context: DeregistrationContext, asking: Asking
+) -> DeregistrationRequest:
+    session_id, removed = await deregister(
+        environment, transaction, context, session_id=asking.session_id, requested_from=asking.requested_from
+    )
+    return DeregistrationRequest(_header(environment, "Dereg", Issued(session_id, "", "")), removed)
+
+
+async def _issue(environment: Environment, transaction: StoreTransaction, new: NewRequest, asking: Asking) -> Issued:
+    return await sessions.issue(
+        transaction,
+        new,
+        now=environment.clock(),
+        lifetime=environment.config.lifetimes.response_millis(new.op),
+        requested_from=asking.requested_from,
+        session_id=asking.session_id,
+    )
+
+
+def check_request(environment: Environment, context: Context) -> None:
+    """Refuse now what would be refused at redemption: an unknown policy, transactions that cannot be shown.
+
+    Raises:
+        UafRefusal: BAD_REQUEST.
+    """
+    if isinstance(context, DeregistrationContext):
+        return
+    find_policy(environment, context.policy or DEFAULT)
+    if isinstance(context, AuthenticationContext):
+        for index, entry in enumerate(context.transaction or ()):
+            _rendering(entry, index)
+
+
+def find_policy(environment: Environment, name: str) -> NamedPolicy:
+    """Return the policy `name`. Raises UafRefusal BAD_REQUEST."""
+    named = environment.policies.get(name)
+    if named is None:
+        raise UafRefusal(StatusCode.BAD_REQUEST, "context.policy is no policy")
+    return named
+
+
+async def _registration_policy(
+    environment: Environment, transaction: StoreTransaction, context: RegistrationContext
+) -> Policy:
+    """Return the named policy, the user's registered keys disallowed (digest section 2)."""
+    named = find_policy(environment, context.policy or DEFAULT)
+    await accounts.require_active(transaction, context.username)
+    registered = _by_aaid(await accounts.credentials_of(environment, transaction, context.username))
+    if not registered:
+        return named.policy
+    return Policy(named.policy.accepted, (*(named.policy.disallowed or ()), *registered))
+
+
+async def _authentication_policy(
+    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, username: str | None
+) -> NamedPolicy:
+    """Return the named policy; for a known user narrowed to the keys registered (step-up)."""
+    named = find_policy(environment, context.policy or DEFAULT)
+    if username is None:
+        return named
+    registered = await accounts.credentials_of(environment, transaction, username)
+    if not registered or registered[0].owner_disabled_at is not None:
+        await accounts.require_active(transaction, username)
+    narrowed = narrow(named.policy, accounts.facts_of(environment, registered))
+    if narrowed is None:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the user has no key that the policy accepts")
+    return NamedPolicy(narrowed, strictjson.encode(narrowed))
+
+
+def _by_aaid(credentials: list[Credential]) -> list[MatchCriteria]:
+    keys: dict[str, list[str]] = {}
+    for credential in credentials:
+        keys.setdefault(credential.aaid, []).append(credential.key_id)
+    return [MatchCriteria(aaid=(aaid,), keyIDs=tuple(key_ids)) for aaid, key_ids in keys.items()]
+
+
+def _rendering(entry: Transaction, index: int) -> tuple[Transaction, bytes]:
+    """Return one rendering as it is sent (base64url, PNG characteristics), and its decoded content."""
+    where = f"context.transaction[{index}]"
+    try:
+        content = transaction_content(entry, where)
+    except MalformedError as error:
+        raise UafRefusal(StatusCode.BAD_REQUEST, str(error)) from None
+    sent = Transaction(entry.contentType, base64url.encode(content))
+    if entry.contentType == IMAGE_PNG:
+        characteristics = entry.tcDisplayPNGCharacteristics or _characteristics(content, where)
+        sent = Transaction(entry.contentType, sent.content, characteristics)
+    return sent, content
+
+
+def _characteristics(png: bytes, where: str) -> DisplayPngCharacteristics:
+    """Return what the image's own header says (PNG 11.2.2), where the caller did not."""
+    if len(png) < _PNG_HEADER_BYTES or png[12:16] != b"IHDR":
+        raise UafRefusal(StatusCode.BAD_REQUEST, f"{where}.content: not a PNG image")
+    return DisplayPngCharacteristics(int.from_bytes(png[16:20]), int.from_bytes(png[20:24]), *png[24:29])
+
+
+def _header(environment: Environment, op: Operation, issued: Issued) -> OperationHeader:
+    """Return a header with the session's id; a deregistration has no serverData (digest 3.4)."""
+    session = (Extension(SESSION_ID, issued.session_id, fail_if_unknown=False),)
+    config = environment.config
+    return OperationHeader(config.versions[0], op, config.app_id, issued.server_data or UNSET, session)
