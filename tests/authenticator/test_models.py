@@ -1,0 +1,61 @@
+import pytest
+
+from fidoloop.authenticator.attestation import attest_init, load_attestation
+from fidoloop.authenticator.models import all_models, metadata_statement, models_of
+from fidoloop.hsm.keystore import KeyStore, TokenInfo
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.uaf.metadata import combined_user_verification, parse_metadata
+from fidoloop.protocol.uaf.registry import AttestationType, KeyProtection, MatcherProtection, UserVerification
+from tests.authenticator.conftest import NOW
+
+
+def token(kind: str, *, hardware: bool) -> TokenInfo:
+    return TokenInfo(kind, "lab", "maker", "model", "1", "1.0", hardware, frozenset())
+
+
+def test_every_aaid_is_one_model() -> None:
+    aaids = [model.aaid for model in all_models()]
+    assert len(set(aaids)) == len(aaids)
+
+
+@pytest.mark.parametrize("model", all_models(), ids=lambda model: model.aaid)
+def test_every_statement_is_read_back_as_written_and_contradicts_nothing(model: object) -> None:
+    from fidoloop.authenticator.models import Model
+
+    assert isinstance(model, Model)
+    statement = metadata_statement(model, ())
+    entry = parse_metadata(strictjson.encode(statement).encode())
+    assert entry.statement == statement
+    assert combined_user_verification(statement) == model.verification
+    assert (statement.tcDisplay == 0) == (model.verification is UserVerification.NONE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hardware", "protection", "matcher"),
+    [
+        ("softhsm", False, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
+        ("softhsm", True, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
+        ("pkcs11", False, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
+        ("pkcs11", True, KeyProtection.HARDWARE, MatcherProtection.ON_CHIP),
+    ],
+)
+def test_hardware_is_claimed_only_where_the_token_is_hardware(
+    kind: str, hardware: bool, protection: KeyProtection, matcher: MatcherProtection
+) -> None:
+    for model in models_of(token(kind, hardware=hardware), UserVerification.PASSCODE):
+        assert (model.key_protection, model.matcher_protection) == (protection, matcher)
+
+
+def test_surrogate_models_list_no_roots_and_full_ones_do() -> None:
+    for model in all_models():
+        roots = metadata_statement(model, ("MIIB",)).attestationRootCertificates
+        assert bool(roots) == (model.key_kind.attestation is AttestationType.BASIC_FULL)
+
+
+def test_attest_init_is_idempotent_and_the_key_stays_in_the_token(store: KeyStore) -> None:
+    first = load_attestation(store)
+    again = attest_init(store, now=NOW)
+    assert first is not None
+    assert (first.chain, first.root) == (again.chain, again.root)
+    assert again.key.info.local
+    assert again.key.info.never_extractable
