@@ -3,12 +3,14 @@
 An AAID is `F10B#ssav`: ss = kind of key store, a = algorithm, encoding and attestation, v = user verification.
 """
 
+import base64
 from enum import Enum
 
 import msgspec
 from msgspec import UNSET
 
-from fidoloop.hsm.keystore import TokenInfo
+from fidoloop.authenticator.attestation import load_attestation
+from fidoloop.hsm.keystore import KeyStore, TokenInfo
 from fidoloop.protocol.uaf.messages import V1_1
 from fidoloop.protocol.uaf.metadata import CodeAccuracy, MetadataStatement, VerificationMethod
 from fidoloop.protocol.uaf.registry import (
@@ -146,6 +148,21 @@ def models_of(token: TokenInfo, verification: UserVerification) -> tuple[Model, 
     """Return the models a token can be with this verification, in order of preference."""
     store = StoreKind.of(token)
     return tuple(Model(store, key_kind, verification) for key_kind in KEY_KINDS)
+
+
+def token_statements(store: KeyStore, verification: UserVerification) -> list[MetadataStatement]:
+    """Return the statements of the models that a phone with this token is; full ones only after `attest_init`.
+
+    Raises:
+        KeyStoreError: the token cannot be read.
+    """
+    attestation = load_attestation(store)
+    roots = (base64.b64encode(attestation.root).decode("ascii"),) if attestation else ()
+    return [
+        metadata_statement(model, roots)
+        for model in models_of(store.info(), verification)
+        if attestation or model.key_kind.attestation is not AttestationType.BASIC_FULL
+    ]
 
 
 def all_models() -> tuple[Model, ...]:

@@ -1,4 +1,3 @@
-import base64
 import datetime
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fidoloop.authenticator.asm import Asm
-from fidoloop.authenticator.attestation import attest_init, load_attestation
-from fidoloop.authenticator.models import metadata_statement, models_of
+from fidoloop.authenticator.attestation import attest_init
+from fidoloop.authenticator.models import token_statements
 from fidoloop.authenticator.state import AuthenticatorState
 from fidoloop.authenticator.user_verification import AutoApprove, UserVerifier
 from fidoloop.hsm.keystore import KeyStore
@@ -62,9 +61,7 @@ def asm_with(store: KeyStore, state: AuthenticatorState, verifier: UserVerifier)
 
 def metadata_of(store: KeyStore, verifier: UserVerifier) -> dict[str, MetadataEntry]:
     """Metadata as the server would load it, from the statements this token's models export."""
-    attestation = load_attestation(store)
-    roots = (base64.b64encode(attestation.root).decode(),) if attestation else ()
     return {
-        model.aaid: parse_metadata(strictjson.encode(metadata_statement(model, roots)).encode())
-        for model in models_of(store.info(), verifier.method)
+        statement.aaid: parse_metadata(strictjson.encode(statement).encode())
+        for statement in token_statements(store, verifier.method)
     }

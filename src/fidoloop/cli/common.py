@@ -3,11 +3,14 @@
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from fidoloop.protocol.uaf.registry import UserVerification
 
 Home = Annotated[
     Path | None,
@@ -15,6 +18,26 @@ Home = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http on loopback.")]
+
+
+class Verification(StrEnum):
+    """How a phone verifies its user: chosen once, since the registered model claims it."""
+
+    PIN = "pin"
+    PROMPT = "prompt"
+    AUTO = "auto"
+
+    @property
+    def method(self) -> UserVerification:
+        """What the models of such a phone claim."""
+        return _METHODS[self]
+
+
+_METHODS = {
+    Verification.PIN: UserVerification.PASSCODE,
+    Verification.PROMPT: UserVerification.PRESENCE,
+    Verification.AUTO: UserVerification.NONE,
+}
 
 
 def home_directory(home: Path | None) -> Path:

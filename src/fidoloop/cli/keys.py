@@ -1,10 +1,12 @@
 """`fidoloop keys`: the keys in a token, named by a key-store URI."""
 
+import datetime
 import getpass
 import json
 import os
 import secrets
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,10 +16,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fidoloop.authenticator import attestation
+from fidoloop.authenticator.models import token_statements
+from fidoloop.cli.common import Json, Verification, show
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.errors import PinRequired
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
 from fidoloop.hsm.open import open_key_store
+from fidoloop.protocol import strictjson
 
 app = typer.Typer(no_args_is_help=True, help="Keys in a token, named by a key-store URI.")
 
@@ -29,7 +35,12 @@ Uri = Annotated[
         "Without a PIN in it: the environment's FIDOLOOP_PIN, or a prompt.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+MetadataDirectory = Annotated[Path | None, typer.Option("--metadata", metavar="DIR", help="Write metadata here.")]
+VerificationOption = Annotated[
+    Verification, typer.Option("--uv", help="How the phone with this token verifies its user.")
+]
 
 
 def _hex(text: str) -> bytes:
@@ -127,6 +138,57 @@ def info(uri: Uri, key_id: MaybeKeyId = None, as_json: Json = False) -> None:
     for name, value in found.items():
         text = " ".join(value) if isinstance(value, list) else str(value)
         Console().print(f"[bold]{name}[/bold]: {escape(text.rstrip())}", highlight=False, soft_wrap=True)
+
+
+@app.command("attest-init")
+def attest_init(
+    uri: Uri,
+    *,
+    metadata: MetadataDirectory = None,
+    verification: VerificationOption = Verification.PIN,
+    as_json: Json = False,
+) -> None:
+    """Make an attestation key in the token, and a lab CA for it; what is there already is kept.
+
+    With --metadata, write the metadata statements of the models this token now is, for `server metadata add`.
+    """
+    with open_store(uri) as store:
+        made = attestation.attest_init(store, now=datetime.datetime.now(datetime.UTC))
+        written = _write_metadata(store, verification, metadata) if metadata else []
+    root = x509.load_der_x509_certificate(made.root)
+    value = {
+        "root": root.public_bytes(Encoding.PEM).decode(),
+        "subject": root.subject.rfc4514_string(),
+        "metadata": [str(path) for path in written],
+    }
+    text = f"attestation root: {escape(root.subject.rfc4514_string())}"
+    show(value, "\n".join([text, *(escape(str(path)) for path in written)]), as_json=as_json)
+
+
+@app.command()
+def metadata(
+    uri: Uri,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write one JSON file per AAID.")] = Path(),
+    verification: VerificationOption = Verification.PIN,
+    as_json: Json = False,
+) -> None:
+    """Export the metadata statements of the models a phone with this token is."""
+    with open_store(uri) as store:
+        written = _write_metadata(store, verification, out)
+    show(
+        {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json
+    )
+
+
+def _write_metadata(store: KeyStore, verification: Verification, directory: Path) -> list[Path]:
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for statement in token_statements(store, verification.method):
+        path = directory / f"{statement.aaid.replace('#', '-')}.json"
+        path.write_text(strictjson.encode(statement), encoding="utf-8")
+        written.append(path)
+    return written
 
 
 def _describe_token(store: KeyStore) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,28 +26,13 @@ from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.bridge.profile import Account, Profile
 from fidoloop.bridge.scan import scan as read_source
-from fidoloop.cli.common import Home, Insecure, Json, home_directory, interactive, note, show
+from fidoloop.cli.common import Home, Insecure, Json, Verification, home_directory, interactive, note, show
 from fidoloop.cli.keys import open_store
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.protocol.uaf.registry import UserVerification
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 
-
-class Verification(StrEnum):
-    """How the phone verifies its user: chosen once, since the registered model claims it."""
-
-    PIN = "pin"
-    PROMPT = "prompt"
-    AUTO = "auto"
-
-
-_METHODS = {
-    Verification.PIN: UserVerification.PASSCODE,
-    Verification.PROMPT: UserVerification.PRESENCE,
-    Verification.AUTO: UserVerification.NONE,
-}
 
 Name = Annotated[str, typer.Option("--name", help="Which phone: each has a profile of its own.")]
 Source = Annotated[
@@ -220,7 +204,7 @@ def _phone(
         settings = profile.settings()
         with open_store(keys or settings.keys_uri) as store:
             method = Verification(settings.verification)
-            verifier = Deny(_METHODS[method]) if deny else _verifier(method, store)
+            verifier = Deny(method.method) if deny else _verifier(method, store)
             with Phone(
                 profile, store, verifier, confirm=_yes if yes else _ask_about, observer=_say, insecure=insecure
             ) as phone:
