@@ -16,6 +16,9 @@ CHILDREN = 6
 
 def child(store: KeyStore, key: EcHardwareKey, number: int) -> None:
     """Use the inherited key from two threads, and everything else."""
+    token = store._token  # type: ignore[attr-defined]  # SoftHSM forgives a child that goes on with what it inherited
+    assert token._session is None
+    assert token.module._forked
     failures: list[BaseException] = []
 
     def sign() -> None:
@@ -31,6 +34,8 @@ def child(store: KeyStore, key: EcHardwareKey, number: int) -> None:
     for thread in threads:
         thread.join()
     assert not failures, failures
+    assert token._session is not None
+    assert not token.module._forked
     made = store.generate(KeyAlgorithm.P256, KeyUsage.SIGN, key_id=b"child%d" % number, label="")
     assert made.info in store.list()
     mac = store.mac_key(b"mac", "")

@@ -57,15 +57,15 @@ def test_any_bytes_are_refused_with_the_one_error(block: bytes) -> None:
         unpad_oaep(block, hash_name="sha256", mgf_hash_name="sha256")
 
 
-def test_a_block_without_the_01_is_refused() -> None:
-    """Right label hash, all zeros after it: made by hand, since no encryptor makes one."""
+def test_a_block_without_zeros_and_one_01_is_refused() -> None:
+    """Right label hash, wrong padding after it: made by hand, since no encryptor makes one."""
     from fidoloop.hsm.oaep import _xor, mgf1
 
     good = encrypted(b"", "sha256", "sha256", b"")
     seed_masked, data_masked = good[1:33], good[33:]
     seed = _xor(seed_masked, mgf1(data_masked, 32, "sha256"))
-    for tail in (b"\0", b"\2"):
-        data = _xor(data_masked, mgf1(seed, 223, "sha256"))[:-1] + tail
+    for tail in (b"\0", b"\2", b"\2\1", b"\2\0\1m"):
+        data = _xor(data_masked, mgf1(seed, 223, "sha256"))[: -len(tail)] + tail
         masked = _xor(data, mgf1(seed, 223, "sha256"))
         block = b"\0" + _xor(seed, mgf1(masked, 32, "sha256")) + masked
         with pytest.raises(ValueError, match=r"^Decryption failed$"):

@@ -33,6 +33,7 @@ from fidoloop.hsm.errors import (
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.pkcs11 import generate
+from fidoloop.hsm.pkcs11.module import Module
 from fidoloop.hsm.pkcs11.objects import read_key, read_public, search
 from fidoloop.hsm.pkcs11.token import Token
 from fidoloop.hsm.uri import parse_uri
@@ -397,6 +398,19 @@ def test_verify_pin_really_asks_and_stays_logged_in(uri: str, store: KeyStore) -
         for one in (key, other):
             assert len(one.sign_digest_raw(bytes(32))) == 64
     assert store.list() == [key.info]
+
+
+def test_sessions_lost_to_wrong_pins_are_given_back_in_time(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """python-pkcs11 opens a session before it logs in, and loses it when that fails; tokens have few sessions."""
+    key = made(store)
+    fresh: list[int] = []
+    reinitialise = Module.reinitialise
+    monkeypatch.setattr(Module, "reinitialise", lambda self: (fresh.append(1), reinitialise(self))[1])
+    for _ in range(40):
+        with pytest.raises(PinIncorrect):
+            store.verify_pin("000000")
+    assert len(fresh) == 40 // 16
+    assert len(key.sign_digest_raw(bytes(32))) == 64
 
 
 def test_a_pin_changed_elsewhere_is_noticed(uri: str, store: KeyStore) -> None:
