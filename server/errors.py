@@ -37,3 +37,9 @@ class ConflictError(StoreError):
     """A statement broke a uniqueness rule of the database; says nothing of the values."""
 
     code = "conflict"
+
+
+class ListenError(ServerError):
+    """The address cannot be listened on."""
+
+    code = "listen"

@@ -79,6 +79,15 @@ def draw_base64(text: str, options: Options) -> str:
     return base64.b64encode(draw_png(text, options)).decode("ascii")
 
 
+def draw_text(text: str) -> list[str]:
+    """Return `text` as a QR code in half-block characters, light on dark, one string per line."""
+    code = qrcode.QRCode(error_correction=ERROR_CORRECT_L, border=QUIET_ZONE_MODULES)
+    code.add_data(text)
+    buffer = io.StringIO()
+    code.print_ascii(out=buffer, invert=True)
+    return buffer.getvalue().splitlines()
+
+
 def _colour(text: str, where: str) -> tuple[int, int, int]:
     match = _RGB.fullmatch(text)
     parts = tuple(int(part) for part in match.groups()) if match else ()

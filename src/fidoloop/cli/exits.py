@@ -9,6 +9,7 @@ from fidoloop.bridge.profile import ProfileMissingError
 from fidoloop.hsm.errors import KeyStoreError, UriError
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.status import ClientError
+from fidoloop.server.errors import ConfigError, ListenError, ServerError
 
 
 class Exit(IntEnum):
@@ -32,6 +33,9 @@ TABLE: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (ProfileMissingError, Exit.USAGE),
     (BridgeError, Exit.REFUSED),
     (MalformedError, Exit.REFUSED),
+    (ConfigError, Exit.USAGE),
+    (ListenError, Exit.NETWORK),
+    (ServerError, Exit.REFUSED),
 )
 """Error families and their exit codes; the first row that fits counts."""
 

@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 import fidoloop
-from fidoloop.cli import keys, laptop, phone
+from fidoloop.cli import demo, keys, laptop, phone, server
 from fidoloop.cli.exits import exit_for
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
 app.add_typer(keys.app, name="keys")
 app.add_typer(phone.app, name="phone")
 app.add_typer(laptop.app, name="laptop")
+app.command("demo")(demo.demo)
+app.add_typer(server.app, name="server")
 
 
 @app.callback()
