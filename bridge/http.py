@@ -1,5 +1,6 @@
 """HTTPS to one server, as the contract wants it: media types, size caps, and a record of what crossed the wire."""
 
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ JSON_MEDIA_TYPE = "application/json"
 MAX_ANSWER_BYTES = 1 << 20
 CONTEXT_PATH = "/nevisfido"
 T = TypeVar("T")
+_TIMING = re.compile(r"([A-Za-z]{1,32});dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 
 
 class Exchange(msgspec.Struct, frozen=True):
@@ -59,6 +61,11 @@ class Answer(msgspec.Struct, frozen=True):
             return strictjson.decode(self.body, type_)
         except MalformedError as error:
             raise ServerRefusedError(self.status, f"unreadable answer: {error}") from None
+
+    def server_timings(self) -> dict[str, float]:
+        """Return the durations of the Server-Timing header in milliseconds, by name; what is unreadable is left out."""
+        found = _TIMING.findall(self.headers.get("server-timing", ""))
+        return {name: float(duration) for name, duration in found}
 
     def problem_detail(self) -> str:
         """Return the `detail` of a problem document (RFC 9457), or the status' own phrase."""
@@ -180,23 +187,35 @@ class Server:
 
     @contextmanager
     def event_stream(self, path: str, body: object) -> Iterator[Iterator[str]]:
-        """POST to a stream of server-sent events; yield an iterator over the `data` of each."""
-        request = self._client.build_request(
-            "POST",
-            self.url(path),
-            content=strictjson.encode(body).encode("utf-8"),
-            headers={"Content-Type": JSON_MEDIA_TYPE, "Accept": "text/event-stream"},
-        )
+        """POST to a stream of server-sent events; yield an iterator over the `data` of each.
+
+        Raises:
+            ServerRefusedError: the server offers no stream there; NetworkError: as `send`.
+        """
+        content = strictjson.encode(body).encode("utf-8")
+        headers = {"Content-Type": JSON_MEDIA_TYPE, "Accept": "text/event-stream"}
+        request = self._client.build_request("POST", self.url(path), content=content, headers=headers)
+        lines: list[str] = []
         try:
             response = self._client.send(request, stream=True)
             try:
                 if response.status_code != httpx2.codes.OK:
                     raise ServerRefusedError(response.status_code, "no status stream")
-                yield (line.removeprefix("data:").strip() for line in response.iter_lines() if line.startswith("data:"))
+                yield _event_data(response.iter_lines(), lines)
             finally:
                 response.close()
         except httpx2.HTTPError as error:
             raise NetworkError(f"{urlsplit(self.base_url).netloc}: {error or type(error).__name__}") from error
+        if self._recorder is not None:
+            seen = "\n".join(lines).encode("utf-8")
+            self._recorder(_exchange(request, content, Answer(response.status_code, dict(response.headers), seen)))
+
+
+def _event_data(incoming: Iterator[str], seen: list[str]) -> Iterator[str]:
+    for line in incoming:
+        seen.append(line)
+        if line.startswith("data:"):
+            yield line.removeprefix("data:").strip()
 
 
 def wait(seconds: float) -> None:

@@ -25,11 +25,15 @@ _OPERATION_NAMES: dict[Operation, str] = {
 
 
 class Dispatched(msgspec.Struct, frozen=True):
-    """A token on its way: the session to follow, and what the dispatcher answered (a PNG in base64, a link)."""
+    """A token on its way: the session to follow, and what the dispatcher answered (a PNG in base64, a link).
+
+    `timings` are the server's own durations in milliseconds, by name, where it tells them (W3C Server Timing).
+    """
 
     session_id: str
     dispatcher: str
     response: str
+    timings: dict[str, float]
 
 
 class Laptop:
@@ -83,11 +87,12 @@ class Laptop:
             dispatchInformation=information or UNSET,
         )
         path = f"/token/dispatch/{_OPERATION_NAMES[operation]}"
-        answer = self._server.post(path, request, authorised=True).decode(outofband.DispatchResponse)
+        raw = self._server.post(path, request, authorised=True)
+        answer = raw.decode(outofband.DispatchResponse)
         if answer.dispatchResult != "dispatched" or not answer.sessionId or not answer.dispatcherInformation:
             raise ServerRefusedError(200, f"dispatchResult {answer.dispatchResult}")
         sent = answer.dispatcherInformation
-        return Dispatched(answer.sessionId, sent.name, sent.response)
+        return Dispatched(answer.sessionId, sent.name, sent.response, raw.server_timings())
 
     def status(self, session_id: str) -> outofband.StatusResponse:
         """Return where a session stands."""

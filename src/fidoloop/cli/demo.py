@@ -1,0 +1,97 @@
+"""`fidoloop demo`: the thirteen steps, live."""
+
+import datetime
+import json
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from fidoloop.authenticator.attestation import attest_init
+from fidoloop.authenticator.models import token_statements
+from fidoloop.cli.common import Json, Verification
+from fidoloop.cli.exits import Exit
+from fidoloop.demo import Demo, Flow, Report, Step
+from fidoloop.hsm.keystore import KeyStore
+from fidoloop.hsm.open import open_key_store
+from fidoloop.hsm.uri import parse_uri
+from fidoloop.lab import LabServer
+from fidoloop.softhsm import make_softhsm_token
+
+
+def demo(
+    *,
+    keys: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Run on this token instead of a SoftHSM token made for the run."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the whole loop: registration, a log-in in thirteen steps, a transaction confirmation, a deregistration.
+
+    Exit code 0 only if the server says `succeeded`.
+    """
+    console = Console(highlight=False, quiet=as_json)
+    with tempfile.TemporaryDirectory(prefix="fidoloop-") as directory:
+        root = Path(directory)
+        pin = _pin(keys) if keys else f"{secrets.randbelow(10**8):08}"
+        uri = keys or make_softhsm_token(root / "softhsm", "fidoloop demo", pin, secrets.token_hex(8))
+        with open_key_store(uri, pin=pin) as store:
+            report = _run(store, root / "home", uri, pin, console)
+    if as_json:
+        result = "succeeded" if report.succeeded else "failed"
+        steps = [{"n": step.n, "name": step.name, "ms": step.ms} for step in report.steps]
+        exchanges = [msgspec.structs.asdict(exchange) for exchange in report.exchanges]
+        typer.echo(json.dumps({"result": result, "steps": steps, "exchanges": exchanges}))
+    if not report.succeeded:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _pin(uri: str) -> str:
+    """Return the PIN that the demo's user types: of the URI, the environment, or the person at the terminal."""
+    found = parse_uri(uri).pin() or os.environ.get("FIDOLOOP_PIN")
+    return found if found else str(typer.prompt("PIN of the token", hide_input=True, err=True))
+
+
+def _run(store: KeyStore, home: Path, uri: str, pin: str, console: Console) -> Report:
+    token = store.info()
+    lab = LabServer(home)
+    attest_init(store, now=datetime.datetime.now(datetime.UTC))
+    lab.add_metadata(token_statements(store, Verification.PIN.method))
+    with lab:
+        kind = "hardware" if token.hardware else "software"
+        console.print(f"server  {lab.url}, lab TLS, SQLite")
+        console.print(f"phone   keys in {escape(token.label.strip())} ({escape(token.model.strip())}, {kind})")
+        console.print("laptop  shows a QR code, follows the status\n")
+        report = Demo(
+            store,
+            lab,
+            keys_uri=uri,
+            pin=pin,
+            say_step=lambda step: _say_step(console, step),
+            say_flow=lambda flow: _say_flow(console, flow),
+        ).run()
+    outcome = "[green]succeeded[/green]" if report.succeeded else "[red]failed[/red]"
+    signed = sum(flow.name != "deregistration" for flow in report.flows)
+    console.print(
+        f"\n{outcome}: {len(report.steps)} steps, {len(report.flows)} operations, {signed} signatures made in the token"
+        f" and verified, {len(report.exchanges)} HTTP exchanges"
+    )
+    return report
+
+
+def _say_step(console: Console, step: Step) -> None:
+    console.print(f"{step.n:>3}  {step.name}  [dim]{step.ms:.1f} ms[/dim]\n     [cyan]{escape(step.detail)}[/cyan]")
+
+
+def _say_flow(console: Console, flow: Flow) -> None:
+    colour = "green" if flow.status == "succeeded" else "red"
+    console.print(
+        f"     [{colour}]{flow.name}: {flow.status}[/{colour}]  [dim]{flow.ms:.0f} ms[/dim]  {escape(flow.detail)}"
+    )
