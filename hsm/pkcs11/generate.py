@@ -32,7 +32,7 @@ def generate_pair(
         raise NotSupported(f"a {algorithm} key cannot be for {usage.name or 'nothing'}")
     if not key_id:
         raise ValueError("a key needs an id")
-    if search(session, ObjectClass.PRIVATE_KEY, key_id) or search(session, ObjectClass.PUBLIC_KEY, key_id):
+    if any(isinstance(found, p11.PrivateKey | p11.PublicKey) for found in search(session, None, key_id)):
         raise KeyExists(f"a key with id {key_id.hex()} is in the token already")
     try:
         public, private = _generate(session, algorithm, usage, key_id, label)
