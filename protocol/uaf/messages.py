@@ -18,6 +18,8 @@ from fidoloop.protocol.uaf.policy import Policy
 Operation = Literal["Reg", "Auth", "Dereg"]
 UInt16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 AppId = Annotated[str, Meta(max_length=512)]
+# base64url of 8 to 64 bytes, with room for the padding that some senders add.
+ServerChallenge = Annotated[str, Meta(min_length=11, max_length=88)]
 Username = Annotated[str, Meta(min_length=1, max_length=128)]
 MAX_ASSERTIONS = 8
 M = TypeVar("M")
@@ -85,7 +87,7 @@ class RegistrationRequest(msgspec.Struct, frozen=True):
     """Server to client: register one key per chosen authenticator."""
 
     header: OperationHeader
-    challenge: str
+    challenge: ServerChallenge
     username: Username
     policy: Policy
 
@@ -94,7 +96,7 @@ class AuthenticationRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Server to client: sign a challenge, and a transaction where there is one."""
 
     header: OperationHeader
-    challenge: str
+    challenge: ServerChallenge
     policy: Policy
     transaction: tuple[Transaction, ...] | UnsetType = UNSET
 
@@ -110,7 +112,7 @@ class UafResponse(msgspec.Struct, frozen=True):
 class DeregisterAuthenticator(msgspec.Struct, frozen=True):
     """A key to delete; empty values are the wildcards of UAF 1.1 (digest 3.4)."""
 
-    aaid: str
+    aaid: Annotated[str, Meta(pattern="^([0-9A-Fa-f]{4}#[0-9A-Fa-f]{4})?$", max_length=9)]
     keyID: str
 
 
@@ -201,5 +203,17 @@ def decode_request(
         if version in found:
             index = found[version]
             operation = strictjson.convert(value[index], _Peek, where).header.op
-            return strictjson.convert(value[index], _ANY_REQUEST[operation], f"{where}[{index}]")
+            request = strictjson.convert(value[index], _ANY_REQUEST[operation], f"{where}[{index}]")
+            if isinstance(request, DeregistrationRequest):
+                _check_wildcards(request, f"{where}[{index}].authenticators")
+            return request
     return None
+
+
+def _check_wildcards(request: DeregistrationRequest, where: str) -> None:
+    """An entry with an empty value stands alone, and an empty AAID takes an empty KeyID (UAF protocol 3.6.2)."""
+    for entry in request.authenticators:
+        if not (entry.aaid and entry.keyID) and len(request.authenticators) > 1:
+            raise MalformedError(where, "a wildcard beside other entries")
+        if not entry.aaid and entry.keyID:
+            raise MalformedError(where, "a keyID without an aaid")

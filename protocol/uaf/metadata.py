@@ -15,7 +15,7 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.certificates import load_certificate
 from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Version
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts
-from fidoloop.protocol.uaf.registry import UserVerification
+from fidoloop.protocol.uaf.registry import AttestationType, UserVerification
 
 MAX_STATEMENT_BYTES = 262144
 UNACCEPTABLE_STATUSES = frozenset(
@@ -48,7 +48,7 @@ class VerificationMethod(msgspec.Struct, frozen=True, omit_defaults=True):
 class MetadataStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A metadata statement 1.1 of a UAF authenticator; roots are base64 DER, none for surrogate attestation."""
 
-    aaid: Annotated[str, Meta(pattern="^[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}$")]
+    aaid: Annotated[str, Meta(pattern="^[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}$", max_length=9)]
     description: Annotated[str, Meta(min_length=1, max_length=200)]
     authenticatorVersion: Annotated[int, Meta(ge=0, le=0xFFFF)]
     protocolFamily: str = "uaf"
@@ -156,6 +156,10 @@ def parse_metadata(document: bytes, where: str = "$") -> MetadataEntry:
         for index, text in enumerate(entry.metadataStatement.attestationRootCertificates)
     )
     statement = entry.metadataStatement
+    if roots and set(statement.attestationTypes) == {AttestationType.BASIC_SURROGATE}:
+        raise MalformedError(
+            f"{where}.attestationRootCertificates", "roots for a model with surrogate attestation only"
+        )
     return MetadataEntry(statement, roots, _model_facts(statement), entry.statusReports)
 
 
