@@ -204,11 +204,11 @@ class Server:
                 yield _event_data(response.iter_lines(), lines)
             finally:
                 response.close()
+                if self._recorder is not None:
+                    seen = Answer(response.status_code, dict(response.headers), "\n".join(lines).encode("utf-8"))
+                    self._recorder(_exchange(request, content, seen))
         except httpx2.HTTPError as error:
             raise NetworkError(f"{urlsplit(self.base_url).netloc}: {error or type(error).__name__}") from error
-        if self._recorder is not None:
-            seen = "\n".join(lines).encode("utf-8")
-            self._recorder(_exchange(request, content, Answer(response.status_code, dict(response.headers), seen)))
 
 
 def _event_data(incoming: Iterator[str], seen: list[str]) -> Iterator[str]:

@@ -129,7 +129,6 @@ class Demo:
             self._lab.add_user(USERNAME)
             self._register()
             target = self._choose_target()
-            self._counted = True
             self._operation("log-in", target)
             self._counted = False
             self._operation("transaction confirmation", target, transaction=TRANSACTION)
@@ -141,9 +140,11 @@ class Demo:
             self._directory.cleanup()
 
     def _register(self) -> None:
+        code = self._lab.enrol(USERNAME)
         started = self._mark = time.perf_counter()
-        result = self._phone.register(self._lab.enrol(USERNAME), server=self._lab.url, target_name=TARGET_NAME)
+        result = self._phone.register(code, server=self._lab.url, target_name=TARGET_NAME)
         (aaid, key_id) = result.keys[0]
+        self._counted = True
         self._step(1, f"UAF registration {aaid} {key_id[:12]}…, with the target's two public keys in its context")
         self._flow("registration", "succeeded", f"{USERNAME}: {aaid}", started)
 
@@ -163,13 +164,12 @@ class Demo:
         )
         self._server_steps(dispatched)
         seen: list[StatusResponse] = []
-        watcher = threading.Thread(target=self._watch, args=(dispatched.session_id, seen))
+        # A daemon: when the phone fails, nobody waits for the watcher's time to run out.
+        watcher = threading.Thread(target=self._watch, args=(dispatched.session_id, seen), daemon=True)
         watcher.start()
-        try:
-            text = self._read_qr(dispatched)
-            result = self._phone.confirm(text) if transaction else self._phone.scan(text)
-        finally:
-            watcher.join()
+        text = self._read_qr(dispatched)
+        result = self._phone.confirm(text) if transaction else self._phone.scan(text)
+        watcher.join()
         final = seen[-1] if seen else self._laptop.status(dispatched.session_id)
         states = " → ".join(dict.fromkeys(status.status for status in seen))
         self._step(13, states)
@@ -211,16 +211,16 @@ class Demo:
 
     def _phone_step(self, name: str, detail: str) -> None:
         number = _PHONE_STEPS.get(name)
-        if number is not None:
+        if number is not None and self._counted:
             self._step(number, detail)
 
     def _step(self, number: int, detail: str, ms: float | None = None) -> None:
-        """Record a step; its time is what passed since the one before, unless it was measured elsewhere."""
+        """Record a step of the log-in; its time is what passed since the one before, unless measured elsewhere."""
         now = time.perf_counter()
         if ms is None:
             ms = (now - self._mark) * 1000
             self._mark = now
-        if self._counted or number <= 3:
+        if self._counted:
             step = Step(number, STEPS[number - 1], round(ms, 2), detail)
             self._steps.append(step)
             self._say_step(step)

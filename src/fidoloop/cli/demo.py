@@ -37,7 +37,7 @@ def demo(
 
     Exit code 0 only if the server says `succeeded`.
     """
-    console = Console(highlight=False, quiet=as_json)
+    console = Console(highlight=False, quiet=as_json, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="fidoloop-") as directory:
         root = Path(directory)
         pin = _pin(keys) if keys else f"{secrets.randbelow(10**8):08}"
