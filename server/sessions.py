@@ -51,8 +51,18 @@ class Outcome:
 
 
 def new_id() -> str:
-    """Return a random UUID."""
+    """Return a random UUID (version 4)."""
     return str(uuid.uuid4())
+
+
+def new_session_id(now: int) -> str:
+    """Return a UUID of version 7 (RFC 9562 section 5.7): 74 random bits behind the time in milliseconds.
+
+    Ordered by time, so that new sessions lie together in the store instead of each dirtying a page of its own.
+    """
+    bits = int.from_bytes(secrets.token_bytes(10))
+    value = now << 80 | 0x7 << 76 | (bits >> 68) << 64 | 0b10 << 62 | bits & 0x3FFF_FFFF_FFFF_FFFF
+    return str(uuid.UUID(int=value))
 
 
 def registration_context(username: str) -> str:
@@ -70,7 +80,7 @@ async def issue(
     session_id: str | None,
 ) -> Issued:
     """Store a request with a fresh challenge: in a session of its own, or in the one whose token was redeemed."""
-    issued = Issued(session_id or new_id(), _random(), _random())
+    issued = Issued(session_id or new_session_id(now), _random(), _random())
     contents = [base64url.encode(content) for content in request.transactions]
     values = {
         "id": issued.session_id,
@@ -92,7 +102,7 @@ async def issue(
 
 async def add_bare(transaction: Transaction, *, op: Operation, username: str, now: int, requested_from: str) -> str:
     """Store a session that has neither token nor challenge, and return its id."""
-    session_id = new_id()
+    session_id = new_session_id(now)
     await transaction.execute(
         queries.ADD_REQUEST,
         id=session_id,
@@ -146,7 +156,7 @@ class NewToken:
 async def add_token(transaction: Transaction, new: NewToken, *, now: int, requested_from: str) -> TokenSession:
     """Store a fresh token in a session of its own."""
     session = TokenSession(
-        new_id(), new.op, new.username, new_id(), new.context, now + new.lifetime, None, "tokenCreated"
+        new_session_id(now), new.op, new.username, new_id(), new.context, now + new.lifetime, None, "tokenCreated"
     )
     await transaction.execute(
         queries.ADD_TOKEN,

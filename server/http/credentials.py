@@ -9,7 +9,7 @@ import secrets
 from typing import NamedTuple
 
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Store
+from fidoloop.server.store.base import Store, Transaction
 
 _PREFIX = b"bearer "
 
@@ -28,7 +28,7 @@ def new_api_key() -> NewApiKey:
     return NewApiKey(key_id, f"{key_id}.{secret}", _digest(secret.encode("ascii")))
 
 
-async def is_authorized(store: Store, header: bytes | None) -> bool:
+async def is_authorized(store: Store | Transaction, header: bytes | None) -> bool:
     """Tell whether an Authorization header holds a live API credential."""
     if header is None or header[:7].lower() != _PREFIX:
         return False

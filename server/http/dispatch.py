@@ -22,6 +22,7 @@ from fidoloop.server.http.media import accepts, media_type
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
 from fidoloop.server.http.problems import problem_response
 from fidoloop.server.http.sending import send_events, send_response
+from fidoloop.server.store.base import Store, Transaction
 
 _log = logging.getLogger("fidoloop.server.http")
 UAF_CONTENT_TYPE = "application/fido+uaf;charset=UTF-8"
@@ -87,7 +88,7 @@ class Dispatch:
             headers: dict[bytes, bytes] = dict(scope["headers"])
             _check_media_types(endpoint, headers)
             if endpoint.credential:
-                await require_credential(self._environment, headers)
+                await require_credential(self._environment.store, headers)
             check_declared_length(headers.get(b"content-length"))
             client = scope.get("client")
             request = Request(
@@ -129,9 +130,9 @@ class Dispatch:
         return endpoint, identifier
 
 
-async def require_credential(environment: Environment, headers: dict[bytes, bytes]) -> None:
+async def require_credential(store: Store | Transaction, headers: dict[bytes, bytes]) -> None:
     """Refuse a call without a live API credential. Raises HttpProblem 401."""
-    if not await is_authorized(environment.store, headers.get(b"authorization")):
+    if not await is_authorized(store, headers.get(b"authorization")):
         raise HttpProblem(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
 
 

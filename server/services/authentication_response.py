@@ -57,10 +57,14 @@ async def _settle(
 ) -> ServerResponse:
     """End the session: succeeded with the keys' counters moved, or failed with nothing else changed."""
     try:
-        async with transaction.savepoint():
-            verified = await _verify(environment, transaction, received, issued)
-            for result in verified:
-                await _advance(environment, transaction, result, now=now)
+        verified = await _verify(environment, transaction, received, issued)
+        if len(verified) == 1:
+            await _advance(environment, transaction, verified[0], now=now)
+        else:
+            # All counters move or none.
+            async with transaction.savepoint():
+                for result in verified:
+                    await _advance(environment, transaction, result, now=now)
     except UafRefusal as refusal:
         status, answer, username = refusal.status, refused(refusal), issued.username
         taken: tuple[StatusAuthenticator, ...] = ()

@@ -14,9 +14,9 @@ def request_service(op: Operation) -> Handler:
     async def serve(environment: Environment, request: Request) -> Response:
         wanted = parse_get_uaf_request(request.body, op)
         context = parse_request_context(op, wanted.context)
-        if isinstance(context, AuthenticationContext) and context.username:
-            await require_credential(environment, request.headers)
         async with environment.store.transaction() as transaction:
+            if isinstance(context, AuthenticationContext) and context.username:
+                await require_credential(transaction, request.headers)
             answer = await answer_request(environment, transaction, op, context, Asking(requested_from=request.address))
         return uaf_response(answer)
 

@@ -15,7 +15,7 @@ from fidoloop.server.store.base import Query, Row, Value, migrations
 MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
 _NAME = re.compile(r"(?<!:):([a-z_]+)")
-_BLOB = re.compile(r"\bBLOB\b")
+_DIALECT = ((re.compile(r"\bBLOB\b"), "BYTEA"), (re.compile(r" WITHOUT ROWID$"), ""))
 
 
 @lru_cache(maxsize=512)
@@ -104,7 +104,13 @@ async def _migrate(connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no 
     for number, statements in migrations():
         if number not in applied:
             for statement in statements:
-                await connection.execute(_BLOB.sub("BYTEA", statement))
+                await connection.execute(_translated(statement))
             await connection.execute(
                 "INSERT INTO schema_migration VALUES ($1, $2)", number, time.time_ns() // 1_000_000
             )
+
+
+def _translated(statement: str) -> str:
+    for pattern, replacement in _DIALECT:
+        statement = pattern.sub(replacement, statement)
+    return statement

@@ -138,7 +138,8 @@ CONSUME: Final = Query(
 FINISH: Final = Query(
     "UPDATE session SET state = :state, updated_at = :now, username = COALESCE(username, :username),"
     " uaf_status = :uaf_status, asm_status = :asm_status, client_error = :client_error,"
-    " authenticators = :authenticators WHERE id = :id",
+    # What the response was held against is of no more use, and need not be kept.
+    " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL WHERE id = :id",
     Nothing,
 )
 STATUS: Final = Query(

@@ -16,6 +16,8 @@ from fidoloop.server.store.base import Query, Row, Value, migrations
 
 BUSY_TIMEOUT_SECONDS = 5.0
 CACHED_STATEMENTS = 256
+# 32 MiB of log between two checkpoints, each of which waits for the disk.
+CHECKPOINT_PAGES = 8000
 
 
 class SqliteStore:
@@ -42,6 +44,7 @@ class SqliteStore:
         run = self.connection.execute
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=NORMAL")
+        run(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         run("PRAGMA foreign_keys=ON")
         run("BEGIN IMMEDIATE")
         try:

@@ -1,4 +1,5 @@
--- Times are milliseconds since the epoch; BLOB becomes BYTEA on PostgreSQL.
+-- Times are milliseconds since the epoch. PostgreSQL gets BYTEA for BLOB, and nothing for WITHOUT ROWID, which keeps
+-- a row and its key in one page on SQLite: fewer pages to write in the transactions of a log-in.
 CREATE TABLE account (
     username TEXT PRIMARY KEY,
     disabled_at BIGINT,
@@ -26,7 +27,7 @@ CREATE TABLE credential (
     created_at BIGINT NOT NULL,
     last_used_at BIGINT,
     PRIMARY KEY (key_id, aaid, app_id)
-);
+) WITHOUT ROWID;
 CREATE INDEX credential_by_username ON credential (username);
 CREATE TABLE dispatch_target (
     id TEXT PRIMARY KEY,
@@ -67,7 +68,7 @@ CREATE TABLE session (
     asm_status BIGINT,
     client_error BIGINT,
     authenticators TEXT
-);
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX session_by_token ON session (token) WHERE token IS NOT NULL;
 CREATE UNIQUE INDEX session_by_server_data ON session (server_data) WHERE server_data IS NOT NULL;
 CREATE TABLE used_request (
