@@ -1,15 +1,83 @@
-"""pytest fixtures: a SoftHSM token, a server, an enrolled phone. Loaded by installing fidoloop."""
+"""pytest fixtures: SoftHSM tokens, a server process with lab TLS, enrolled phones. Loaded by installing fidoloop."""
 
+import contextlib
+import datetime
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fidoloop.authenticator.attestation import attest_init
+from fidoloop.authenticator.models import token_statements
+from fidoloop.authenticator.user_verification import TokenPin, UserVerifier
+from fidoloop.bridge.http import Server
+from fidoloop.bridge.inbox import DispatchedToken
+from fidoloop.bridge.laptop import Laptop
+from fidoloop.bridge.phone import Phone
+from fidoloop.bridge.profile import Profile
+from fidoloop.hsm.keystore import KeyStore
+from fidoloop.hsm.open import open_key_store
+from fidoloop.hsm.uri import parse_uri
+from fidoloop.lab import LabServer
+from fidoloop.protocol.uaf.registry import UserVerification
 from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
 
 SOFTHSM_PIN = "271828"
+_METHODS = {
+    "pin": UserVerification.PASSCODE,
+    "prompt": UserVerification.PRESENCE,
+    "auto": UserVerification.NONE,
+}
 _numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running server that knows the metadata of `store`'s token, and the token."""
+
+    server: LabServer
+    store: KeyStore
+    api_key: str
+    laptop: Laptop
+    directory: Path
+    opened: contextlib.ExitStack
+
+    def new_user(self) -> str:
+        """Add a user with a name of its own and return it."""
+        username = f"user-{next(_numbers)}"
+        self.server.add_user(username)
+        return username
+
+    def phone(
+        self,
+        *,
+        verification: str = "pin",
+        verifier: UserVerifier | None = None,
+        confirm: Callable[[DispatchedToken], bool] = lambda _token: True,
+        profile: Profile | None = None,
+        facet_id: str | None = None,
+    ) -> Phone:
+        """Return a phone that is not enrolled yet; its user types the token's PIN unless `verifier` says otherwise."""
+        if profile is None:
+            profile = Profile(self.directory / f"phone-{next(_numbers)}.sqlite")
+            self.opened.callback(profile.close)
+            uri = parse_uri("pkcs11:").without_pin()
+            facet = {"facet_id": facet_id} if facet_id else {}
+            profile.create(keys_uri=uri, verification=verification, ca=str(self.server.ca), **facet)
+        user = verifier or TokenPin(self.store, lambda _request, _tries: SOFTHSM_PIN)
+        phone = Phone(profile, self.store, user, confirm=confirm)
+        self.opened.callback(phone.close)
+        return phone
+
+    def enrolled(self, **options: Any) -> tuple[Phone, str]:  # noqa: ANN401 - options of `phone`
+        """Return a phone enrolled for a new user, and the user's name."""
+        username = self.new_user()
+        phone = self.phone(**options)
+        phone.register(self.server.enrol(username), server=self.server.url, target_name=f"{username}'s phone")
+        return phone, username
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +92,33 @@ def fidoloop_make_token(tmp_path_factory: pytest.TempPathFactory) -> Callable[[]
         return make_softhsm_token(directory, f"fidoloop-test-{next(_numbers)}", SOFTHSM_PIN, "31415926")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fidoloop_token(fidoloop_make_token: Callable[[], str]) -> str:
+    """Return the URI of a SoftHSM token of this test session, with an attestation key in it."""
+    uri = fidoloop_make_token()
+    with open_key_store(uri) as store:
+        attest_init(store, now=datetime.datetime.now(datetime.UTC))
+    return uri
+
+
+@pytest.fixture(scope="session")
+def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A server process that knows the metadata of the session's token, for every kind of user verification."""
+    directory = tmp_path_factory.mktemp("lab")
+    server = LabServer(directory / "home")
+    with contextlib.ExitStack() as opened:
+        store = opened.enter_context(open_key_store(fidoloop_token))
+        for method in _METHODS.values():
+            server.add_metadata(token_statements(store, method))
+        api_key = server.add_api_key()
+        opened.enter_context(server)
+        connection = opened.enter_context(Server(server.url, ca=server.ca, api_key=api_key))
+        yield Lab(server, store, api_key, Laptop(connection), directory, opened)
+
+
+@pytest.fixture
+def fidoloop_phone(fidoloop_lab: Lab) -> tuple[Phone, str]:
+    """Return an enrolled phone with its keys in SoftHSM, and its user's name."""
+    return fidoloop_lab.enrolled()

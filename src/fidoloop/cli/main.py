@@ -18,14 +18,20 @@ app.command("demo")(demo.demo)
 app.add_typer(server.app, name="server")
 
 
-@app.callback()
-def main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    """Run the mobile / laptop / server login loop with real key hardware."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"fidoloop {fidoloop.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Run the mobile / laptop / server login loop with real key hardware."""
 
 
 def run() -> None:
