@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -49,6 +50,13 @@ def seed_response_body(number: str) -> dict[str, Any]:
     text = path.read_text("utf-8")
     start = text.index("\n{\n", text.index("Example Response")) + 1
     return json.JSONDecoder().raw_decode(text, start)[0]
+
+
+def numbered(*cases: object) -> list[Any]:
+    """Returns parameters whose ids are numbers: workers must agree on ids, and signatures differ in each process."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), id=str(index)) for index, case in enumerate(cases)
+    ]
 
 
 @cache

@@ -6,7 +6,7 @@ from fidoloop.protocol.uaf.public_keys import encode_public_key, load_public_key
 from fidoloop.protocol.uaf.registry import PublicKeyFormat
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
-from ..builders import p256, point, rsa2048, spki
+from ..builders import numbered, p256, point, rsa2048, spki
 
 RAW, DER = PublicKeyFormat.ECC_X962_RAW, PublicKeyFormat.ECC_X962_DER
 K1 = ec.derive_private_key(77, ec.SECP256K1())
@@ -28,7 +28,7 @@ def test_a_key_reads_back_in_both_formats_leading_zeros_included(key: ec.Ellipti
 
 @pytest.mark.parametrize(
     ("key_format", "data"),
-    [
+    numbered(
         (RAW, b""),
         (RAW, point(p256())[:-1]),
         (RAW, point(p256()) + b"\x00"),
@@ -52,7 +52,7 @@ def test_a_key_reads_back_in_both_formats_leading_zeros_included(key: ec.Ellipti
         (0x103, spki(rsa2048())),
         (0x104, b"\xa0"),
         (0, point(p256())),
-    ],
+    ),
 )
 def test_what_is_no_key_of_its_format_is_refused(key_format: int, data: bytes) -> None:
     with pytest.raises(UafRefusal) as caught:

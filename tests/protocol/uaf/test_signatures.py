@@ -8,7 +8,7 @@ from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.signatures import SUPPORTED, encode_signature, verify_signature
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
-from ..builders import der, p256, raw
+from ..builders import der, numbered, p256, raw
 
 KEY = p256()
 PUBLIC = KEY.public_key()
@@ -82,7 +82,7 @@ DER = sequence(integer(b"\x00" + minimal(R)), integer(b"\x00" + minimal(S)))
 
 @pytest.mark.parametrize(
     ("algorithm", "signature"),
-    [
+    numbered(
         (1, b""),
         (1, RAW[:-1]),
         (1, RAW + b"\x00"),
@@ -114,7 +114,7 @@ DER = sequence(integer(b"\x00" + minimal(R)), integer(b"\x00" + minimal(S)))
         (2, sequence(integer(b"\x00\x00" + R.to_bytes(32)), integer(minimal(S)))),
         (2, b"\x30\x06\x02\x01\x01\x02\x01\x01"),
         (2, b"\x30\x80" + DER[2:] + b"\x00\x00"),
-    ],
+    ),
 )
 def test_another_encoding_or_number_does_not_verify(algorithm: int, signature: bytes) -> None:
     assert refusal(algorithm, signature) is StatusCode.UNACCEPTABLE_CONTENT
