@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import qrcode
 import typer
 from msgspec import UNSET
 from rich.markup import escape
@@ -18,6 +17,7 @@ from fidoloop.bridge.laptop import Dispatched, Laptop, state_of
 from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.common import Insecure, Json, note, show
 from fidoloop.cli.exits import Exit
+from fidoloop.protocol import qr
 from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
 from fidoloop.protocol.strictjson import encode
 
@@ -38,7 +38,9 @@ def login(
     dispatcher: Annotated[str, typer.Option(help="png-qr-code, link or link-png-qr-code.")] = "png-qr-code",
     transaction: Annotated[str | None, typer.Option(help="A text to confirm.")] = None,
     policy: Annotated[str | None, typer.Option(help="Name of the server's policy.")] = None,
-    qr: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the QR code to this PNG file.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--qr", metavar="FILE", help="Write the QR code to this PNG file.")
+    ] = None,
     api_key_source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File with the API credential; else FIDOLOOP_API_KEY.", exists=True),
@@ -59,7 +61,7 @@ def login(
             policy=policy,
             transaction=transaction,
         )
-        _present(dispatched, qr)
+        _present(dispatched, png)
         final = client.follow(dispatched.session_id, timeout=timeout, on_change=_say_status)
     _finish(final, as_json=as_json)
 
@@ -83,22 +85,19 @@ def _choose_target(client: Laptop, user: str, wanted: str | None) -> DispatchTar
     return found[0]
 
 
-def _present(dispatched: Dispatched, qr: Path | None) -> None:
+def _present(dispatched: Dispatched, path: Path | None) -> None:
     """Show what the phone must read: the link, and the QR code in the terminal or as a PNG file."""
     if "qr" not in dispatched.dispatcher:
         note(dispatched.response)
         return
-    png = base64.b64decode(dispatched.response)
-    path = qr
     if path is None:
-        path = Path(os.environ.get("TMPDIR", "/tmp")) / f"fidoloop-{dispatched.session_id[:8]}.png"  # noqa: S108
-    path.write_bytes(png)
-    code = qrcode.QRCode(border=2)
-    code.add_data(scan_image(path))
-    code.make(fit=True)
-    width = code.modules_count + 4
-    if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns >= width:
-        code.print_ascii(out=sys.stderr, invert=True)
+        descriptor, name = tempfile.mkstemp(prefix="fidoloop-", suffix=".png")
+        os.close(descriptor)
+        path = Path(name)
+    path.write_bytes(base64.b64decode(dispatched.response))
+    lines = qr.half_blocks(scan_image(path))
+    if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns >= len(lines[0]):
+        typer.echo("\n".join(lines), err=True)
     note(f"QR code: {path}")
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fidoloop.protocol import outofband
+from fidoloop.protocol import outofband, qr
 from fidoloop.server import admin
 from fidoloop.server.config import ServerConfig, default_home, load_config
 from fidoloop.server.environment import system_clock
@@ -316,15 +316,13 @@ def _iso(millis: int | None) -> str | None:
 
 
 def _write_qr(path: Path, text: str) -> None:
-    from fidoloop.server.dispatchers import drawing
 
-    path.write_bytes(drawing.draw_png(text, drawing.parse_options({})))
+    path.write_bytes(qr.png(text))
 
 
 def _print_qr(text: str) -> None:
     """Print the QR code where the terminal is wide enough for it."""
-    from fidoloop.server.dispatchers import drawing
 
-    lines = drawing.draw_text(text)
+    lines = qr.half_blocks(text)
     if max(map(len, lines)) <= shutil.get_terminal_size().columns:
         typer.echo("\n".join(lines))
