@@ -26,11 +26,10 @@ def modules(text: str) -> Image.Image:
     correction = "M" if len(text) <= MAX_TEXT_FOR_CORRECTION_M else "L"
     try:
         code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode, ec_level=correction)
-        drawn = memoryview(code.to_image(scale=1, add_quiet_zones=False))
+        drawn = Image.fromarray(code.to_image(scale=1, add_quiet_zones=False))
     except ValueError:
         raise MalformedError("$", f"{len(text)} characters do not fit into a QR code") from None
-    height, width = drawn.shape
-    return ImageOps.expand(Image.frombytes("L", (width, height), bytes(drawn)), QUIET_ZONE_MODULES, 255)
+    return ImageOps.expand(drawn, QUIET_ZONE_MODULES, 255)
 
 
 def png(text: str, *, side: int | None = None, foreground: Colour = BLACK, background: Colour = WHITE) -> bytes:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,9 +39,7 @@ def login(
     dispatcher: Annotated[str, typer.Option(help="png-qr-code, link or link-png-qr-code.")] = "png-qr-code",
     transaction: Annotated[str | None, typer.Option(help="A text to confirm.")] = None,
     policy: Annotated[str | None, typer.Option(help="Name of the server's policy.")] = None,
-    png: Annotated[
-        Path | None, typer.Option("--qr", metavar="FILE", help="Write the QR code to this PNG file.")
-    ] = None,
+    png: Annotated[Path | None, typer.Option("--qr", metavar="FILE", help="Write the QR code here, as PNG.")] = None,
     api_key_source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File with the API credential; else FIDOLOOP_API_KEY.", exists=True),
