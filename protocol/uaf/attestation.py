@@ -108,7 +108,7 @@ def _path_to_root(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certif
         if certificate in roots:
             return list(chain[:length])
     for root in roots:
-        if root.subject == chain[-1].issuer and _is_signed_by(chain[-1], root):
+        if _is_issued_by(chain[-1], root):
             return [*chain, root]
     raise _refused("the attestation chain does not end in a root of the model's metadata")
 
@@ -121,7 +121,7 @@ def _check_certificate(certificate: x509.Certificate, *, at: datetime) -> None:
 
 
 def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, intermediates_below: int) -> None:
-    if certificate.issuer != issuer.subject or not _is_signed_by(certificate, issuer):
+    if not _is_issued_by(certificate, issuer):
         raise _refused("an attestation certificate is not issued by the next one")
     constraints = _extension(issuer, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
@@ -133,7 +133,8 @@ def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, in
         raise _refused("an issuing certificate may not sign certificates")
 
 
-def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether `issuer` has the name and the key that `certificate` was signed by."""
     try:
         if isinstance(certificate.signature_hash_algorithm, _WEAK_HASHES):
             raise _refused("an attestation certificate is signed over a weak hash")

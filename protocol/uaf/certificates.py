@@ -1,5 +1,7 @@
 """X.509 certificates, read whole at once, so that nothing in one can fail later."""
 
+import binascii
+
 from cryptography import x509
 
 from fidoloop.protocol.errors import MalformedError
@@ -23,3 +25,16 @@ def load_certificate(der: bytes, where: str = "$") -> x509.Certificate:
     except _UNREADABLE:
         raise MalformedError(where, "not an X.509 certificate") from None
     return certificate
+
+
+def load_base64_certificate(text: str, where: str = "$") -> x509.Certificate:
+    """Return the certificate in base64 DER `text`, which may be broken into lines.
+
+    Raises:
+        MalformedError: not base64, or not an X.509 certificate.
+    """
+    try:
+        der = binascii.a2b_base64("".join(text.split()), strict_mode=True)
+    except ValueError:
+        raise MalformedError(where, "not base64") from None
+    return load_certificate(der, where)

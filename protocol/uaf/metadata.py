@@ -3,7 +3,6 @@
 FIDO metadata statements 4; digest 9.1.
 """
 
-import binascii
 from typing import Annotated
 
 import msgspec
@@ -12,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.certificates import load_certificate
+from fidoloop.protocol.uaf.certificates import load_base64_certificate
 from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Version
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts
 from fidoloop.protocol.uaf.registry import AttestationType, UserVerification
@@ -152,7 +151,7 @@ def parse_metadata(document: bytes, where: str = "$") -> MetadataEntry:
     else:
         entry = _Entry(strictjson.convert(value, MetadataStatement, where))
     roots = tuple(
-        _certificate(text, f"{where}.attestationRootCertificates[{index}]")
+        load_base64_certificate(text, f"{where}.attestationRootCertificates[{index}]")
         for index, text in enumerate(entry.metadataStatement.attestationRootCertificates)
     )
     statement = entry.metadataStatement
@@ -177,10 +176,3 @@ def _model_facts(statement: MetadataStatement) -> AuthenticatorFacts:
         attestation_types=frozenset(statement.attestationTypes),
         version=statement.authenticatorVersion,
     )
-
-
-def _certificate(text: str, where: str) -> x509.Certificate:
-    try:
-        return load_certificate(binascii.a2b_base64("".join(text.split()), strict_mode=True), where)
-    except binascii.Error:
-        raise MalformedError(where, "not base64") from None

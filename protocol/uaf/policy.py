@@ -137,14 +137,8 @@ def narrow(policy: Policy, registered: Sequence[AuthenticatorFacts]) -> Policy |
     alternatives: list[tuple[MatchCriteria, ...]] = []
     allowed = [facts for facts in registered if not disallowed(policy, facts)]
     for alternative in policy.accepted:
-        per_criteria = [_held(criteria, allowed) for criteria in alternative]
-        if not all(per_criteria):
-            continue
-        if len(per_criteria) == 1:
-            alternatives.extend((criteria,) for criteria in per_criteria[0] if (criteria,) not in alternatives)
-        else:
-            combined = _combinations(per_criteria)
-            alternatives.extend(entry for entry in combined if entry not in alternatives)
+        combined = _combinations([_held(criteria, allowed) for criteria in alternative])
+        alternatives.extend(entry for entry in combined if entry not in alternatives)
     return Policy(accepted=tuple(alternatives[:MAX_ALTERNATIVES])) if alternatives else None
 
 

@@ -58,7 +58,7 @@ def _from_raw(signature: bytes) -> tuple[int, int] | None:
 
 def _from_der(signature: bytes) -> tuple[int, int] | None:
     """Read SEQUENCE {r, s} taking both as unsigned: devices exist that leave out the leading 00 (digest 3.5)."""
-    if len(signature) < 8 or len(signature) > 72 or signature[0] != 0x30 or signature[1] != len(signature) - 2:
+    if len(signature) < 8 or signature[0] != 0x30 or signature[1] != len(signature) - 2:
         return None
     numbers = []
     offset = 2
@@ -66,8 +66,8 @@ def _from_der(signature: bytes) -> tuple[int, int] | None:
         if offset + 2 > len(signature) or signature[offset] != 0x02:
             return None
         start, length = offset + 2, signature[offset + 1]
-        offset = start + length
-        if not 1 <= length <= 33 or offset > len(signature):
+        if not 1 <= length <= 33:
             return None
+        offset = start + length
         numbers.append(int.from_bytes(signature[start:offset]))
     return (numbers[0], numbers[1]) if offset == len(signature) else None

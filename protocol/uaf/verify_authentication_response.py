@@ -138,28 +138,47 @@ def _verify_assertion(
         raise _content("the assertion is another user's")
     if assertion.signature_algorithm != key.signature_algorithm:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "signature algorithm is not the registered one")
-    _check_counter(assertion.sign_counter, key.sign_counter)
+    check_counter(assertion.sign_counter, key.sign_counter)
     if not hmac.compare_digest(assertion.final_challenge_hash, fc_hash):
         raise _content("FINAL_CHALLENGE_HASH is not the hash of fcParams")
-    if len(assertion.nonce) < MIN_NONCE_BYTES:
-        raise _content(f"AUTHENTICATOR_NONCE of {len(assertion.nonce)} bytes")
-    unknown = first_unknown_required(assertion.extensions)
-    if unknown is not None:
-        raise _content(f"assertion extension {unknown} must be understood and is not")
-    transaction = _check_transaction(assertion, transactions)
+    check_limits(assertion)
+    transaction = check_transaction(assertion, transactions)
     public_key = load_public_key(key.public_key_format, key.public_key)
     verify_signature(public_key, key.signature_algorithm, assertion.signature, assertion.signed_data)
     return VerifiedAuthentication(key, assertion.sign_counter, transaction), facts
 
 
-def _check_counter(asserted: int, stored: int) -> None:
-    """Both 0 (not supported), or greater than the stored one; otherwise the key may have been cloned."""
+def check_limits(assertion: AuthenticationAssertion) -> None:
+    """Hold the fields against the limits of the protocol, whatever the model.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_CONTENT.
+    """
+    if len(assertion.nonce) < MIN_NONCE_BYTES:
+        raise _content(f"AUTHENTICATOR_NONCE of {len(assertion.nonce)} bytes")
+    unknown = first_unknown_required(assertion.extensions)
+    if unknown is not None:
+        raise _content(f"assertion extension {unknown} must be understood and is not")
+
+
+def check_counter(asserted: int, stored: int) -> None:
+    """Both 0 (not supported), or greater than the stored one; otherwise the key may have been cloned.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_CONTENT.
+    """
     if not (asserted == stored == 0 or asserted > stored):
         raise _content("sign counter did not advance")
 
 
-def _check_transaction(assertion: AuthenticationAssertion, transactions: Mapping[bytes, bytes]) -> bytes | None:
-    """Mode 2 must confirm one of the transactions asked for; mode 1 confirms nothing, and so answers only a log-in."""
+def check_transaction(assertion: AuthenticationAssertion, transactions: Mapping[bytes, bytes]) -> bytes | None:
+    """Mode 2 must confirm one of the transactions asked for; mode 1 confirms nothing, and so answers only a log-in.
+
+    `transactions` maps TCHash to content; the content confirmed is returned, None for a log-in.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_CONTENT.
+    """
     if assertion.authentication_mode == AuthenticationMode.USER_VERIFIED:
         if assertion.transaction_content_hash:
             raise _content("TRANSACTION_CONTENT_HASH without transaction confirmation")

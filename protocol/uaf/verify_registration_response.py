@@ -142,20 +142,29 @@ def _verify_assertion(
     )
 
 
-def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> None:
-    """Hold the signed fields against the model's metadata and the limits of the protocol."""
-    statement = entry.statement
+def check_limits(assertion: RegistrationAssertion) -> None:
+    """Hold the signed fields against the limits of the protocol, whatever the model.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_CONTENT.
+    """
     if not MIN_KEY_ID_BYTES <= len(assertion.key_id) <= MAX_KEY_ID_BYTES:
         raise _content(f"KEYID of {len(assertion.key_id)} bytes")
     if assertion.authentication_mode != AuthenticationMode.USER_VERIFIED:
         raise _content(f"authentication mode {assertion.authentication_mode} in a registration")
-    if assertion.authenticator_version < statement.authenticatorVersion:
-        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
     if assertion.registration_counter > MAX_REGISTRATION_COUNTER:
         raise _content("registration counter is absurd")
     unknown = first_unknown_required(assertion.extensions)
     if unknown is not None:
         raise _content(f"assertion extension {unknown} must be understood and is not")
+
+
+def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> None:
+    """Hold the signed fields against the limits of the protocol and the model's metadata."""
+    statement = entry.statement
+    check_limits(assertion)
+    if assertion.authenticator_version < statement.authenticatorVersion:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
     if assertion.attestation_type not in statement.attestationTypes:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "attestation type is not one of the model's")
     if statement.authenticationAlgorithm not in SUPPORTED:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import fidoloop
-from fidoloop.cli import demo, keys, laptop, phone, server
+from fidoloop.cli import demo, keys, laptop, phone, server, verify
 from fidoloop.cli.exits import exit_for
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
@@ -16,6 +16,7 @@ app.add_typer(phone.app, name="phone")
 app.add_typer(laptop.app, name="laptop")
 app.command("demo")(demo.demo)
 app.add_typer(server.app, name="server")
+app.command("verify")(verify.verify)
 
 
 def _print_version(wanted: bool) -> None:

@@ -52,6 +52,7 @@ def test_a_key_reads_back_in_both_formats_leading_zeros_included(key: ec.Ellipti
         (0x103, spki(rsa2048())),
         (0x104, b"\xa0"),
         (0, point(p256())),
+        (0x103, spki(p256())),
     ),
 )
 def test_what_is_no_key_of_its_format_is_refused(key_format: int, data: bytes) -> None:

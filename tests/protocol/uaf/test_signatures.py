@@ -88,6 +88,7 @@ DER = sequence(integer(b"\x00" + minimal(R)), integer(b"\x00" + minimal(S)))
         (1, RAW + b"\x00"),
         (1, b"\x00" + RAW),
         (1, DER),
+        (1, RAW[:32] + b"\x00" + RAW[32:]),
         (1, bytes(64)),
         (1, bytes(32) + RAW[32:]),
         (1, RAW[:32] + bytes(32)),

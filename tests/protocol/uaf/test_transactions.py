@@ -40,6 +40,7 @@ def test_content_is_read_in_both_alphabets_padded_or_not(content_type: str, cont
         ("image/png", b"Pay"),
         ("image/png", b""),
         ("text/html", b"Pay"),
+        ("image/jpeg", PNG),
         ("TEXT/PLAIN", b"Pay"),
         ("", b"Pay"),
     ],

@@ -1,0 +1,77 @@
+"""`fidoloop verify`: what a registration or authentication response says, and whether it verifies."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from fidoloop.cli.common import Json
+from fidoloop.cli.exits import Exit
+from fidoloop.protocol.uaf.inspect_response import AssertionReport, Check, Outcome, ResponseReport, inspect_response
+from fidoloop.protocol.uaf.verification_input import MAX_INPUT_BYTES, parse_verification_input
+
+_COLOURS = {Outcome.OK: "green", Outcome.FAILED: "red", Outcome.NOT_CHECKED: "yellow"}
+
+
+def verify(
+    file: Annotated[
+        typer.FileBinaryRead,
+        typer.Argument(
+            metavar="FILE|-",
+            help='A response, or {"response", "registrations"?, "roots"?: [base64 DER], "transactions"?: [base64url], '
+            '"at"?: ISO 8601 or seconds since 1970}.',
+        ),
+    ],
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse what could not be checked.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what each assertion says and which rules hold; exit 0 if it verifies, 1 if not.
+
+    A rule whose counterpart was not given (roots, fcParams, transactions) is `not checked`, which --strict refuses.
+    A signature must be checked: an authentication verifies only beside its registration.
+    """
+    report = inspect_response(parse_verification_input(file.read(MAX_INPUT_BYTES + 1)), now=datetime.now(UTC))
+    verified = report.verified(strict=strict)
+    if as_json:
+        typer.echo(json.dumps({"verified": verified, **msgspec.to_builtins(report)}))
+    else:
+        _print(report)
+        typer.secho("verified" if verified else "NOT VERIFIED", fg="green" if verified else "red", bold=True)
+    if not verified:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _print(report: ResponseReport) -> None:
+    _print_said(report.says)
+    _print_checks(report.checks)
+    for index, assertion in enumerate(report.assertions):
+        typer.echo(f"assertion {index}")
+        _print_assertion(assertion)
+
+
+def _print_assertion(assertion: AssertionReport) -> None:
+    _print_said(assertion.says)
+    _print_checks(assertion.checks)
+
+
+def _print_said(says: dict[str, Any]) -> None:
+    for name, value in says.items():
+        for item in value if isinstance(value, list) else [value]:
+            shown = ", ".join(f"{key} {part}" for key, part in item.items()) if isinstance(item, dict) else str(item)
+            typer.echo(f"  {name}: {_printable(shown) or '-'}")
+
+
+def _print_checks(checks: tuple[Check, ...]) -> None:
+    for check in checks:
+        outcome = typer.style(check.outcome.value, fg=_COLOURS[check.outcome])
+        typer.echo(f"  [{outcome}] {check.name}" + (f": {_printable(check.detail)}" if check.detail else ""))
+
+
+def _printable(text: str) -> str:
+    """Return `text` with control characters spelled out: a response is input and must not drive the terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
