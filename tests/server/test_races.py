@@ -1,0 +1,162 @@
+"""One winner: tokens, challenges and request ids under racing callers, on SQLite and on PostgreSQL."""
+
+import asyncio
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from fidoloop.protocol.jose import sign_compact
+from fidoloop.server import admin
+from fidoloop.server.app import create_app
+from fidoloop.server.environment import system_clock
+from fidoloop.server.store.open import open_store
+from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
+from tests.server.phone import Phone, twisted
+from tests.server.postgres import cluster
+from tests.server.process import serving
+
+RACERS = 8
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    # Not pytest's directory: its path is too long for a socket, and closed to the user postgres.
+    with tempfile.TemporaryDirectory(prefix="fidoloop-pg-") as directory:
+        Path(directory).chmod(0o755)
+        with cluster(Path(directory) / "c") as url:
+            yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'server.sqlite'}"
+    url: str = request.getfixturevalue("postgres_url")
+    schema = f"s{tmp_path.name.encode().hex()[-40:]}"
+    asyncio.run(_make_schema(url, schema))
+    return f"{url}&options=-csearch_path%3D{schema}"
+
+
+async def _make_schema(url: str, schema: str) -> None:
+    import asyncpg
+
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"CREATE SCHEMA {schema}")
+    await connection.close()
+
+
+async def race(bench: Bench, method: str, path: str, content: str, headers: dict[str, str]) -> list[httpx2.Response]:
+    """Send one request many times at once, through two servers with stores of their own."""
+    async with AsyncExitStack() as stack:
+        clients = [bench.client]
+        other = await open_store(bench.config.database)
+        stack.push_async_callback(other.close)
+        transport = httpx2.ASGITransport(app=create_app(bench.config, other, clock=bench.clock))
+        clients.append(await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url=BASE)))
+        return await asyncio.gather(
+            *(
+                clients[number % 2].request(method, f"/nevisfido{path}", content=content, headers=headers)
+                for number in range(RACERS)
+            )
+        )
+
+
+def codes(answers: list[httpx2.Response]) -> Counter[int]:
+    return Counter(answer.json()["statusCode"] for answer in answers)
+
+
+def test_registration_log_in_and_races(tmp_path: Path, database: str) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            phone = await bench.registered(target=True)
+            (target,) = await admin.list_targets(bench.store)
+            wanted = {
+                "getUafRequest": {"op": "Auth", "context": "{}"},
+                "dispatcher": "link",
+                "dispatchTargetId": target.id,
+            }
+            dispatched = (await bench.post("/token/dispatch/authentication", wanted, JSON, api=True)).json()
+
+            redeemed = await race(
+                bench, "POST", "/token/redeem/authentication", json.dumps({"token": dispatched["token"]}), REDEEM
+            )
+            assert codes(redeemed) == {1200: 1, 1403: RACERS - 1}
+            (returned,) = [answer.json() for answer in redeemed if answer.json()["statusCode"] == 1200]
+
+            response = phone.authenticate(json.loads(returned["uafRequest"])[0])
+            body = json.dumps({"uafResponse": json.dumps([response])})
+            responded = await race(bench, "POST", "/uaf/1.1/authentication", body, UAF)
+            assert codes(responded) == {1200: 1, 1491: RACERS - 1}
+            (credential,) = await admin.list_credentials(bench.store)
+            assert credential.sign_counter == 1
+            assert (await bench.status(dispatched["sessionId"]))["status"] == "succeeded"
+
+            change = {
+                "dispatchTargetId": target.id,
+                "requestId": "once",
+                "creationTimeInEpochMillis": bench.clock(),
+                "name": "renamed",
+            }
+            signed = sign_compact(json.dumps(change).encode(), phone.signature_key)
+            path = f"/token/dispatch/targets/{target.id}"
+            patched = await race(bench, "PATCH", path, signed, {"content-type": "application/jose"})
+            assert Counter(answer.status_code for answer in patched) == {204: 1, 401: RACERS - 1}
+
+    asyncio.run(scenario())
+
+
+def test_two_log_ins_with_one_counter_have_one_winner(tmp_path: Path, database: str) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            phone = await bench.registered()
+            first, second = [await bench.uaf_request("Auth", {}, api=False) for _ in range(2)]
+            responses = [phone.authenticate(first)]
+            phone.keys[0].counter = 0  # a clone of the key
+            responses.append(phone.authenticate(second))
+            answers = await asyncio.gather(*(bench.respond("Auth", response) for response in responses))
+            assert sorted(answer["statusCode"] for answer in answers) == [1200, 1498]
+
+    asyncio.run(scenario())
+
+
+def test_one_key_is_registered_once(tmp_path: Path, database: str) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            phone = Phone(bench.full)
+            requests = [await bench.uaf_request("Reg", {"username": name}) for name in ("jeff", "mia") * 2]
+            key_id = bytes(32)
+            answers = await asyncio.gather(
+                *(bench.respond("Reg", phone.register(request, twisted(key_id=key_id))) for request in requests)
+            )
+            assert Counter(answer["statusCode"] for answer in answers) == {1200: 1, 1498: 3}
+            assert len(await admin.list_credentials(bench.store)) == 1
+
+    asyncio.run(scenario())
+
+
+def test_processes_race_for_a_token_on_sqlite(tmp_path: Path) -> None:
+    async def token() -> str:
+        async with running(tmp_path) as bench:
+            await bench.registered()
+            wanted = {"getUafRequest": {"op": "Auth", "context": "{}"}, "dispatcher": "link"}
+            # The servers below keep the time of day.
+            bench.clock.now = system_clock()
+            answer = await bench.post("/token/dispatch/authentication", wanted, JSON, api=True)
+            return str(answer.json()["token"])
+
+    made = asyncio.run(token())
+
+    async def redeem(urls: list[str]) -> Counter[int]:
+        async with httpx2.AsyncClient() as client:
+            path, body = "/nevisfido/token/redeem/authentication", {"token": made}
+            calls = [client.post(f"{url}{path}", json=body, headers=REDEEM) for url in urls * 4]
+            return codes(await asyncio.gather(*calls))
+
+    with serving(tmp_path, "--insecure") as (first, _), serving(tmp_path, "--insecure") as (second, _):
+        assert asyncio.run(redeem([first, second])) == {1200: 1, 1403: 7}
