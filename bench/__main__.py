@@ -1,0 +1,48 @@
+"""`make bench`: prints a table and writes build/bench.json; with names, only those."""
+
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import http_uaf_auth, oob_login, uaf_sign, uaf_verify
+from bench.measure import Row
+
+GROUPS = {
+    "uaf-verify": uaf_verify.run,
+    "uaf-sign-softhsm": uaf_sign.run,
+    "http-uaf-auth": http_uaf_auth.run,
+    "oob-login-qr": oob_login.run,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the groups; 1 where a ratio is below what is wanted."""
+    console = Console(stderr=True)
+    rows: list[Row] = []
+    for name, run in GROUPS.items():
+        if not names or name in names:
+            with console.status(f"measuring {name}"):
+                rows += run()
+    build = Path("build")
+    build.mkdir(exist_ok=True)
+    (build / "bench.json").write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n", encoding="utf-8")
+    table = Table("figure", "value", "unit", "floor", "ratio", "wanted")
+    for row in rows:
+        colour = "green" if row.met else "red"
+        table.add_row(
+            row.name,
+            f"{row.value:,.1f}",
+            row.unit,
+            "" if row.floor is None else f"{row.floor:,.1f}",
+            "" if row.ratio is None else f"[{colour}]{row.ratio:.3f}[/{colour}]",
+            "" if row.wanted is None else f"≥ {row.wanted:.2f}",
+        )
+    Console().print(table)
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

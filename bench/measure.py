@@ -1,0 +1,66 @@
+"""How things are measured: floor and subject take turns, so that what disturbs one disturbs the other."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure; `floor` is what it is held against and `ratio` = value / floor, None where there is no floor."""
+
+    name: str
+    value: float
+    unit: str
+    floor: float | None = None
+    ratio: float | None = None
+    wanted: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the row as build/bench.json has it."""
+        return {key: value for key, value in asdict(self).items() if key != "wanted"}
+
+    @property
+    def met(self) -> bool:
+        """Whether the ratio is what the project holds itself to."""
+        return self.wanted is None or (self.ratio is not None and self.ratio >= self.wanted)
+
+
+def rate(work: Callable[[], object], seconds: float) -> float:
+    """Return how often a second `work` runs, over about `seconds`."""
+    count = 0
+    started = time.perf_counter()
+    deadline = started + seconds
+    now = started
+    while now < deadline:
+        for _ in range(20):
+            work()
+        count += 20
+        now = time.perf_counter()
+    return count / (now - started)
+
+
+def side_by_side(
+    name: str, subject: Callable[[], object], floor: Callable[[], object], *, wanted: float, seconds: float = 0.2
+) -> Row:
+    """Return the medians of both rates and of the ratio, turn by turn."""
+    rate(subject, seconds)
+    rate(floor, seconds)
+    pairs = [(rate(subject, seconds), rate(floor, seconds)) for _ in range(ROUNDS)]
+    return row_of(name, pairs, wanted=wanted)
+
+
+def row_of(name: str, pairs: list[tuple[float, float]], *, wanted: float) -> Row:
+    """Return the row of (value, floor) pairs measured turn by turn, in operations per second."""
+    return Row(
+        name,
+        round(statistics.median(value for value, _ in pairs), 1),
+        "1/s",
+        round(statistics.median(floor for _, floor in pairs), 1),
+        round(statistics.median(value / floor for value, floor in pairs), 3),
+        wanted,
+    )

@@ -1,0 +1,81 @@
+"""uaf-verify: a UAF authentication assertion verified in-process, against bare ECDSA P-256 verification."""
+
+import os
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bench.measure import Row, side_by_side
+from bench.software_phone import AAID, ALGORITHM, KEY_FORMAT, SoftwarePhone, statement
+from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.lab import LAB_FACET_ID
+from fidoloop.protocol.uaf import final_challenge
+from fidoloop.protocol.uaf.channel_binding import ChannelBinding
+from fidoloop.protocol.uaf.expectations import Expected
+from fidoloop.protocol.uaf.messages import (
+    V1_1,
+    AuthenticatorAssertion,
+    OperationHeader,
+    UafResponse,
+)
+from fidoloop.protocol.uaf.metadata import parse_metadata
+from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
+from fidoloop.protocol.uaf.public_keys import encode_public_key
+from fidoloop.protocol.uaf.verify_authentication_response import (
+    StoredKey,
+    parse_authentication_assertions,
+    verify_authentication_response,
+)
+
+APP_ID = "https://localhost/nevisfido/uaf/1.1/facets"
+
+
+def run() -> list[Row]:
+    """Measure parse (assertion and fcParams), all checks and ECDSA, as the server calls them."""
+    phone = SoftwarePhone()
+    challenge = base64url.encode(os.urandom(64))
+    fc_params = final_challenge.encode(
+        final_challenge.FinalChallengeParams(APP_ID, challenge, LAB_FACET_ID, ChannelBinding())
+    )
+    assertion = base64url.encode(phone.authentication(fc_params))
+    header = OperationHeader(V1_1, "Auth", appID=APP_ID, serverData=base64url.encode(os.urandom(64)))
+    response = UafResponse(header, fc_params, (AuthenticatorAssertion("UAFV1TLV", assertion),))
+    key = StoredKey(
+        owner="alice",
+        aaid=AAID,
+        key_id=base64url.encode(phone.key_id),
+        public_key=encode_public_key(KEY_FORMAT, phone.key.public_key()),
+        public_key_format=int(KEY_FORMAT),
+        signature_algorithm=int(ALGORITHM),
+        sign_counter=0,
+    )
+    everything = MatchCriteria(
+        userVerification=1023, authenticationAlgorithms=tuple(range(1, 10)), assertionSchemes=("UAFV1TLV",)
+    )
+    policy = Policy(accepted=((everything,),))
+    metadata = {AAID: parse_metadata(strictjson.encode(statement()).encode())}.get
+    expected = Expected(app_id=APP_ID, challenge=challenge, trusted_facets=frozenset({LAB_FACET_ID}))
+    keys = {(key.aaid, key.key_id): key}
+
+    def subject() -> object:
+        return verify_authentication_response(
+            response,
+            parse_authentication_assertions(response),
+            expected=expected,
+            expected_owner="alice",
+            policy=policy,
+            metadata=metadata,
+            keys=keys,
+            transactions={},
+        )
+
+    data = os.urandom(160)
+    algorithm = ec.ECDSA(hashes.SHA256())
+    signature = phone.key.sign(data, algorithm)
+    public_key = phone.key.public_key()
+
+    def floor() -> object:
+        public_key.verify(signature, data, algorithm)
+        return None
+
+    return [side_by_side("uaf-verify", subject, floor, wanted=0.75)]
