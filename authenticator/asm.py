@@ -48,6 +48,7 @@ class Asm:
         token = store.info()
         self._state = state
         self._caller_id = caller_id
+        self._access_tokens: dict[str, bytes] = {}
         self.authenticators: dict[str, UafAuthenticator] = {
             model.aaid: UafAuthenticator(model, store, state, verifier, attestation)
             for model in models_of(token, verifier.method)
@@ -128,9 +129,14 @@ class Asm:
 
     def _access_token(self, app_id: str) -> bytes:
         """Return the key-handle access token: H(AppID | ASMToken | PersonaID | CallerID) (ASM API 3.8)."""
+        known = self._access_tokens.get(app_id)
+        if known is not None:
+            return known
         parts = (app_id.encode(), self._state.asm_token, str(os.getuid()).encode(), self._caller_id.encode())
         # Lengths are hashed too, so that no two different lists of parts have the same hash.
-        return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+        token = hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+        self._access_tokens[app_id] = token
+        return token
 
     def _run(self, command: Callable[[], T], *, signing: bool) -> T:
         try:

@@ -119,9 +119,12 @@ class AuthenticatorState:
             return [self._verified(row) for row in rows]
 
     def registration(self, key_id: bytes) -> Registration | None:
-        """Return the registration of `key_id`, from memory while nobody else wrote to the file."""
+        """Return the registration of `key_id`, from memory once it was read.
+
+        It may be old by then; `next_sign_counter`, without which nothing is signed, looks again.
+        """
         with self._lock:
-            block = self._block(key_id)
+            block = self._blocks.get(key_id) or self._block(key_id)
             return block.registration if block is not None else None
 
     def remove(self, key_id: bytes) -> None:

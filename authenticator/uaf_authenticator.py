@@ -53,6 +53,7 @@ class UafAuthenticator:
     ) -> None:
         """Take the parts; `attestation` is needed by models with full attestation only."""
         self.model = model
+        self._aaid = model.aaid
         self._store = store
         self._state = state
         self._verifier = verifier
@@ -107,7 +108,7 @@ class UafAuthenticator:
     ) -> Registered:
         kind = self.model.key_kind
         krd = assertions.encode_krd(
-            aaid=self.model.aaid,
+            aaid=self._aaid,
             authenticator_version=AUTHENTICATOR_VERSION,
             signature_algorithm=kind.algorithm,
             public_key_format=kind.key_format,
@@ -127,7 +128,7 @@ class UafAuthenticator:
         self._state.add(
             Registration(
                 key_id=key.key_id,
-                aaid=self.model.aaid,
+                aaid=self._aaid,
                 app_id=app_id,
                 username=username,
                 access_token=access_token,
@@ -167,7 +168,7 @@ class UafAuthenticator:
             raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "the registration was removed")
         mode = AuthenticationMode.USER_VERIFIED if transaction is None else AuthenticationMode.TRANSACTION_CONFIRMED
         signed_data = assertions.encode_signed_data(
-            aaid=self.model.aaid,
+            aaid=self._aaid,
             authenticator_version=AUTHENTICATOR_VERSION,
             authentication_mode=mode,
             signature_algorithm=self.model.key_kind.algorithm,
@@ -191,7 +192,7 @@ class UafAuthenticator:
         found = [
             entry
             for entry in self._state.registrations()
-            if entry.aaid == self.model.aaid
+            if entry.aaid == self._aaid
             and entry.app_id == app_id
             and (key_id is None or hmac.compare_digest(entry.key_id, key_id))
         ]
@@ -210,7 +211,7 @@ class UafAuthenticator:
             candidates = [single] if single is not None else []
         else:
             candidates = [entry for entry in self._state.registrations() if key_ids is None or entry.key_id in key_ids]
-        candidates = [entry for entry in candidates if entry.aaid == self.model.aaid and entry.app_id == app_id]
+        candidates = [entry for entry in candidates if entry.aaid == self._aaid and entry.app_id == app_id]
         if not candidates:
             raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "no such key is registered here")
         candidates = [entry for entry in candidates if hmac.compare_digest(entry.access_token, access_token)]

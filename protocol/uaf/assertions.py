@@ -4,6 +4,7 @@ Every field is taken from inside UAFV1_KRD or UAFV1_SIGNED_DATA, never from a ta
 where it may not, stands twice, or is critical and unknown makes the assertion malformed.
 """
 
+import re
 import struct
 from collections.abc import Callable
 
@@ -11,7 +12,7 @@ import msgspec
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.registry import AttestationType, Tag
-from fidoloop.protocol.uaf.tlv import Span, element, is_critical, spans, tag_name
+from fidoloop.protocol.uaf.tlv import Span, element, is_critical, sequence, spans, tag_name
 
 MAX_ASSERTION_BYTES = 4096
 
@@ -138,7 +139,7 @@ def parse_authentication_assertion(data: bytes, where: str = "$") -> Authenticat
     signed, beside = _open(data, _AUTH_ASSERTION, _SIGNED_DATA, where, path)
     fields, extensions = _fields(data, signed, _SIGNED_DATA_FIELDS, f"{path}/UAFV1_SIGNED_DATA")
     signature = _single(beside, _SIGNATURE_ONLY, path, "SIGNATURE")
-    if len(beside) > 1:
+    if len(beside) > 1:  # the rest of the usual case has nothing to look at
         _refuse_strangers(beside, _SIGNATURE_ONLY | _EXTENSION_TAGS, path)
         extensions += _unsigned_extensions(data, beside, path)
     version, mode, algorithm = _unpack(_AUTH_INFO, fields[_ASSERTION_INFO], path, "ASSERTION_INFO")
@@ -175,13 +176,15 @@ def encode_krd(
     """Return UAFV1_KRD, header included: the bytes an attestation signs (authentication mode 1)."""
     info = _REG_INFO.pack(authenticator_version, 1, signature_algorithm, public_key_format)
     return element(
-        Tag.UAFV1_KRD,
-        element(Tag.AAID, aaid.encode("ascii"))
-        + element(Tag.ASSERTION_INFO, info)
-        + element(Tag.FINAL_CHALLENGE_HASH, final_challenge_hash)
-        + element(Tag.KEYID, key_id)
-        + element(Tag.COUNTERS, _REG_COUNTERS.pack(sign_counter, registration_counter))
-        + element(Tag.PUB_KEY, public_key),
+        _KRD,
+        sequence(
+            (_AAID, aaid.encode("ascii")),
+            (_ASSERTION_INFO, info),
+            (_FINAL_CHALLENGE_HASH, final_challenge_hash),
+            (_KEYID, key_id),
+            (_COUNTERS, _REG_COUNTERS.pack(sign_counter, registration_counter)),
+            (_PUB_KEY, public_key),
+        ),
     )
 
 
@@ -211,19 +214,21 @@ def encode_signed_data(
     info = _AUTH_INFO.pack(authenticator_version, authentication_mode, signature_algorithm)
     return element(
         _SIGNED_DATA,
-        element(_AAID, aaid.encode("ascii"))
-        + element(_ASSERTION_INFO, info)
-        + element(_NONCE, nonce)
-        + element(_FINAL_CHALLENGE_HASH, final_challenge_hash)
-        + element(_TRANSACTION_CONTENT_HASH, transaction_content_hash)
-        + element(_KEYID, key_id)
-        + element(_COUNTERS, _AUTH_COUNTER.pack(sign_counter)),
+        sequence(
+            (_AAID, aaid.encode("ascii")),
+            (_ASSERTION_INFO, info),
+            (_NONCE, nonce),
+            (_FINAL_CHALLENGE_HASH, final_challenge_hash),
+            (_TRANSACTION_CONTENT_HASH, transaction_content_hash),
+            (_KEYID, key_id),
+            (_COUNTERS, _AUTH_COUNTER.pack(sign_counter)),
+        ),
     )
 
 
 def encode_authentication_assertion(signed_data: bytes, signature: bytes) -> bytes:
     """Return UAFV1_AUTH_ASSERTION of an encoded `signed_data` and its signature."""
-    return element(Tag.UAFV1_AUTH_ASSERTION, signed_data + element(Tag.SIGNATURE, signature))
+    return element(_AUTH_ASSERTION, signed_data + element(_SIGNATURE, signature))
 
 
 # Plain integers: an IntEnum's hash runs in Python and would dominate the parse of an authentication.
@@ -241,7 +246,8 @@ _COUNTERS = int(Tag.COUNTERS)
 _PUB_KEY = int(Tag.PUB_KEY)
 _EXTENSION_ID = int(Tag.EXTENSION_ID)
 _EXTENSION_DATA = int(Tag.EXTENSION_DATA)
-_SIGNATURE_ONLY = frozenset({int(Tag.SIGNATURE)})
+_SIGNATURE = int(Tag.SIGNATURE)
+_SIGNATURE_ONLY = frozenset({_SIGNATURE})
 
 
 def _open(data: bytes, outer: int, signed: int, where: str, path: str) -> tuple[Span, list[Span]]:
@@ -333,14 +339,12 @@ def _text(value: bytes, path: str, valid: Callable[[str], bool]) -> str:
 
 def _aaid(value: bytes, path: str) -> str:
     """Return the AAID in upper case: HHHH#HHHH, compared without regard to case (digest 1.1)."""
-    if len(value) == 9 and value[4:5] == b"#" and value.isascii():
-        text = value.decode("ascii").upper()
-        if _HEX.issuperset(text[:4]) and _HEX.issuperset(text[5:]):
-            return text
-    raise MalformedError(f"{path}/AAID", "not of the form HHHH#HHHH")
+    if _AAID_FORM.fullmatch(value) is None:
+        raise MalformedError(f"{path}/AAID", "not of the form HHHH#HHHH")
+    return value.decode("ascii").upper()
 
 
-_HEX = frozenset("0123456789ABCDEF")
+_AAID_FORM = re.compile(rb"[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}")
 
 
 def _unpack(layout: struct.Struct, value: bytes, path: str, name: str) -> tuple[int, ...]:

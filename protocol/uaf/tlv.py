@@ -89,6 +89,19 @@ def encode(elements: Iterable[Element]) -> bytes:
     return b"".join(element(tag, value if isinstance(value, bytes) else encode(value)) for tag, value in elements)
 
 
+def sequence(*elements: tuple[int, bytes]) -> bytes:
+    """Return elements (tag, value) encoded one after the other.
+
+    Raises:
+        ValueError: a value is longer than 65,535 bytes.
+    """
+    pack = _HEADER.pack
+    try:
+        return b"".join([part for tag, value in elements for part in (pack(tag, len(value)), value)])
+    except struct.error:
+        raise ValueError("a value does not fit a TLV element") from None
+
+
 def element(tag: int, value: bytes) -> bytes:
     """Return one encoded element.
 
