@@ -1,5 +1,6 @@
 """What the two response services share: reading the message, and ending the session whatever the outcome."""
 
+import logging
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from fidoloop.server.store.rows import IssuedRequest
 
 NO_REQUEST = UafRefusal(StatusCode.REQUEST_INVALID, "serverData names no open request: unknown, used or expired")
 COMPLETED = "OK. Operation completed."
+_log = logging.getLogger("fidoloop.server.uaf")
 _NO_CONTEXT = ResponseContext()
 
 
@@ -86,5 +88,6 @@ def completed(**members: str) -> ServerResponse:
 
 
 def refused(refusal: UafRefusal) -> ServerResponse:
-    """Return the answer of a refusal."""
+    """Return the answer of a refusal, and tell the operator: a wrong facet is found by this line."""
+    _log.info("response refused: %d %s", refusal.status, refusal.detail)
     return ServerResponse(int(refusal.status), strictjson.encode({"message": refusal.detail}))

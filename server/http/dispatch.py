@@ -152,6 +152,7 @@ def _check_media_types(endpoint: Endpoint, headers: dict[bytes, bytes]) -> None:
 def _refuse(kind: Kind, refusal: UafRefusal, *, malformed: bool = False) -> Response:
     if kind is Kind.JSON or (kind is Kind.REDEEM and malformed):
         return problem_response(HttpProblem(400, refusal.detail))
+    _log.info("%s refused: %d %s", kind.value, refusal.status, refusal.detail)
     return refusal_response(kind, refusal)
 
 
