@@ -1,6 +1,7 @@
 """Runs the server under uvicorn: TLS by the lab CA, or plain http on loopback where that is asked for."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable
@@ -136,6 +137,9 @@ async def _serve(
             ssl_certfile=tls.certificate if tls else None,
             ssl_keyfile=tls.key if tls else None,
         )
+        # What the imports made stays: no collection needs to walk it again.
+        gc.collect()
+        gc.freeze()
         purging = asyncio.create_task(_purge_for_ever(config, store))
         try:
             server = _Server(settings, lambda: announce(Listening(config.base_url, tls.ca if tls else None)))
