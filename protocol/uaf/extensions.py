@@ -1,6 +1,6 @@
 """Message-level extensions and which of them we know (UAF protocol 3.1.2; digest 1.3)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 import msgspec
@@ -27,6 +27,8 @@ class _Marked(Protocol):
 KNOWN: frozenset[str] = frozenset({SESSION_ID})
 
 
-def first_unknown_required(extensions: Iterable[_Marked], known: frozenset[str] = KNOWN) -> str | None:
+def first_unknown_required(extensions: Sequence[_Marked], known: frozenset[str] = KNOWN) -> str | None:
     """Return the id of the first extension that is unknown and says fail_if_unknown, or None."""
+    if not extensions:
+        return None
     return next((ext.id for ext in extensions if ext.fail_if_unknown and ext.id not in known), None)

@@ -99,7 +99,9 @@ def _vendor_matches(wanted: tuple[str, ...] | str, vendor: str) -> bool:
 
 def disallowed(policy: Policy, facts: AuthenticatorFacts) -> bool:
     """Tell whether any entry of policy.disallowed matches."""
-    return any(matches(criteria, facts) for criteria in policy.disallowed or ())
+    if not policy.disallowed:
+        return False
+    return any(matches(criteria, facts) for criteria in policy.disallowed)
 
 
 def satisfying_set(policy: Policy, candidates: Sequence[AuthenticatorFacts]) -> tuple[int, ...] | None:
@@ -118,10 +120,10 @@ def satisfying_set(policy: Policy, candidates: Sequence[AuthenticatorFacts]) -> 
 def _assign(
     alternative: Sequence[MatchCriteria], candidates: Sequence[AuthenticatorFacts], usable: list[int]
 ) -> tuple[int, ...] | None:
-    if not alternative:
-        return ()
     for index in usable:
         if matches(alternative[0], candidates[index]):
+            if len(alternative) == 1:
+                return (index,)
             rest = _assign(alternative[1:], candidates, [other for other in usable if other != index])
             if rest is not None:
                 return (index, *rest)
