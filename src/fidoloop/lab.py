@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from fidoloop.protocol import outofband, strictjson
 from fidoloop.protocol.uaf.metadata import MetadataStatement
+from fidoloop.protocol.uaf.policy import Policy
 from fidoloop.server import admin
 from fidoloop.server.config import ServerConfig, load_config
 from fidoloop.server.store.base import Store
@@ -93,6 +94,12 @@ class LabServer:
         for statement in statements:
             path = directory / f"{statement.aaid.replace('#', '-')}.json"
             path.write_text(strictjson.encode(statement), encoding="utf-8")
+
+    def add_policy(self, name: str, policy: Policy) -> None:
+        """Put a named policy where the server loads it from when it starts."""
+        directory = self.home / "policies"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.json").write_text(strictjson.encode(policy), encoding="utf-8")
 
     def audit(self) -> list[tuple[str, str]]:
         """Return (event, user) of the audit trail, newest first."""

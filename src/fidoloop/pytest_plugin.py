@@ -22,10 +22,19 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab import LabServer
-from fidoloop.protocol.uaf.registry import UserVerification
+from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
+from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
 from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
 
 SOFTHSM_PIN = "271828"
+SURROGATE_POLICY = "surrogate_only"
+"""A policy of the lab server beside those it ships: surrogate attestation and nothing else."""
+
+_SURROGATE = MatchCriteria(
+    authenticationAlgorithms=(int(Algorithm.SECP256R1_ECDSA_SHA256_RAW),),
+    assertionSchemes=(ASSERTION_SCHEME,),
+    attestationTypes=(int(AttestationType.BASIC_SURROGATE),),
+)
 _METHODS = {
     "pin": UserVerification.PASSCODE,
     "prompt": UserVerification.PRESENCE,
@@ -112,6 +121,7 @@ def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) 
         store = opened.enter_context(open_key_store(fidoloop_token))
         for method in _METHODS.values():
             server.add_metadata(token_statements(store, method))
+        server.add_policy(SURROGATE_POLICY, Policy(accepted=((_SURROGATE,),)))
         api_key = server.add_api_key()
         opened.enter_context(server)
         connection = opened.enter_context(Server(server.url, ca=server.ca, api_key=api_key))

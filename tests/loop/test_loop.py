@@ -23,7 +23,7 @@ from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.scan import scan_image
 from fidoloop.protocol import base64url, outofband, strictjson
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError
-from fidoloop.pytest_plugin import Lab
+from fidoloop.pytest_plugin import SURROGATE_POLICY, Lab
 
 
 def read(lab: Lab, dispatched: Dispatched) -> str:
@@ -266,15 +266,29 @@ def test_removing_an_account_deletes_its_keys_and_its_dispatch_target(fidoloop_l
     assert (phone.accounts(), phone.asm.registrations()) == ([], [])
 
 
-def test_policies_choose_the_attestation_and_the_verification(fidoloop_lab: Lab) -> None:
-    policies = fidoloop_lab.server.home / "policies"
-    policies.mkdir(exist_ok=True)
+def test_full_attestation_is_the_default_and_a_policy_can_ask_for_surrogate(fidoloop_lab: Lab) -> None:
+    usual, _ = fidoloop_lab.enrolled()
+    assert [entry.aaid for entry in usual.asm.registrations()][-1] == "F10B#0111"
+    username = fidoloop_lab.new_user()
+    phone = fidoloop_lab.phone()
+    dispatched = fidoloop_lab.laptop.dispatch(
+        operation="Reg", username=username, dispatcher="link", policy=SURROGATE_POLICY
+    )
+    phone.register(dispatched.response, server=fidoloop_lab.server.url)
+    final = fidoloop_lab.laptop.status(dispatched.session_id)
+    assert final.status == "succeeded"
+    assert [entry.aaid for entry in final.authenticators or ()] == ["F10B#0191"]
+    login = fidoloop_lab.laptop.dispatch(username=username, dispatcher="link")
+    assert phone.scan(login.response).status == 1200
+
+
+def test_a_policy_that_wants_a_pin_is_not_met_by_a_silent_phone(fidoloop_lab: Lab) -> None:
     silent, username = fidoloop_lab.enrolled(verification="auto", verifier=AutoApprove())
-    laptop = fidoloop_lab.laptop
-    dispatched = laptop.dispatch(username=username, dispatcher="link", policy="pin_only")
-    with pytest.raises((ServerRefusedError, ClientFailureError)):
+    dispatched = fidoloop_lab.laptop.dispatch(username=username, dispatcher="link", policy="pin_only")
+    with pytest.raises(ServerRefusedError) as refused:
         silent.scan(dispatched.response)
-    assert laptop.status(dispatched.session_id).status == "failed"
+    assert refused.value.status == 1492
+    assert fidoloop_lab.laptop.status(dispatched.session_id).status == "failed"
 
 
 def test_a_wrong_pin_signs_nothing_and_the_laptop_hears_of_it(fidoloop_lab: Lab) -> None:
