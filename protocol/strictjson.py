@@ -11,7 +11,7 @@ from math import isinf
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
-import msgspec.inspect
+from msgspec import inspect
 
 from fidoloop.protocol.errors import MalformedError
 
@@ -59,15 +59,16 @@ def decode(data: bytes | str, type_: type[T], where: str = "$") -> T:
     """
     text = _text(data, where)
     reader = _READERS.get(type_) or _reader(type_)
-    # Without escapes every member and every text is two quotes, so as many quotes written again as were read means
-    # that nothing was dropped: no member stood twice. msgspec's decoder is five times faster than the checking one.
-    if reader.repeats_exactly and "\\" not in text and text.count("[") + text.count("{") <= MAX_DEPTH:
+    # msgspec's decoder is five times faster than the checking one. Without escapes every member and every text is
+    # two quotes, so as many quotes when written again as were read means that nothing was dropped: no member stood
+    # twice, and none was unknown, so that nothing was nested deeper than the type.
+    if reader.is_plain and "\\" not in text:
         try:
             value: T = reader.decode(text)
         except msgspec.ValidationError as error:
             raise _mistyped(error, where) from None
-        except msgspec.DecodeError:
-            pass  # not JSON: the slower reader below says where
+        except (msgspec.DecodeError, RecursionError):
+            pass  # not JSON, or much too deep: the slower reader below says where
         else:
             if text.count('"') == _ENCODER.encode(value).count(b'"'):
                 return value
@@ -120,33 +121,37 @@ def _mistyped(error: msgspec.ValidationError, where: str) -> MalformedError:
 
 class _Reader(NamedTuple):
     decode: Callable[[str], Any]
-    repeats_exactly: bool
+    is_plain: bool
 
 
 def _reader(type_: type[T]) -> _Reader:
-    exact = not _invents_members(msgspec.inspect.type_info(type_), set())
-    reader = _READERS[type_] = _Reader(msgspec.json.Decoder(type_).decode, exact)
+    reader = _Reader(msgspec.json.Decoder(type_).decode, _is_plain(inspect.type_info(type_)))
+    _READERS[type_] = reader
     return reader
 
 
-def _invents_members(info: msgspec.inspect.Type, seen: set[type]) -> bool:
-    """Tell whether a value of this type is written with members that need not have been read: defaults."""
-    inner: list[msgspec.inspect.Type] = []
-    if isinstance(info, msgspec.inspect.StructType):
-        if info.cls in seen:
-            return False
-        seen.add(info.cls)
-        defaults = any(field.default not in _ABSENT or field.default_factory not in _ABSENT for field in info.fields)
-        if defaults and not info.cls.__struct_config__.omit_defaults:
-            return True
-        inner = [field.type for field in info.fields]
-    for name in ("item_type", "key_type", "value_type"):
-        inner += [getattr(info, name)] if hasattr(info, name) else []
-    for name in ("item_types", "types"):
-        inner += getattr(info, name, ())
-    return any(_invents_members(each, seen) for each in inner)
+def _is_plain(info: inspect.Type, around: tuple[type, ...] = ()) -> bool:
+    """Tell whether values of this type nest no deeper than the type and are written with no member not read.
+
+    Excluded so: dictionaries and Any, structs inside themselves, and structs that write out their defaults.
+    """
+    if isinstance(info, inspect.StructType):
+        omits = info.cls.__struct_config__.omit_defaults
+        return info.cls not in around and all(
+            (omits or (field.default in _ABSENT and field.default_factory in _ABSENT))
+            and _is_plain(field.type, (*around, info.cls))
+            for field in info.fields
+        )
+    if isinstance(info, inspect.ListType | inspect.VarTupleType):
+        return _is_plain(info.item_type, around)
+    if isinstance(info, inspect.TupleType):
+        return all(_is_plain(item, around) for item in info.item_types)
+    if isinstance(info, inspect.UnionType):
+        return all(_is_plain(option, around) for option in info.types)
+    return isinstance(info, _SCALARS)
 
 
+_SCALARS = (inspect.StrType, inspect.IntType, inspect.FloatType, inspect.BoolType, inspect.LiteralType)
 _ABSENT = (msgspec.NODEFAULT, msgspec.UNSET)
 _READERS: dict[Any, _Reader] = {}
 

@@ -13,6 +13,7 @@ import msgspec
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.registry import AttestationType, Tag
 from fidoloop.protocol.uaf.tlv import Span, element, is_critical, sequence, spans, tag_name
+from fidoloop.protocol.uaf.usual_layout import read_usual_layout
 
 MAX_ASSERTION_BYTES = 4096
 
@@ -135,6 +136,29 @@ def parse_authentication_assertion(data: bytes, where: str = "$") -> Authenticat
     Raises:
         MalformedError: size, structure, a field missing, doubled, misplaced or of the wrong length.
     """
+    usual = read_usual_layout(data)
+    if usual is None or len(data) > MAX_ASSERTION_BYTES:
+        return _parse_any_layout(data, where)
+    aaid, version, mode, algorithm, nonce, fc_hash, content_hash, key_id, counter, signature, signed = usual
+    # By position: thirteen keywords cost as much as the rest of this function.
+    return AuthenticationAssertion(
+        _aaid(aaid, where),
+        version,
+        mode,
+        algorithm,
+        nonce,
+        fc_hash,
+        content_hash,
+        key_id,
+        counter,
+        signature,
+        (),
+        signed,
+        data,
+    )
+
+
+def _parse_any_layout(data: bytes, where: str) -> AuthenticationAssertion:
     path = f"{where}/UAFV1_AUTH_ASSERTION"
     signed, beside = _open(data, _AUTH_ASSERTION, _SIGNED_DATA, where, path)
     fields, extensions = _fields(data, signed, _SIGNED_DATA_FIELDS, f"{path}/UAFV1_SIGNED_DATA")

@@ -23,6 +23,9 @@ MEMBERS = dict(PUBLIC.members)
 RSA_MEMBERS = dict(jose.public_jwk(rsa2048().public_key()).members)
 
 
+XY = base64url.decode(MEMBERS["x"]) + base64url.decode(MEMBERS["y"])
+
+
 def segment(value: object) -> str:
     return base64url.encode(value if isinstance(value, bytes) else json.dumps(value, separators=(",", ":")).encode())
 
@@ -101,6 +104,9 @@ def test_private_members_are_refused_and_not_repeated(member: str) -> None:
         {**RSA_MEMBERS, "e": ""},
         {**RSA_MEMBERS, "e": base64url.encode(b"\x01" * 5)},
         {**RSA_MEMBERS, "n": 5},
+        {**RSA_MEMBERS, "kty": "oct"},
+        {**MEMBERS, "x": base64url.encode(XY[:33]), "y": base64url.encode(XY[33:])},
+        PUBLIC.to_json() + " " * 5000,
         " " * 5000 + "{}",
     ],
 )
@@ -177,6 +183,7 @@ def test_a_header_outside_the_rules_is_refused_though_the_signature_is_right(hea
         "a",
         "a.b",
         "a.b.c.d",
+        jws_with({"alg": "ES256"}) + ".e30",
         jws_with([]),
         jws_with({}),
         jws_with({"alg": 1}),
@@ -218,6 +225,14 @@ def test_a_header_may_hold_keys_and_certificates_and_they_are_not_used() -> None
 
 
 # Encryption
+
+
+def test_the_key_a_jwe_names_is_read_without_decrypting() -> None:
+    assert jose.key_id(jose.encrypt_compact(b"{}", PUBLIC)) == PUBLIC.thumbprint
+    for kid in (None, 1):
+        assert jose.key_id(jwe_with(kid=kid)) is None
+    with pytest.raises(MalformedError):
+        jose.key_id("a.b.c")
 
 
 @EACH_KEY

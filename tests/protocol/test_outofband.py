@@ -66,6 +66,7 @@ def test_a_link_keeps_the_parameters_it_had() -> None:
         '{"nma_data":[],"nma_data_content_type":"application/json","nma_data_version":"1"}',
         '{"nma_data":{"a":1,"a":2},"nma_data_content_type":"application/json","nma_data_version":"1"}',
         "A" * (outofband.MAX_PAYLOAD_CHARACTERS + 4),
+        PLAIN.replace("{", "{" + " " * outofband.MAX_PAYLOAD_CHARACTERS, 1),
     ],
 )
 def test_what_is_no_payload_is_malformed(text: str) -> None:

@@ -179,6 +179,25 @@ def test_depth_is_bounded_exactly(opening: str, closing: str) -> None:
                 read(nested(levels))
 
 
+@pytest.mark.parametrize("type_", [Any, Sample, tuple[Sample], list[int]])
+def test_depth_is_bounded_in_members_that_are_not_known_too(type_: Any) -> None:  # noqa: ANN401 - any type
+    for levels in (17, 100_000):
+        for text in ('{"name":"x","number":1,"x":' + "[" * levels + "]" * levels + "}", "[" * levels + "]" * levels):
+            with pytest.raises(MalformedError):
+                strictjson.decode(text, type_)
+
+
+class Defaulted(msgspec.Struct):
+    name: str
+    other: str = "absent"
+
+
+@pytest.mark.parametrize("text", ['{"name":"a","name":"b"}', '{"name":"a","other":"b","other":"c"}'])
+def test_a_default_written_out_does_not_make_up_for_a_duplicate(text: str) -> None:
+    with pytest.raises(MalformedError, match="duplicate"):
+        strictjson.decode(text, Defaulted)
+
+
 def test_brackets_inside_strings_and_beside_each_other_do_not_nest() -> None:
     value = ["[{" * 50, '"[' * 20, "\\[" * 20, *([{}] * 30)]
     assert strictjson.loads(json.dumps(value)) == value

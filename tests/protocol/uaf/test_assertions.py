@@ -293,6 +293,13 @@ def test_bytes_after_the_assertion_are_refused(valid: Assertion) -> None:
             PARSERS[valid.operation](valid.encode() + trailing)
 
 
+@pytest.mark.parametrize("tag", [0x3E01, 0x3E02])
+def test_an_empty_assertion_is_malformed(tag: int) -> None:
+    for parser in PARSERS.values():
+        with pytest.raises(MalformedError):
+            parser(tlv(tag))
+
+
 def test_one_operation_is_not_taken_for_the_other() -> None:
     with pytest.raises(MalformedError, match="does not start with"):
         a.parse_registration_assertion(AUTHENTICATION.encode())
@@ -328,7 +335,19 @@ def test_counters_have_exactly_their_length(valid: Assertion, size: int) -> None
 
 @BOTH
 @pytest.mark.parametrize(
-    "aaid", [b"", b"F10B0113#", b"F10B#011", b"F10B#01134", b"F10G#0113", b"F10B#01\xe9\x33", b"+10B#0113"]
+    "aaid",
+    [
+        b"",
+        b"F10B0113#",
+        b"F10B#011",
+        b"F10B#01134",
+        b"F10G#0113",
+        b"F10B#011G",
+        b"F10B+0113",
+        b"F10B#0113\n",
+        b"F10B#01\xe9\x33",
+        b"+10B#0113",
+    ],
 )
 def test_an_aaid_of_another_form_is_refused(valid: Assertion, aaid: bytes) -> None:
     with pytest.raises(MalformedError, match="HHHH#HHHH"):

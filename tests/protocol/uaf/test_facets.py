@@ -61,6 +61,9 @@ def test_origins(url: str, found: str | None) -> None:
         ("https:a", "https:b", True),
         ("https://[x", "https://login.example.com", True),
         (APP, "https://[x", True),
+        (APP + ":x", "https://login.example.com:y", True),
+        ("https://login.example.com:x", "https://login.example.com", True),
+        ("https://login.example.com", "https://login.example.com:x", True),
     ],
 )
 def test_when_the_list_must_be_fetched(app_id: str, facet: str, needed: bool) -> None:
@@ -137,7 +140,7 @@ def test_the_list_we_publish_serves_all_versions() -> None:
         b"{}",
         b"[]",
         b'{"trustedFacets":[{"version":{"major":1,"minor":1}}]}',
-        b" " * (MAX_LIST_BYTES + 1),
+        b'{"trustedFacets":[]}' + b" " * MAX_LIST_BYTES,
         b"\xff",
         b'{"trustedFacets":[{"version":{"major":1,"minor":1},"ids":[1]}]}',
         listing(*([(1, [])] * 17)),

@@ -246,6 +246,13 @@ def test_the_wildcards_of_deregistration_are_read(pair: tuple[str, str]) -> None
     assert (found.authenticators[0].aaid, found.authenticators[0].keyID) == pair
 
 
+def test_several_keys_are_deregistered_together() -> None:
+    pairs = [{"aaid": "F10B#0113", "keyID": "a2V5"}, {"aaid": "F10B#0114", "keyID": "a2V5"}]
+    found = m.decode_request(json.dumps([changed(DEREG, "authenticators", pairs)]))
+    assert isinstance(found, m.DeregistrationRequest)
+    assert len(found.authenticators) == 2
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", json.dumps(REG), json.dumps([REG, REG]), json.dumps([[REG]])])
 def test_requests_are_an_array_with_one_message_a_version(text: str) -> None:
     with pytest.raises(MalformedError):

@@ -140,7 +140,7 @@ def test_malformed_input_says_where(members: dict[str, Any], where: str) -> None
         b"null",
         b"\xff",
         b"[{}]",
-        b" " * (MAX_INPUT_BYTES + 1),
+        TEXT.encode() + b" " * MAX_INPUT_BYTES,
         json.dumps([{"response": RESPONSE}] * 2).encode(),
         json.dumps(RESPONSE * 2).encode(),
         json.dumps(TEXT + "x").encode(),
