@@ -12,8 +12,3 @@ class MalformedError(ValueError):
         super().__init__(f"{where}: {what}")
         self.where = where
         self.what = what
-
-    def within(self, outer: str) -> "MalformedError":
-        """Return the same error with `outer` put before its path."""
-        inner = self.where.removeprefix("$")
-        return MalformedError(f"{outer}{inner}" if inner.startswith((".", "[")) else f"{outer}/{inner}", self.what)
