@@ -191,6 +191,35 @@ def test_a_response_without_assertions_fails() -> None:
     assert failures(inspect(message())) == {"assertions"}
 
 
+def test_what_is_said_has_the_names_of_the_registry_beside_the_numbers() -> None:
+    given = message(REGISTRATION.with_(algorithm=99), header={"exts": [EXT]})
+    says = inspect(given).assertions[0].says
+    assert says["signatureAlgorithm"] == "99"
+    assert says["publicKeyFormat"] == "0x100 ECC_X962_RAW"
+    assert says["attestationType"] == "0x3E07 BASIC_FULL"
+    assert [certificate["subject"] for certificate in says["certificates"]] == ["CN=leaf", "CN=middle"]
+    assert inspect(message(SURROGATE_REGISTRATION)).assertions[0].says["certificates"] == []
+
+
+def details(report: ResponseReport) -> dict[str, str]:
+    return {check.name: check.detail for check in report.all_checks}
+
+
+def test_a_check_says_why() -> None:
+    report = inspect(message(REGISTRATION.with_(algorithm=99)))
+    assert details(report)["attestation signature"] == "algorithm not supported: 99"
+    report = inspect(message(CONFIRMED), registrations=[{**RECORD, "sigAlg": 2}], transactions=[PAY])
+    assert details(report)["stored key"] == "registered for another algorithm"
+    assert details(report)["transaction"] == "confirmed"
+    assert details(inspect(message(AUTHENTICATION)))["transaction"] == "none"
+
+
+def test_a_header_need_not_name_the_app_id() -> None:
+    report = inspect(message(REGISTRATION, header={"appID": ""}), roots=[ROOT])
+    assert report.verified(strict=True)
+    assert (report.says["appID"], details(report)["fcParams"]) == ("", "")
+
+
 def test_one_bad_assertion_of_two_fails_the_whole() -> None:
     report = inspect(message(AUTHENTICATION, AUTHENTICATION.with_(signature=bytes(64))), registrations=[RECORD])
     assert [failures_of(report, index) for index in (0, 1)] == [set(), {"signature"}]
