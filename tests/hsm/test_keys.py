@@ -17,10 +17,10 @@ from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
 from fidoloop.hsm.errors import NotSupported
-from fidoloop.hsm.jwk import jose_key
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage, RsaHardwareKey
 from fidoloop.hsm.pkcs11 import objects
 from fidoloop.hsm.pkcs11.objects import decode_point
+from fidoloop.protocol.jose import jose_private_key
 
 DIGESTS: list[hashes.HashAlgorithm] = [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()]
 SHA1 = hashes.SHA1()  # noqa: S303  # RSA-OAEP with SHA-1 is what SoftHSM does itself
@@ -173,14 +173,15 @@ def test_x509_builders_take_hardware_keys(sign_key: EcHardwareKey, rsa_sign_key:
 
 def test_joserfc_signs_with_an_ec_key_given_its_public_jwk(sign_key: EcHardwareKey) -> None:
     public = ECKey.import_key(sign_key.public_key())
-    for key in (ECKey(sign_key, public.as_dict()), jose_key(sign_key)):
+    for key in (ECKey(sign_key, public.as_dict()), jose_private_key(sign_key)[0]):
         token = jws.serialize_compact({"alg": "ES256"}, b"payload", key)
         assert jws.deserialize_compact(token, public).payload == b"payload"
 
 
 @pytest.mark.parametrize("algorithm", ["PS256", "RS256"])
 def test_joserfc_signs_with_an_rsa_key(rsa_sign_key: RsaHardwareKey, algorithm: str) -> None:
-    token = jws.serialize_compact({"alg": algorithm}, b"payload", jose_key(rsa_sign_key), algorithms=[algorithm])
+    key, _ = jose_private_key(rsa_sign_key)
+    token = jws.serialize_compact({"alg": algorithm}, b"payload", key, algorithms=[algorithm])
     public = RSAKey.import_key(rsa_sign_key.public_key())
     assert jws.deserialize_compact(token, public, algorithms=[algorithm]).payload == b"payload"
 
@@ -190,7 +191,8 @@ def test_joserfc_decrypts_with_an_ec_key(derive_key: EcHardwareKey, algorithm: s
     header = {"alg": algorithm, "enc": "A256GCM"}
     public = ECKey.import_key(derive_key.public_key())
     token = jwe.encrypt_compact(header, b"payload", public, algorithms=[algorithm, "A256GCM"])
-    found = jwe.decrypt_compact(token, jose_key(derive_key), algorithms=[algorithm, "A256GCM"])
+    key, _ = jose_private_key(derive_key)
+    found = jwe.decrypt_compact(token, key, algorithms=[algorithm, "A256GCM"])
     assert found.plaintext == b"payload"
 
 
@@ -199,15 +201,18 @@ def test_joserfc_decrypts_with_an_rsa_key(rsa_decrypt_key: RsaHardwareKey, algor
     header = {"alg": algorithm, "enc": "A256GCM"}
     public = RSAKey.import_key(rsa_decrypt_key.public_key())
     token = jwe.encrypt_compact(header, b"payload", public, algorithms=[algorithm, "A256GCM"])
-    found = jwe.decrypt_compact(token, jose_key(rsa_decrypt_key), algorithms=[algorithm, "A256GCM"])
+    key, _ = jose_private_key(rsa_decrypt_key)
+    found = jwe.decrypt_compact(token, key, algorithms=[algorithm, "A256GCM"])
     assert found.plaintext == b"payload"
 
 
 def test_a_jose_key_tells_its_public_members_and_no_more(sign_key: EcHardwareKey, rsa_sign_key: RsaHardwareKey) -> None:
     for hardware in (sign_key, rsa_sign_key):
-        key = jose_key(hardware)
+        key, jwk = jose_private_key(hardware)
         assert key.is_private
         assert "d" not in key.as_dict(private=True)
+        assert key.as_dict(private=True).items() >= jwk.members.items()
+        assert key.thumbprint() == jwk.thumbprint
         assert key.thumbprint() == type(key).import_key(hardware.public_key()).thumbprint()  # type: ignore[arg-type]
 
 
