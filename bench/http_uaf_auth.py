@@ -4,125 +4,109 @@ The floor, measured beside it turn by turn: two minimal POSTs on the same server
 """
 
 import asyncio
-import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.lean_client import Connection, head, rate_of
 from bench.measure import Row, rate, row_of
 from bench.minimal_server import MINIMAL_PATH
 from bench.software_phone import SoftwarePhone, statement
 from fidoloop.lab import LabServer
-from fidoloop.protocol import outofband
+from fidoloop.protocol import outofband, strictjson
+from fidoloop.protocol.uaf.messages import ReturnUafRequest
 
 CONNECTIONS = 6
-TURNS = 9
-SECONDS = 0.7
-UAF = "application/fido+uaf"
+TURNS = 15
+SECONDS = 0.5
+_REQUEST = head("/nevisfido/uaf/1.1/request/authentication")
+_RESPONSE = head("/nevisfido/uaf/1.1/authentication")
+_MINIMAL = head(MINIMAL_PATH)
+_REDEEM = head("/nevisfido/token/redeem/registration", media="application/json")
+_REGISTER = head("/nevisfido/uaf/1.1/registration")
+_WANTED = b'{"op":"Auth","context":"{}"}'
+_ACCEPTED = b'{"statusCode":1200'
+_Work = list[Callable[[], Awaitable[object]]]
 
 
-class Connection:
-    """A keep-alive HTTP/1.1 connection with nothing to spare: the server is what is measured."""
+class Turn(NamedTuple):
+    """One turn: rates a second, and how much of one core the server took meanwhile."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    full: float
+    minimal: float
+    verifications: float
+    full_load: float
+    minimal_load: float
 
-    @classmethod
-    async def open(cls, port: int) -> "Connection":
-        """Connect to the loopback."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
-
-    async def post(self, path: str, body: bytes, *, media: str = UAF, accept: str = UAF) -> bytes:
-        """POST and return the answer's body; any status but 200 is an error."""
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {media};charset=UTF-8\r\nAccept: {accept}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        self._writer.write(head.encode() + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        if not answer.startswith(b"HTTP/1.1 200"):
-            raise RuntimeError(f"{path}: {answer[:40]!r}")
-        lower = answer.lower()
-        start = lower.index(b"content-length:") + 15
-        return await self._reader.readexactly(int(lower[start : lower.index(b"\r\n", start)]))
-
-    def close(self) -> None:
-        """Close it."""
-        self._writer.close()
+    @property
+    def pair(self) -> tuple[float, float]:
+        """(value, floor)."""
+        return self.full, 1 / (2 / self.minimal + 1 / self.verifications)
 
 
 async def _authenticate(connection: Connection, phone: SoftwarePhone) -> None:
-    answer = json.loads(
-        await connection.post("/nevisfido/uaf/1.1/request/authentication", b'{"op":"Auth","context":"{}"}')
-    )
-    body = phone.answer(answer["uafRequest"], "Auth")
-    done = json.loads(await connection.post("/nevisfido/uaf/1.1/authentication", body))
-    if done["statusCode"] != 1200:
-        raise RuntimeError(f"authentication refused: {done}")
+    body = phone.authenticate(await connection.post(_REQUEST, _WANTED))
+    answer = await connection.post(_RESPONSE, body)
+    if not answer.startswith(_ACCEPTED):
+        raise RuntimeError(f"authentication refused: {answer!r}")
 
 
 async def _register(connection: Connection, code: str, phone: SoftwarePhone) -> None:
     token = outofband.open_payload(outofband.decode_scanned(code), None).token
-    redeem = json.dumps({"token": token}).encode()
-    path = "/nevisfido/token/redeem/registration"
-    answer = json.loads(await connection.post(path, redeem, media="application/json"))
-    body = phone.answer(answer["uafRequest"], "Reg")
-    done = json.loads(await connection.post("/nevisfido/uaf/1.1/registration", body))
-    if done["statusCode"] != 1200:
-        raise RuntimeError(f"registration refused: {done}")
+    redeemed = await connection.post(_REDEEM, strictjson.encode({"token": token}).encode())
+    request = strictjson.decode(redeemed, ReturnUafRequest).uafRequest
+    answer = await connection.post(_REGISTER, phone.register(str(request)))
+    if not answer.startswith(_ACCEPTED):
+        raise RuntimeError(f"registration refused: {answer!r}")
 
 
-async def _rate(work: list[Callable[[], Awaitable[object]]]) -> float:
-    """Return how often a second the workers, one a connection, get round."""
-    started = time.perf_counter()
-    deadline = started + SECONDS
-
-    async def loop(once: Callable[[], Awaitable[object]]) -> int:
-        count = 0
-        while time.perf_counter() < deadline:
-            await once()
-            count += 1
-        return count
-
-    counts = await asyncio.gather(*(loop(once) for once in work))
-    return sum(counts) / (time.perf_counter() - started)
+def _cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process (proc(5): fields 14 and 15, after the name in brackets)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _measure(port: int, codes: list[str]) -> list[tuple[float, float]]:
+async def _loaded(pid: int, work: _Work) -> tuple[float, float]:
+    """Return the rate of `work`, and the share of one core that the server took."""
+    cpu, started = _cpu_seconds(pid), time.perf_counter()
+    measured = await rate_of(work, SECONDS)
+    return measured, (_cpu_seconds(pid) - cpu) / (time.perf_counter() - started)
+
+
+async def _measure(port: int, pid: int, codes: list[str]) -> list[Turn]:
     connections = [await Connection.open(port) for _ in codes]
     phones = [SoftwarePhone() for _ in codes]
     for connection, code, phone in zip(connections, codes, phones, strict=True):
         await _register(connection, code, phone)
-    minimal: list[Callable[[], Awaitable[object]]] = [
-        lambda connection=connection: connection.post(MINIMAL_PATH, b"{}")  # type: ignore[misc]
-        for connection in connections
-    ]
-    full: list[Callable[[], Awaitable[object]]] = [
+    minimal: _Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
+    full: _Work = [
         lambda connection=connection, phone=phone: _authenticate(connection, phone)  # type: ignore[misc]
         for connection, phone in zip(connections, phones, strict=True)
     ]
     key = ec.generate_private_key(ec.SECP256R1())
     data, algorithm = os.urandom(160), ec.ECDSA(hashes.SHA256())
     signature, public_key = key.sign(data, algorithm), key.public_key()
-    await _rate(minimal)
-    await _rate(full)
-    pairs = []
+    await rate_of(minimal, SECONDS)
+    await rate_of(full, SECONDS)
+    turns = []
     for _ in range(TURNS):
-        full_rate, minimal_rate = await _rate(full), await _rate(minimal)
+        full_rate, full_load = await _loaded(pid, full)
+        minimal_rate, minimal_load = await _loaded(pid, minimal)
         verifications = rate(lambda: public_key.verify(signature, data, algorithm), 0.2)
-        pairs.append((full_rate, 1 / (2 / minimal_rate + 1 / verifications)))
+        turns.append(Turn(full_rate, minimal_rate, verifications, full_load, minimal_load))
     for connection in connections:
         connection.close()
-    return pairs
+    return turns
 
 
 def run() -> list[Row]:
@@ -141,7 +125,16 @@ def run() -> list[Row]:
                     lab.add_user(f"user-{number}")
                     codes.append(lab.enrol(f"user-{number}"))
                 with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
-                    pairs = runner.run(_measure(port, codes))
+                    turns = runner.run(_measure(port, process.pid, codes))
             finally:
                 process.terminate()
-    return [row_of("http-uaf-auth", pairs, wanted=0.5)]
+    return [
+        row_of("http-uaf-auth", [turn.pair for turn in turns], wanted=0.5),
+        _percent("server CPU, log-ins", [turn.full_load for turn in turns]),
+        _percent("server CPU, minimal POSTs", [turn.minimal_load for turn in turns]),
+        Row("http-uaf-auth: minimal POST", round(statistics.median(turn.minimal for turn in turns), 1), "1/s"),
+    ]
+
+
+def _percent(name: str, shares: list[float]) -> Row:
+    return Row(f"http-uaf-auth: {name}", round(100 * statistics.median(shares), 1), "% of a core")

@@ -1,18 +1,35 @@
-"""The server under measurement, with one route beside it that does nothing: the floor of the same process."""
+"""The server under measurement, with one service beside its own that does next to nothing: the floor.
+
+It is a service like the others: found by the same dispatch, held to its media types, its body read under the same
+limit, a message decoded and a message encoded. Only what a service is there for is missing.
+"""
 
 import asyncio
+import gc
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.uaf.messages import GetUafRequest, ServerResponse
+from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.server.app import create_app
-from fidoloop.server.config import load_config
+from fidoloop.server.config import CONTEXT_PATH, load_config
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.dispatch import Endpoint, Kind, uaf_response
+from fidoloop.server.http.messages import FIDO_UAF, Request, Response
+from fidoloop.server.routes import make_routes
 from fidoloop.server.store.open import open_store
 
-MINIMAL_PATH = "/minimal"
+MINIMAL_PATH = f"{CONTEXT_PATH}/minimal"
+
+
+async def minimal(_: Environment, request: Request) -> Response:
+    """Read a message and answer with one."""
+    strictjson.decode(request.body, GetUafRequest)
+    return uaf_response(ServerResponse(int(StatusCode.OK)))
 
 
 async def serve(home: Path) -> None:
@@ -21,19 +38,13 @@ async def serve(home: Path) -> None:
     port = listener.getsockname()[1]
     config = load_config(home, base_url=f"http://127.0.0.1:{port}")
     store = await open_store(config.database)
-    app: Any = create_app(config, store)
-
-    async def with_minimal(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI
-        if scope["type"] == "http" and scope["path"] == MINIMAL_PATH:
-            while (await receive()).get("more_body"):
-                continue
-            headers = [(b"content-type", b"application/json"), (b"content-length", b"15")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": b'{"status":"ok"}'})
-            return
-        await app(scope, receive, send)
-
-    settings = uvicorn.Config(with_minimal, lifespan="off", log_config=None, access_log=False, server_header=False)
+    endpoint = Endpoint(handler=minimal, kind=Kind.UAF_RESPONSE, consumes=FIDO_UAF, produces=FIDO_UAF)
+    app = create_app(config, store, routes=make_routes() | {MINIMAL_PATH: {"POST": endpoint}})
+    settings = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False
+    )
+    gc.collect()
+    gc.freeze()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await uvicorn.Server(settings).serve(sockets=[listener])

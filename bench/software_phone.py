@@ -99,14 +99,40 @@ class SoftwarePhone:
         )
         return assertions.encode_authentication_assertion(signed_data, self.sign(signed_data))
 
-    def answer(self, uaf_request: str, operation: str) -> bytes:
-        """The SendUAFResponse body that answers a uafRequest text."""
+    def register(self, uaf_request: str) -> bytes:
+        """The SendUAFResponse body that answers the uafRequest text of a registration."""
         (request,) = json.loads(uaf_request)
         fc_params = self.fc_params(request)
-        make = self.registration if operation == "Reg" else self.authentication
         response = {
             "header": request["header"],
             "fcParams": fc_params,
-            "assertions": [{"assertionScheme": "UAFV1TLV", "assertion": base64url.encode(make(fc_params))}],
+            "assertions": [
+                {"assertionScheme": "UAFV1TLV", "assertion": base64url.encode(self.registration(fc_params))}
+            ],
         }
         return json.dumps({"uafResponse": json.dumps([response])}).encode()
+
+    def authenticate(self, returned: bytes) -> bytes:
+        """The SendUAFResponse body that answers a whole ReturnUAFRequest of an authentication.
+
+        Header and challenge are cut out as they stand: a client that parsed would measure itself.
+        """
+        text = returned.decode("ascii")
+        header = text[text.index(_HEADER) + len(_HEADER) : text.index(_CHALLENGE)]
+        start = text.index(_CHALLENGE) + len(_CHALLENGE)
+        challenge = text[start : text.index("\\", start)]
+        app_id = header.partition(_APP_ID)[2].partition("\\")[0]
+        fc_params = final_challenge.encode(
+            final_challenge.FinalChallengeParams(app_id, challenge, LAB_FACET_ID, ChannelBinding())
+        )
+        assertion = base64url.encode(self.authentication(fc_params))
+        return _RESPONSE.format(header=header, fc_params=fc_params, assertion=assertion).encode("ascii")
+
+
+_HEADER = r"""[{\"header\":"""
+_CHALLENGE = r""",\"challenge\":\""""
+_APP_ID = r"""\"appID\":\""""
+_RESPONSE = (
+    r"""{{"uafResponse":"[{{\"header\":{header},\"fcParams\":\"{fc_params}\","""
+    r"""\"assertions\":[{{\"assertionScheme\":\"UAFV1TLV\",\"assertion\":\"{assertion}\"}}]}}]"}}"""
+)

@@ -4,13 +4,17 @@ from starlette.applications import Starlette
 
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.environment import Clock, make_environment, system_clock
-from fidoloop.server.http.dispatch import Dispatch
+from fidoloop.server.http.dispatch import Dispatch, Routes
 from fidoloop.server.routes import make_routes
 from fidoloop.server.store.base import Store
 
 
-def create_app(config: ServerConfig, store: Store, *, clock: Clock = system_clock) -> Starlette:
-    """Return the server over an open `store`, which stays the caller's to close; `clock` gives epoch milliseconds.
+def create_app(
+    config: ServerConfig, store: Store, *, clock: Clock = system_clock, routes: Routes | None = None
+) -> Starlette:
+    """Return the server over an open `store`, which stays the caller's to close.
+
+    `clock` gives epoch milliseconds; `routes` are the services, those of `make_routes` unless given.
 
     Raises:
         ConfigError: a policy file cannot be used.
@@ -18,5 +22,5 @@ def create_app(config: ServerConfig, store: Store, *, clock: Clock = system_cloc
     app = Starlette()
     app.router.redirect_slashes = False
     # What no Starlette route takes comes here: a table look-up instead of a walk through patterns.
-    app.router.default = Dispatch(make_environment(config, store, clock), make_routes())
+    app.router.default = Dispatch(make_environment(config, store, clock), routes or make_routes())
     return app
