@@ -45,7 +45,12 @@ def rate(work: Callable[[], object], seconds: float) -> float:
 
 
 def side_by_side(
-    name: str, subject: Callable[[], object], floor: Callable[[], object], *, wanted: float, seconds: float = 0.2
+    name: str,
+    subject: Callable[[], object],
+    floor: Callable[[], object],
+    *,
+    wanted: float | None = None,
+    seconds: float = 0.2,
 ) -> Row:
     """Return the medians of both rates and of the ratio, turn by turn."""
     rate(subject, seconds)
@@ -54,7 +59,7 @@ def side_by_side(
     return row_of(name, pairs, wanted=wanted)
 
 
-def row_of(name: str, pairs: list[tuple[float, float]], *, wanted: float) -> Row:
+def row_of(name: str, pairs: list[tuple[float, float]], *, wanted: float | None) -> Row:
     """Return the row of (value, floor) pairs measured turn by turn, in operations per second."""
     return Row(
         name,

@@ -31,4 +31,7 @@ def first_unknown_required(extensions: Sequence[_Marked], known: frozenset[str] 
     """Return the id of the first extension that is unknown and says fail_if_unknown, or None."""
     if not extensions:
         return None
-    return next((ext.id for ext in extensions if ext.fail_if_unknown and ext.id not in known), None)
+    for extension in extensions:
+        if extension.fail_if_unknown and extension.id not in known:
+            return extension.id
+    return None

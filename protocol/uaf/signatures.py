@@ -28,11 +28,11 @@ def verify_signature(key: UafPublicKey, algorithm: int, signature: bytes, data: 
         raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, f"signature algorithm {algorithm} is not supported")
     if not isinstance(key.curve, ec.SECP256R1):
         raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "the algorithm's curve is not the key's")
-    r_s = _from_raw(signature) if algorithm == _RAW else _from_der(signature)
-    if r_s is None:
+    der = _der_of_raw(signature) if algorithm == _RAW else _der_of_der(signature)
+    if der is None:
         raise UafRefusal(StatusCode.UNACCEPTABLE_CONTENT, "the signature is not encoded as its algorithm says")
     try:
-        key.verify(encode_dss_signature(*r_s), data, _ECDSA_SHA256)
+        key.verify(der, data, _ECDSA_SHA256)
     except InvalidSignature:
         raise UafRefusal(StatusCode.UNACCEPTABLE_CONTENT, "the signature does not verify") from None
 
@@ -50,14 +50,31 @@ def encode_signature(algorithm: Algorithm, raw: bytes) -> bytes:
     raise ValueError(f"{algorithm.name} is not ECDSA on P-256")
 
 
-def _from_raw(signature: bytes) -> tuple[int, int] | None:
+# By the top bits of r and of s: what stands before r, and between r and s, in the DER of two 32-byte numbers.
+_DER_PARTS = (
+    (b"\x30\x44\x02\x20", b"\x02\x20"),
+    (b"\x30\x45\x02\x20", b"\x02\x21\x00"),
+    (b"\x30\x45\x02\x21\x00", b"\x02\x20"),
+    (b"\x30\x46\x02\x21\x00", b"\x02\x21\x00"),
+)
+
+
+def _der_of_raw(signature: bytes) -> bytes | None:
+    """Return r‖s as DER; None where it is not 64 bytes."""
     if len(signature) != 64:
         return None
-    return int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+    first_of_r, first_of_s = signature[0], signature[32]
+    if first_of_r and first_of_s:
+        before, between = _DER_PARTS[(first_of_r >> 7) << 1 | first_of_s >> 7]
+        return before + signature[:32] + between + signature[32:]
+    return encode_dss_signature(int.from_bytes(signature[:32]), int.from_bytes(signature[32:]))
 
 
-def _from_der(signature: bytes) -> tuple[int, int] | None:
-    """Read SEQUENCE {r, s} taking both as unsigned: devices exist that leave out the leading 00 (digest 3.5)."""
+def _der_of_der(signature: bytes) -> bytes | None:
+    """Return strict DER of a signature in DER or nearly so; None where it is neither.
+
+    Both numbers of SEQUENCE {r, s} are read as unsigned: devices exist that leave out the leading 00 (digest 3.5).
+    """
     if len(signature) < 8 or signature[0] != 0x30 or signature[1] != len(signature) - 2:
         return None
     numbers = []
@@ -70,4 +87,4 @@ def _from_der(signature: bytes) -> tuple[int, int] | None:
             return None
         offset = start + length
         numbers.append(int.from_bytes(signature[start:offset]))
-    return (numbers[0], numbers[1]) if offset == len(signature) else None
+    return encode_dss_signature(numbers[0], numbers[1]) if offset == len(signature) else None

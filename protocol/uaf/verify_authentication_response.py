@@ -85,7 +85,7 @@ def verify_authentication_response(
     first_refusal: UafRefusal | None = None
     for assertion in assertions:
         try:
-            result, result_facts = _verify_assertion(
+            result, result_facts = verify_authentication_assertion(
                 assertion,
                 fc_hash=fc_hash,
                 expected_owner=expected_owner,
@@ -102,6 +102,8 @@ def verify_authentication_response(
     chosen = satisfying_set(policy, facts)
     if chosen is None:
         raise first_refusal or UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the policy is not met")
+    if len(chosen) == 1:
+        return (verified[chosen[0]],)
     accepted = tuple(verified[index] for index in chosen)
     if len({(result.key.aaid, result.key.key_id) for result in accepted}) < len(accepted):
         raise _content("two assertions by one key")
@@ -110,7 +112,7 @@ def verify_authentication_response(
     return accepted
 
 
-def _verify_assertion(
+def verify_authentication_assertion(
     assertion: AuthenticationAssertion,
     *,
     fc_hash: bytes,
@@ -120,6 +122,14 @@ def _verify_assertion(
     keys: Mapping[tuple[str, str], StoredKey],
     transactions: Mapping[bytes, bytes],
 ) -> tuple[VerifiedAuthentication, AuthenticatorFacts]:
+    """Verify one assertion by its model, its stored key and `fc_hash`, the hash of the response's fcParams.
+
+    Returned with it is what the policy sees of its authenticator. Arguments are those of
+    `verify_authentication_response`, which holds the rest of the response against what was asked.
+
+    Raises:
+        UafRefusal: with the code of HTTP contract 11a.
+    """
     entry = metadata(assertion.aaid)
     if entry is None:
         raise UafRefusal(StatusCode.UNKNOWN_AAID, f"no metadata for {assertion.aaid}")
