@@ -4,9 +4,15 @@ from collections.abc import Callable
 from urllib.parse import urljoin, urlsplit
 
 from fidoloop.bridge.errors import ClientFailureError, NetworkError
-from fidoloop.bridge.http import Answer
+from fidoloop.bridge.http import Answer, is_https, is_loopback_http
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE, is_trusted, needs_fetch, trusted_ids
+from fidoloop.protocol.uaf.facets import (
+    TRUSTED_APPS_MEDIA_TYPE,
+    is_trusted,
+    needs_fetch,
+    origin,
+    trusted_ids,
+)
 from fidoloop.protocol.uaf.messages import Version
 from fidoloop.protocol.uaf.status import ClientError
 
@@ -41,8 +47,10 @@ def check_facet(*, app_id: str, facet_id: str, version: Version, fetch: Fetch, i
 def _fetch_list(app_id: str, fetch: Fetch, *, insecure: bool) -> bytes:
     url = app_id
     for _ in range(MAX_REDIRECTS + 1):
-        if urlsplit(url).scheme != "https" and not (insecure and url == app_id):
-            raise _untrusted(f"{url} is not https")
+        if not is_https(url) and not (insecure and is_loopback_http(url)):
+            raise _untrusted(f"{url} is not an https URL")
+        if "@" in urlsplit(url).netloc:
+            raise _untrusted(f"{origin(url)}: a URL with credentials in it")
         try:
             answer = fetch(url)
         except NetworkError as error:
@@ -50,7 +58,7 @@ def _fetch_list(app_id: str, fetch: Fetch, *, insecure: bool) -> bytes:
         if 300 <= answer.status < 400 and "location" in answer.headers:
             if answer.headers.get("fido-appid-redirect-authorized", "").lower() != "true":
                 raise _untrusted(f"{url} redirects without FIDO-AppID-Redirect-Authorized")
-            url = urljoin(url, answer.headers["location"])
+            url = _joined(url, answer.headers["location"])
             continue
         if answer.status != 200:
             raise _untrusted(f"{url} answers {answer.status}")
@@ -58,6 +66,13 @@ def _fetch_list(app_id: str, fetch: Fetch, *, insecure: bool) -> bytes:
             raise _untrusted(f"{url} is {answer.media_type or 'untyped'}, not {TRUSTED_APPS_MEDIA_TYPE}")
         return answer.body
     raise _untrusted(f"more than {MAX_REDIRECTS} redirects from {app_id}")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _untrusted(f"{url} redirects to what is no URL") from None
 
 
 def _untrusted(detail: str) -> ClientFailureError:

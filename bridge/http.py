@@ -2,9 +2,9 @@
 
 import re
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -16,12 +16,14 @@ import msgspec
 from fidoloop.bridge.errors import NetworkError, ServerRefusedError
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.facets import origin
 
 UAF_MEDIA_TYPE = "application/fido+uaf"
 JSON_MEDIA_TYPE = "application/json"
 MAX_ANSWER_BYTES = 1 << 20
 CONTEXT_PATH = "/nevisfido"
 T = TypeVar("T")
+_HTTPX_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL)
 _TIMING = re.compile(r"([A-Za-z]{1,32});dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 
 
@@ -102,12 +104,8 @@ class Server:
         Raises:
             NetworkError: the URL is not https (nor loopback http with `insecure`), or the CA file is unreadable.
         """
-        parts = urlsplit(base_url)
-        loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-        if parts.scheme != "https" and not (parts.scheme == "http" and insecure and loopback):
-            raise NetworkError(
-                f"{parts.scheme or 'no scheme'}: https is needed (plain http on loopback only, --insecure)"
-            )
+        if not is_https(base_url) and not (insecure and is_loopback_http(base_url)):
+            raise NetworkError(f"{base_url}: an https URL is needed (plain http on loopback only, --insecure)")
         self.base_url = base_url.rstrip("/")
         self._api_key = api_key
         self._recorder = recorder
@@ -117,7 +115,16 @@ class Server:
                 verify = ssl.create_default_context(cafile=str(ca))
             except (OSError, ssl.SSLError) as error:
                 raise NetworkError(f"CA file {ca}: {error}") from None
-        self._client = httpx2.Client(verify=verify, timeout=timeout, follow_redirects=False, trust_env=False)
+        # No cookies, ever: nothing here has a use for them, and facet lists are fetched without (digest section 4).
+        # No compression: a body stands in the record as it was on the wire.
+        self._client = httpx2.Client(
+            verify=verify,
+            timeout=timeout,
+            follow_redirects=False,
+            trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={"Accept-Encoding": "identity"},
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -172,64 +179,83 @@ class Server:
             if self._api_key is None:
                 raise ServerRefusedError(401, "this service needs an API credential (--api-key-source)")
             sent["Authorization"] = f"Bearer {self._api_key}"
-        request = self._client.build_request(method, url, content=content, headers=sent)
         try:
+            request = self._client.build_request(method, url, content=content, headers=sent)
             response = self._client.send(request, stream=True)
             try:
-                answer = Answer(response.status_code, dict(response.headers), _read_capped(response))
+                answer = Answer(response.status_code, dict(response.headers), b"".join(_capped(response)))
             finally:
                 response.close()
-        except httpx2.HTTPError as error:
-            raise NetworkError(f"{urlsplit(url).netloc}: {error or type(error).__name__}") from error
+        except _HTTPX_ERRORS as error:
+            raise _network_error(url, error) from error
         if self._recorder is not None:
             self._recorder(_exchange(request, content, answer))
         return answer
 
     @contextmanager
-    def event_stream(self, path: str, body: object) -> Iterator[Iterator[str]]:
+    def event_stream(self, path: str, body: object, *, timeout: float) -> Iterator[Iterator[str | None]]:
         """POST to a stream of server-sent events; yield an iterator over the `data` of each.
+
+        The iterator gives None for a comment, by which a server shows that it is there. `timeout` is how many
+        seconds of silence are too many.
 
         Raises:
             ServerRefusedError: the server offers no stream there; NetworkError: as `send`.
         """
         content = strictjson.encode(body).encode("utf-8")
         headers = {"Content-Type": JSON_MEDIA_TYPE, "Accept": "text/event-stream"}
-        request = self._client.build_request("POST", self.url(path), content=content, headers=headers)
         lines: list[str] = []
         try:
+            request = self._client.build_request(
+                "POST", self.url(path), content=content, headers=headers, timeout=timeout
+            )
             response = self._client.send(request, stream=True)
             try:
                 if response.status_code != httpx2.codes.OK:
                     raise ServerRefusedError(response.status_code, "no status stream")
-                yield _event_data(response.iter_lines(), lines)
+                yield _event_data(response, lines)
             finally:
                 response.close()
                 if self._recorder is not None:
                     seen = Answer(response.status_code, dict(response.headers), "\n".join(lines).encode("utf-8"))
                     self._recorder(_exchange(request, content, seen))
-        except httpx2.HTTPError as error:
-            raise NetworkError(f"{urlsplit(self.base_url).netloc}: {error or type(error).__name__}") from error
+        except _HTTPX_ERRORS as error:
+            raise _network_error(self.base_url, error) from error
 
 
-def _event_data(incoming: Iterator[str], seen: list[str]) -> Iterator[str]:
-    for line in incoming:
-        seen.append(line)
-        if line.startswith("data:"):
-            yield line.removeprefix("data:").strip()
+def is_https(url: str) -> bool:
+    """Tell whether `url` is an https URL with a host."""
+    return (origin(url) or "").startswith("https:")
 
 
-def wait(seconds: float) -> None:
-    """Pause between two polls of the status service."""
-    time.sleep(seconds)
+def is_loopback_http(url: str) -> bool:
+    """Tell whether `url` is plain http to this machine itself, which --insecure allows."""
+    return (origin(url) or "").startswith("http:") and urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
-def _read_capped(response: httpx2.Response) -> bytes:
-    content = bytearray()
+def _network_error(url: str, error: Exception) -> NetworkError:
+    return NetworkError(f"{origin(url) or 'not a URL'}: {error or type(error).__name__}")
+
+
+def _event_data(response: httpx2.Response, seen: list[str]) -> Iterator[str | None]:
+    begun = b""
+    for chunk in _capped(response):
+        *lines, begun = (begun + chunk).split(b"\n")
+        for line in (line.rstrip(b"\r").decode("utf-8", errors="replace") for line in lines):
+            seen.append(line)
+            if line.startswith("data:"):
+                yield line.removeprefix("data:").strip()
+            elif line.startswith(":"):
+                yield None
+
+
+def _capped(response: httpx2.Response) -> Iterator[bytes]:
+    size = 0
     for chunk in response.iter_bytes():
-        content += chunk
-        if len(content) > MAX_ANSWER_BYTES:
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
             raise NetworkError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-    return bytes(content)
+        yield chunk
 
 
 def _exchange(request: httpx2.Request, content: bytes, answer: Answer) -> Exchange:

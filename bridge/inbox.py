@@ -14,6 +14,7 @@ from fidoloop.hsm.errors import KeyGone
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol import jose, outofband
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.facets import origin
 
 REDEEM_PATH = "/token/redeem/"
 OPERATIONS = {"registration": "Reg", "authentication": "Auth", "deregistration": "Dereg"}
@@ -100,8 +101,10 @@ def _open(payload: outofband.Payload, profile: Profile, store: KeyStore) -> tupl
 def _redeem_target(redeem_url: str) -> tuple[str, str]:
     """Return the server's base URL and the operation that a redeem URL names."""
     base_url, found, operation = redeem_url.rstrip("/").partition(f"{CONTEXT_PATH}{REDEEM_PATH}")
+    if not found or operation not in OPERATIONS or origin(base_url) is None:
+        raise MalformedPayloadError("redeem_url is not of a redeem service")
     parts = urlsplit(base_url)
-    if not found or operation not in OPERATIONS or not parts.netloc or parts.username or parts.query:
+    if "@" in parts.netloc or parts.query or parts.fragment:
         raise MalformedPayloadError("redeem_url is not of a redeem service")
     return base_url, operation
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from fidoloop.bridge.errors import NetworkError, ServerRefusedError
-from fidoloop.bridge.http import Server, wait
+from fidoloop.bridge.http import Server
 from fidoloop.protocol import base64url, outofband, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import GetUafRequest, Operation
@@ -106,15 +106,19 @@ class Laptop:
         timeout: float,
         on_change: Callable[[outofband.StatusResponse], None] = lambda status: None,
         clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> outofband.StatusResponse:
         """Follow a session to its end or for `timeout` seconds: by the live stream, or polling once a second.
 
-        Returns the last status; one that is not of END_STATES means that the time ran out.
+        Returns the last status; one that is not of END_STATES means that the time ran out. That is noticed at an
+        event or a sign of life of the stream, so it may take as much longer as lies between two of these.
         """
         deadline = clock() + timeout
         last = self.status(session_id)
         on_change(last)
-        for status in self._changes(session_id, deadline, clock):
+        if last.status in END_STATES:
+            return last
+        for status in self._changes(session_id, deadline, clock, pause):
             if status.status != last.status:
                 on_change(status)
             last = status
@@ -123,19 +127,21 @@ class Laptop:
         return last
 
     def _changes(
-        self, session_id: str, deadline: float, clock: Callable[[], float]
+        self, session_id: str, deadline: float, clock: Callable[[], float], pause: Callable[[float], None]
     ) -> Iterator[outofband.StatusResponse]:
+        request, left = outofband.StatusRequest(session_id), max(deadline - clock(), POLL_SECONDS)
         try:
-            with self._server.event_stream("/status/stream", outofband.StatusRequest(session_id)) as events:
+            with self._server.event_stream("/status/stream", request, timeout=left) as events:
                 for data in events:
-                    yield strictjson.decode(data, outofband.StatusResponse)
+                    if data is not None:
+                        yield strictjson.decode(data, outofband.StatusResponse)
                     if clock() > deadline:
                         return
         except (NetworkError, ServerRefusedError, MalformedError):
             # A proxy between may not pass streams: polling always works, and tells a real outage apart.
             yield self.status(session_id)
         while clock() < deadline:
-            wait(POLL_SECONDS)
+            pause(POLL_SECONDS)
             yield self.status(session_id)
 
 

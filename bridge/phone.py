@@ -3,7 +3,6 @@
 Scan → decode → decrypt with the hardware key → confirmation by the user → redeem → UAF operation → response.
 """
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from fidoloop.bridge import inbox
 from fidoloop.bridge.errors import (
     ClientFailureError,
     MalformedPayloadError,
+    NetworkError,
     ServerRefusedError,
     TokenExpiredError,
     TokenRedeemedError,
@@ -35,7 +35,8 @@ from fidoloop.bridge.profile import Account, Profile
 from fidoloop.bridge.target_keys import TargetKeys, delete_target_keys, make_target_keys
 from fidoloop.bridge.uaf_client import UafClient, UafRequest
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.protocol import jose, outofband, strictjson
+from fidoloop.protocol import base64url, jose, outofband, strictjson
+from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
@@ -162,7 +163,7 @@ class Phone:
         for registration in self.asm.registrations():
             if (registration.app_id, registration.username) == (account.app_id, account.username):
                 gone = self.asm.deregister(registration.aaid, app_id=account.app_id, key_id=registration.key_id)
-                deleted.extend((registration.aaid, key.hex()) for key in gone)
+                deleted.extend((registration.aaid, base64url.encode(key)) for key in gone)
         try:
             self._delete_target(account)
         finally:
@@ -290,9 +291,11 @@ class Phone:
                 raise ServerRefusedError(status, message)
         except BaseException:
             # The server took nothing: keys it does not know would only fill the token.
-            client.undo(outcome)
-            if keys is not None:
-                delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
+            try:
+                client.undo(outcome)
+            finally:
+                if keys is not None:
+                    delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
             raise
         if keys is not None:
             account = Account(
@@ -306,6 +309,8 @@ class Phone:
                 encryption_thumbprint=keys.encryption_jwk.thumbprint,
             )
             self._profile.save_account(account)
+            if existing is not None:
+                delete_target_keys(self._store, existing.signature_key_id, existing.encryption_key_id)
         return self._done(Result("registration", request.username, status, message, outcome.keys))
 
     def _deregister(self, client: UafClient, request: DeregistrationRequest, account: Account | None) -> Result:
@@ -326,14 +331,21 @@ class Phone:
         return answer.decode(ServerResponse)
 
     def _report(self, server: Server, client: UafClient, request: UafRequest, failure: ClientFailureError) -> None:
-        """Tell the server why the client failed (HTTP contract 3; seed 002); its 1498 is expected and says nothing."""
+        """Tell the server why the client failed (HTTP contract 3; seed 002); its 1498 is expected and says nothing.
+
+        Where it cannot be told, the failure itself is still what the user has to hear.
+        """
         if isinstance(request, DeregistrationRequest):
             return
         context = {"clientErrorCode": int(failure.error)}
         if failure.asm_status is not None:
             context["asmStatusCode"] = int(failure.asm_status)
         path = "/uaf/1.1/registration" if isinstance(request, RegistrationRequest) else "/uaf/1.1/authentication"
-        response = self._respond(server, path, encode_message(client.failed_response(request)), context)
+        try:
+            response = self._respond(server, path, encode_message(client.failed_response(request)), context)
+        except (NetworkError, ServerRefusedError) as error:
+            self._observe("answered", f"client error {failure.error.name}, which the server did not take: {error}")
+            return
         self._observe("answered", f"client error {failure.error.name}, status {response.statusCode}")
 
     def _done(self, result: Result) -> Result:
@@ -364,8 +376,8 @@ class Phone:
 def _read_response(response: ServerResponse) -> tuple[int, str, str | None]:
     """Return status, message and the new dispatch target's id of a ServerResponse."""
     try:
-        description = json.loads(response.description or "{}")
-    except ValueError:
+        description = strictjson.loads(response.description or "{}")
+    except MalformedError:
         description = {}
     if not isinstance(description, dict):
         description = {}

@@ -16,6 +16,7 @@ from fidoloop.bridge.facets import Fetch, check_facet
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf import final_challenge
+from fidoloop.protocol.uaf.assertions import parse_authentication_assertion
 from fidoloop.protocol.uaf.channel_binding import ChannelBinding
 from fidoloop.protocol.uaf.extensions import Extension, first_unknown_required
 from fidoloop.protocol.uaf.final_challenge import FinalChallengeParams
@@ -23,7 +24,6 @@ from fidoloop.protocol.uaf.messages import (
     V1_1,
     AuthenticationRequest,
     AuthenticatorAssertion,
-    DeregisterAuthenticator,
     DeregistrationRequest,
     RegistrationRequest,
     UafResponse,
@@ -58,10 +58,10 @@ class UafClient:
         self._insecure = insecure
 
     def read(self, uaf_request: str) -> UafRequest:
-        """Return the message of a uafRequest text after checking what holds for every operation.
+        """Return the message of a uafRequest text, of the highest version this client speaks.
 
         Raises:
-            ClientFailureError: PROTOCOL_ERROR or UNSUPPORTED_VERSION.
+            ClientFailureError: PROTOCOL_ERROR or UNSUPPORTED_VERSION. There is no header yet to answer with.
         """
         try:
             request = decode_request(uaf_request, SUPPORTED_VERSIONS)
@@ -69,17 +69,18 @@ class UafClient:
             raise ClientFailureError(ClientError.PROTOCOL_ERROR, str(error)) from None
         if request is None:
             raise ClientFailureError(ClientError.UNSUPPORTED_VERSION, "no message of UAF 1.1 in the request")
-        unknown = first_unknown_required(_extensions(request))
-        if unknown is not None:
-            raise ClientFailureError(ClientError.PROTOCOL_ERROR, f"extension {unknown} must be understood and is not")
         return request
 
     def app_id(self, request: UafRequest) -> str:
-        """Return the AppID of `request` after checking that this caller's facet may use it.
+        """Return the AppID of `request` after checking what holds for every operation: extensions, then the facet.
 
         Raises:
-            ClientFailureError: UNTRUSTED_FACET_ID.
+            ClientFailureError: PROTOCOL_ERROR for an extension that must be understood and is not;
+                UNTRUSTED_FACET_ID.
         """
+        unknown = first_unknown_required(_extensions(request))
+        if unknown is not None:
+            raise ClientFailureError(ClientError.PROTOCOL_ERROR, f"extension {unknown} must be understood and is not")
         return check_facet(
             app_id=request.header.appID or "",
             facet_id=self._facet_id,
@@ -96,10 +97,10 @@ class UafClient:
         """
         app_id = self.app_id(request)
         fc_params = self._final_challenge(app_id, request.challenge)
-        chosen = self._choose(request.policy, app_id)
+        chosen = _choose(request.policy, self._authenticators(app_id))
         assertions: list[AuthenticatorAssertion] = []
         keys: list[tuple[str, str]] = []
-        for facts in chosen:
+        for facts, _ in chosen:
             (attestation_type,) = facts.attestation_types
             try:
                 key_id, assertion = self._asm.register(
@@ -117,7 +118,7 @@ class UafClient:
         return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
 
     def authenticate(self, request: AuthenticationRequest) -> Outcome:
-        """Sign with one key per criteria of the first policy alternative that this phone can meet.
+        """Sign with one key per criteria of the first policy alternative that this phone holds keys for.
 
         Raises:
             ClientFailureError: as `register`.
@@ -126,7 +127,8 @@ class UafClient:
         fc_params = self._final_challenge(app_id, request.challenge)
         assertions: list[AuthenticatorAssertion] = []
         keys: list[tuple[str, str]] = []
-        for facts, criteria in self._choose_with_criteria(request.policy, app_id):
+        registered = [facts for facts in self._authenticators(app_id) if facts.key_ids]
+        for facts, criteria in _choose(request.policy, registered):
             wanted = facts.key_ids.intersection(criteria.keyIDs) if criteria.keyIDs else facts.key_ids
             try:
                 assertion = self._asm.authenticate(
@@ -139,16 +141,17 @@ class UafClient:
             except AsmError as error:
                 raise _failure(error) from error
             assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion)))
-            keys.extend((facts.aaid, key_id) for key_id in wanted)
+            # Of several accounts the user chose one: the assertion says which key it was.
+            key_id = parse_authentication_assertion(assertion).key_id
+            keys.append((facts.aaid, base64url.encode(key_id)))
         return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
 
     def deregister(self, request: DeregistrationRequest) -> tuple[tuple[str, str], ...]:
         """Delete the keys named; return the (AAID, KeyID) pairs deleted. Unknown AAIDs and keys succeed silently.
 
         Raises:
-            ClientFailureError: PROTOCOL_ERROR for a wildcard that is not alone, or the ASM's refusal.
+            ClientFailureError: PROTOCOL_ERROR for a keyID that is not base64url, or the ASM's refusal.
         """
-        _check_wildcards(request.authenticators)
         app_id = self.app_id(request)
         deleted: list[tuple[str, str]] = []
         for entry in request.authenticators:
@@ -185,23 +188,25 @@ class UafClient:
             )
         )
 
-    def _choose(self, policy: Policy, app_id: str) -> list[AuthenticatorFacts]:
-        return [facts for facts, _ in self._choose_with_criteria(policy, app_id)]
-
-    def _choose_with_criteria(self, policy: Policy, app_id: str) -> list[tuple[AuthenticatorFacts, MatchCriteria]]:
-        """Return the authenticators of the first alternative this phone can meet, each with its criteria."""
+    def _authenticators(self, app_id: str) -> list[AuthenticatorFacts]:
         try:
-            authenticators = self._asm.get_info(app_id)
+            return self._asm.get_info(app_id)
         except AsmError as error:
             raise _failure(error) from error
-        for alternative in policy.accepted:
-            chosen = satisfying_set(Policy(accepted=(alternative,), disallowed=policy.disallowed), authenticators)
-            if chosen is not None:
-                return [(authenticators[index], alternative[at]) for at, index in enumerate(chosen)]
-        offered = ", ".join(facts.aaid for facts in authenticators) or "none"
-        raise ClientFailureError(
-            ClientError.NO_SUITABLE_AUTHENTICATOR, f"the policy accepts none of this phone's authenticators ({offered})"
-        )
+
+
+def _choose(
+    policy: Policy, authenticators: Sequence[AuthenticatorFacts]
+) -> list[tuple[AuthenticatorFacts, MatchCriteria]]:
+    """Return the authenticators of the first alternative they can meet, each with its criteria."""
+    for alternative in policy.accepted:
+        chosen = satisfying_set(Policy(accepted=(alternative,), disallowed=policy.disallowed), authenticators)
+        if chosen is not None:
+            return [(authenticators[index], alternative[at]) for at, index in enumerate(chosen)]
+    offered = ", ".join(facts.aaid for facts in authenticators) or "none"
+    raise ClientFailureError(
+        ClientError.NO_SUITABLE_AUTHENTICATOR, f"the policy accepts none of this phone's authenticators ({offered})"
+    )
 
 
 def _extensions(request: UafRequest) -> list[Extension]:
@@ -212,15 +217,6 @@ def _extensions(request: UafRequest) -> list[Extension]:
         criteria.extend(request.policy.disallowed or ())
         found.extend(extension for entry in criteria for extension in entry.exts or ())
     return found
-
-
-def _check_wildcards(entries: Sequence[DeregisterAuthenticator]) -> None:
-    """An empty aaid needs an empty keyID, and an entry with an empty value stands alone (digest 3.4)."""
-    for entry in entries:
-        if not entry.aaid and entry.keyID:
-            raise ClientFailureError(ClientError.PROTOCOL_ERROR, "a keyID without its aaid")
-        if (not entry.aaid or not entry.keyID) and len(entries) > 1:
-            raise ClientFailureError(ClientError.PROTOCOL_ERROR, "a wildcard beside other entries")
 
 
 def _failure(error: AsmError) -> ClientFailureError:
