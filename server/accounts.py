@@ -7,7 +7,7 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
 from fidoloop.server.environment import Environment
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.base import Store, Transaction
 from fidoloop.server.store.rows import Credential
 
 
@@ -39,15 +39,13 @@ def facts_of(environment: Environment, credentials: Sequence[Credential]) -> lis
 
 
 async def load_keys(
-    environment: Environment, transaction: Transaction, wanted: Iterable[tuple[str, str]]
+    environment: Environment, store: Store | Transaction, wanted: Iterable[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str], StoredKey], frozenset[str]]:
     """Return the stored keys for (AAID, KeyID) pairs, and which of their owners are disabled."""
     keys: dict[tuple[str, str], StoredKey] = {}
     disabled = set()
     for aaid, key_id in wanted:
-        found = await transaction.fetch_one(
-            queries.CREDENTIAL, key_id=key_id, aaid=aaid, app_id=environment.config.app_id
-        )
+        found = await store.fetch_one(queries.CREDENTIAL, key_id=key_id, aaid=aaid, app_id=environment.config.app_id)
         if found is None:
             continue
         if found.owner_disabled_at is not None:

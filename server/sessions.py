@@ -9,7 +9,7 @@ from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Store, Transaction
+from fidoloop.server.store.base import Store, Transaction, Value
 from fidoloop.server.store.rows import IssuedRequest, TokenSession
 
 RANDOM_BYTES = 64
@@ -120,25 +120,33 @@ async def add_bare(transaction: Transaction, *, op: Operation, username: str, no
     return session_id
 
 
-async def consume(transaction: Transaction, *, op: Operation, server_data: str, now: int) -> IssuedRequest | None:
-    """Take the live request that `server_data` names; of any number of callers exactly one gets it."""
-    return await transaction.fetch_one(queries.CONSUME, server_data=server_data, op=op, now=now)
+async def find_open(store: Store, *, op: Operation, server_data: str, now: int) -> IssuedRequest | None:
+    """Return the live request that `server_data` names. It is taken by `consume` only."""
+    return await store.fetch_one(queries.OPEN, server_data=server_data, op=op, now=now)
+
+
+async def consume(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> bool:
+    """Take a live request and end its session; of any number of callers exactly one gets True."""
+    return await transaction.execute(queries.CONSUME, **_outcome(session_id, outcome, now)) == 1
 
 
 async def finish(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> None:
-    """End a session."""
+    """End a session that waits for no response."""
+    await transaction.execute(queries.FINISH, **_outcome(session_id, outcome, now))
+
+
+def _outcome(session_id: str, outcome: Outcome, now: int) -> dict[str, Value]:
     taken = outcome.authenticators
-    await transaction.execute(
-        queries.FINISH,
-        id=session_id,
-        state=SUCCEEDED if outcome.status == StatusCode.OK else FAILED,
-        username=outcome.username,
-        uaf_status=int(outcome.status),
-        asm_status=outcome.asm_status,
-        client_error=outcome.client_error,
-        authenticators=strictjson.encode(taken) if taken else None,
-        now=now,
-    )
+    return {
+        "id": session_id,
+        "state": SUCCEEDED if outcome.status == StatusCode.OK else FAILED,
+        "username": outcome.username,
+        "uaf_status": int(outcome.status),
+        "asm_status": outcome.asm_status,
+        "client_error": outcome.client_error,
+        "authenticators": strictjson.encode(taken) if taken else None,
+        "now": now,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What the two response services share: reading the message, and ending the session whatever the outcome."""
 
 import logging
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -8,16 +9,24 @@ import msgspec
 from msgspec import UNSET
 
 from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.expectations import Expected
-from fidoloop.protocol.uaf.messages import SendUafResponse, ServerResponse, UafResponse, decode_response
+from fidoloop.protocol.uaf.messages import (
+    Operation,
+    SendUafResponse,
+    ServerResponse,
+    UafResponse,
+    decode_response,
+)
 from fidoloop.protocol.uaf.policy import Policy
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
+from fidoloop.server import audit, sessions
 from fidoloop.server.contexts import ResponseContext, parse_context
 from fidoloop.server.environment import Environment
+from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.rows import IssuedRequest
 
-NO_REQUEST = UafRefusal(StatusCode.REQUEST_INVALID, "serverData names no open request: unknown, used or expired")
 COMPLETED = "OK. Operation completed."
 _log = logging.getLogger("fidoloop.server.uaf")
 _NO_CONTEXT = ResponseContext()
@@ -43,6 +52,17 @@ class Received(NamedTuple):
         return None if code is UNSET else code
 
 
+# Made anew each time: an exception that is kept keeps the frames of every time that it was raised.
+def no_request() -> UafRefusal:
+    """Return the refusal of a response that names no live request."""
+    return UafRefusal(StatusCode.REQUEST_INVALID, "serverData names no open request: unknown, used or expired")
+
+
+def user_disabled() -> UafRefusal:
+    """Return the refusal of a response by the key of a disabled user."""
+    return UafRefusal(StatusCode.FORBIDDEN, "the user is disabled")
+
+
 def read_response(body: bytes) -> Received:
     """Return the response in a SendUAFResponse.
 
@@ -55,8 +75,72 @@ def read_response(body: bytes) -> Received:
     context = parse_context(sent.context, ResponseContext) if sent.context else _NO_CONTEXT
     server_data = response.header.serverData
     if server_data is UNSET:
-        raise NO_REQUEST
+        raise no_request()
     return Received(response, context, server_data)
+
+
+async def find_request(environment: Environment, op: Operation, received: Received, *, now: int) -> IssuedRequest:
+    """Return the live request that a response names. Raises UafRefusal REQUEST_INVALID: then nothing changes."""
+    issued = await sessions.find_open(environment.store, op=op, server_data=received.server_data, now=now)
+    if issued is None:
+        raise no_request()
+    return issued
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a response ended: what is kept of it, and what is answered. `username` is the one that it is about."""
+
+    status: StatusCode
+    answer: ServerResponse
+    username: str | None
+    keys: tuple[StatusAuthenticator, ...] = ()
+
+
+def refusal_ending(refusal: UafRefusal, issued: IssuedRequest) -> Ending:
+    """Return how a refused response to `issued` ends."""
+    return Ending(status=refusal.status, answer=refused(refusal), username=issued.username)
+
+
+async def conclude(
+    transaction: Transaction,
+    received: Received,
+    issued: IssuedRequest,
+    ending: Ending,
+    *,
+    now: int,
+    event: str,
+    address: str,
+) -> None:
+    """Take the request and keep the ending, in its session and in the audit trail.
+
+    This statement decides between racing responses. What else the transaction holds falls with it.
+
+    Raises:
+        UafRefusal: REQUEST_INVALID, the request was taken, has expired or was withdrawn since it was found.
+    """
+    outcome = sessions.Outcome(
+        status=ending.status,
+        username=ending.username,
+        asm_status=received.asm_status,
+        client_error=received.client_error,
+        authenticators=ending.keys,
+    )
+    if not await sessions.consume(transaction, issued.id, outcome, now=now):
+        raise no_request()
+    first = ending.keys[0] if ending.keys else None
+    await audit.record(
+        transaction,
+        now=now,
+        event=event,
+        outcome=ending.status,
+        username=ending.username,
+        aaid=first.aaid if first else None,
+        key_id=first.keyId if first else None,
+        session_id=issued.id,
+        address=address,
+        requested_from=issued.requested_from,
+    )
 
 
 def expected_of(environment: Environment, issued: IssuedRequest) -> Expected:

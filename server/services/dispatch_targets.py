@@ -21,7 +21,10 @@ from fidoloop.server.http.messages import HttpProblem, Request, Response, json_r
 from fidoloop.server.store import queries
 from fidoloop.server.targets import TargetRefusal, add_target, modify_target, remove_target
 
-NO_USER = HttpProblem(403, "no such user")
+
+def no_user() -> HttpProblem:
+    """Return the refusal of an unknown or disabled user."""
+    return HttpProblem(403, "no such user")
 
 
 async def create(environment: Environment, request: Request) -> Response:
@@ -29,7 +32,7 @@ async def create(environment: Environment, request: Request) -> Response:
     new = strictjson.decode(request.body, CreateDispatchTarget)
     async with environment.store.transaction() as transaction:
         if not await accounts.is_active(transaction, new.username):
-            raise NO_USER
+            raise no_user()
         try:
             made = await add_target(environment, transaction, new.username, new, now=environment.clock())
         except TargetRefusal as refusal:
@@ -47,7 +50,7 @@ async def query(environment: Environment, request: Request) -> Response:
         raise HttpProblem(400, "the query needs exactly one username")
     async with environment.store.transaction() as transaction:
         if not await accounts.is_active(transaction, names[0]):
-            raise NO_USER
+            raise no_user()
         found = await transaction.fetch_all(queries.TARGETS_OF, username=names[0])
     if not found:
         raise HttpProblem(404, "the user has no dispatch target")

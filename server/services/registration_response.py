@@ -7,10 +7,9 @@ from msgspec import UNSET
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.outofband import NewDispatchTarget, StatusAuthenticator
-from fidoloop.protocol.uaf.messages import ServerResponse
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.verify_registration_response import RegisteredKey, verify_registration_response
-from fidoloop.server import accounts, audit, sessions
+from fidoloop.server import accounts
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import uaf_response
 from fidoloop.server.http.messages import Request, Response
@@ -19,77 +18,47 @@ from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.rows import IssuedRequest
 from fidoloop.server.targets import TargetRefusal, add_target
 from fidoloop.server.uaf_responses import (
-    NO_REQUEST,
+    Ending,
     Received,
     completed,
+    conclude,
     expected_of,
+    find_request,
     issued_policy,
     read_response,
-    refused,
+    refusal_ending,
+    user_disabled,
 )
+
+EVENT = "registration"
 
 
 async def serve(environment: Environment, request: Request) -> Response:
-    """Verify a response and store its keys, and the dispatch target beside it, in one transaction."""
+    """Verify a response, then store its keys, and the dispatch target beside it, in one transaction."""
     received = read_response(request.body)
     now = environment.clock()
     environment.metadata.refresh(now)
-    async with environment.store.transaction() as transaction:
-        issued = await sessions.consume(transaction, op="Reg", server_data=received.server_data, now=now)
-        if issued is None:
-            raise NO_REQUEST
-        answer = await _settle(environment, transaction, received, issued, now=now, address=request.address)
-    environment.changes.announce(issued.id)
-    return uaf_response(answer)
-
-
-async def _settle(
-    environment: Environment,
-    transaction: Transaction,
-    received: Received,
-    issued: IssuedRequest,
-    *,
-    now: int,
-    address: str,
-) -> ServerResponse:
-    """End the session: succeeded with keys and target stored, or failed with nothing stored."""
+    issued = await find_request(environment, "Reg", received, now=now)
     keys: tuple[RegisteredKey, ...] = ()
-    members: dict[str, str] = {}
-    status = StatusCode.OK
+    refusal: UafRefusal | None = None
     try:
-        async with transaction.savepoint():
-            keys = await _register(environment, transaction, received, issued, now=now)
-            if received.context.dispatchTarget is not UNSET:
-                members["dispatchTargetId"] = await _add_target(environment, transaction, received, issued, now=now)
-        answer = completed(**members)
-    except UafRefusal as refusal:
-        keys, status, answer = (), refusal.status, refused(refusal)
-    outcome = sessions.Outcome(
-        status=status,
-        asm_status=received.asm_status,
-        client_error=received.client_error,
-        authenticators=tuple(StatusAuthenticator(key.aaid, key.key_id) for key in keys),
-    )
-    await sessions.finish(transaction, issued.id, outcome, now=now)
-    await audit.record(
-        transaction,
-        now=now,
-        event="registration",
-        outcome=status,
-        username=issued.username,
-        aaid=keys[0].aaid if keys else None,
-        key_id=keys[0].key_id if keys else None,
-        session_id=issued.id,
-        address=address,
-        requested_from=issued.requested_from,
-    )
-    return answer
+        keys = _verify(environment, received, issued, now=now)
+    except UafRefusal as error:
+        refusal = error
+    async with environment.store.transaction() as transaction:
+        if refusal is None:
+            ending = await _store_all(environment, transaction, received, issued, keys, now=now)
+        else:
+            ending = refusal_ending(refusal, issued)
+        await conclude(transaction, received, issued, ending, now=now, event=EVENT, address=request.address)
+    environment.changes.announce(issued.id)
+    return uaf_response(ending.answer)
 
 
-async def _register(
-    environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest, *, now: int
+def _verify(
+    environment: Environment, received: Received, issued: IssuedRequest, *, now: int
 ) -> tuple[RegisteredKey, ...]:
-    keys = verify_registration_response(
+    return verify_registration_response(
         received.response,
         expected=expected_of(environment, issued),
         policy=issued_policy(issued.policy),
@@ -98,8 +67,40 @@ async def _register(
         already_registered=(),
         at=datetime.fromtimestamp(now / 1000, UTC),
     )
+
+
+async def _store_all(
+    environment: Environment,
+    transaction: Transaction,
+    received: Received,
+    issued: IssuedRequest,
+    keys: tuple[RegisteredKey, ...],
+    *,
+    now: int,
+) -> Ending:
+    """Store keys and target, or nothing where one of them cannot be."""
+    members: dict[str, str] = {}
+    try:
+        async with transaction.savepoint():
+            await _add_keys(environment, transaction, issued, keys, now=now)
+            if received.context.dispatchTarget is not UNSET:
+                members["dispatchTargetId"] = await _add_target(environment, transaction, received, issued, now=now)
+    except UafRefusal as refusal:
+        return refusal_ending(refusal, issued)
+    taken = tuple(StatusAuthenticator(key.aaid, key.key_id) for key in keys)
+    return Ending(status=StatusCode.OK, answer=completed(**members), username=issued.username, keys=taken)
+
+
+async def _add_keys(
+    environment: Environment,
+    transaction: Transaction,
+    issued: IssuedRequest,
+    keys: tuple[RegisteredKey, ...],
+    *,
+    now: int,
+) -> None:
     if issued.username is None or not await accounts.is_active(transaction, issued.username):
-        raise UafRefusal(StatusCode.FORBIDDEN, "the user is disabled")
+        raise user_disabled()
     for key in keys:
         stored = await transaction.fetch_one(
             queries.ADD_CREDENTIAL,
@@ -118,7 +119,6 @@ async def _register(
         )
         if stored is None:
             raise UafRefusal(StatusCode.UNACCEPTABLE_CONTENT, "this KeyID is registered already")
-    return keys
 
 
 async def _add_target(

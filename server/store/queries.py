@@ -64,7 +64,9 @@ ADD_CREDENTIAL: Final = Query(
 ADVANCE_COUNTER: Final = Query(
     "UPDATE credential SET sign_counter = :counter, last_used_at = :now"
     " WHERE key_id = :key_id AND aaid = :aaid AND app_id = :app_id"
-    " AND (sign_counter < :counter OR (sign_counter = 0 AND CAST(:counter AS BIGINT) = 0))",
+    " AND username = :username AND public_key = :public_key"
+    " AND (sign_counter < :counter OR (sign_counter = 0 AND CAST(:counter AS BIGINT) = 0))"
+    " AND (SELECT a.disabled_at FROM account a WHERE a.username = credential.username) IS NULL",
     Nothing,
 )
 DELETE_CREDENTIAL: Final = Query(
@@ -129,19 +131,19 @@ OPEN_REQUEST: Final = Query(
     " request_expires_at = :request_expires_at WHERE id = :id",
     Nothing,
 )
-CONSUME: Final = Query(
-    "UPDATE session SET consumed_at = :now WHERE server_data = :server_data AND op = :op AND consumed_at IS NULL"
-    " AND request_expires_at > :now AND state IN ('clientRegistering', 'clientAuthenticating')"
-    " RETURNING id, username, challenge, policy, transactions, requested_from, token",
-    IssuedRequest,
+_IS_OPEN = (
+    "consumed_at IS NULL AND request_expires_at > :now AND state IN ('clientRegistering', 'clientAuthenticating')"
 )
-FINISH: Final = Query(
+_REQUEST = "SELECT id, username, challenge, policy, transactions, requested_from FROM session"
+OPEN: Final = Query(f"{_REQUEST} WHERE server_data = :server_data AND op = :op AND {_IS_OPEN}", IssuedRequest)
+_END = (
     "UPDATE session SET state = :state, updated_at = :now, username = COALESCE(username, :username),"
     " uaf_status = :uaf_status, asm_status = :asm_status, client_error = :client_error,"
     # What the response was held against is of no more use, and need not be kept.
-    " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL WHERE id = :id",
-    Nothing,
+    " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL"
 )
+CONSUME: Final = Query(f"{_END}, consumed_at = :now WHERE id = :id AND {_IS_OPEN}", Nothing)
+FINISH: Final = Query(f"{_END} WHERE id = :id", Nothing)
 STATUS: Final = Query(
     "SELECT id, username, state, updated_at, token_expires_at, redeemed_at, dispatcher, dispatcher_response,"
     " request_expires_at, uaf_status, asm_status, client_error, authenticators FROM session WHERE id = :id",

@@ -76,7 +76,7 @@ class TokenSession(msgspec.Struct, frozen=True):
 
 
 class IssuedRequest(msgspec.Struct, frozen=True):
-    """A session whose challenge was just consumed; `transactions` is a JSON array of base64 contents."""
+    """A session that waits for its response; `transactions` is a JSON array of base64url contents."""
 
     id: str
     username: str | None
@@ -84,7 +84,6 @@ class IssuedRequest(msgspec.Struct, frozen=True):
     policy: str
     transactions: str | None
     requested_from: str
-    token: str | None
 
 
 class SessionStatus(msgspec.Struct, frozen=True):
