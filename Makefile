@@ -15,7 +15,8 @@ check: lint
 lint:
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy
+	$(BIN)/mypy -p fidoloop
+	$(BIN)/mypy bench tests
 	$(BIN)/lint-imports --no-cache
 
 unit:

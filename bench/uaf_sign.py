@@ -6,6 +6,7 @@ import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pkcs11
 
@@ -46,7 +47,7 @@ class SigningPhone:
         return self.asm.authenticate(AAID, app_id=APP_ID, final_challenge="AAAA", key_ids=[self.key_id])
 
 
-def bare_loop(label: str, key_id: bytes) -> "pkcs11.PrivateKey":
+def bare_loop(label: str, key_id: bytes) -> Any:  # noqa: ANN401 - a class python-pkcs11 makes for the object
     """Return the same key through python-pkcs11 alone; our store has logged the process in already."""
     # The path as the store resolved it: python-pkcs11 would initialise the module a second time under another.
     session = pkcs11.lib(os.path.realpath(find_softhsm_module())).get_token(token_label=label).open(rw=True)

@@ -36,7 +36,7 @@ def test_counters_survive_a_restart_and_never_repeat(store: KeyStore, tmp_path: 
 
 
 def test_a_short_lived_phone_wastes_no_counter_values(store: KeyStore, tmp_path: Path) -> None:
-    values = []
+    values: list[int | None] = []
     for _ in range(3):
         state = AuthenticatorState(tmp_path / "p.sqlite", store)
         if not values:

@@ -405,7 +405,12 @@ def test_sessions_lost_to_wrong_pins_are_given_back_in_time(store: KeyStore, mon
     key = made(store)
     fresh: list[int] = []
     reinitialise = Module.reinitialise
-    monkeypatch.setattr(Module, "reinitialise", lambda self: (fresh.append(1), reinitialise(self))[1])
+
+    def counted(module: Module) -> None:
+        fresh.append(1)
+        reinitialise(module)
+
+    monkeypatch.setattr(Module, "reinitialise", counted)
     for _ in range(40):
         with pytest.raises(PinIncorrect):
             store.verify_pin("000000")

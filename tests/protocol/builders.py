@@ -41,7 +41,7 @@ def seed_request_body(number: str) -> dict[str, Any]:
     (path,) = (DATA / "seeds").glob(f"{number}_*.txt")
     text = path.read_text("utf-8")
     start = text.index("\n{\n") + 1
-    return json.JSONDecoder().raw_decode(text, start)[0]
+    return dict(json.JSONDecoder().raw_decode(text, start)[0])
 
 
 def seed_response_body(number: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def seed_response_body(number: str) -> dict[str, Any]:
     (path,) = (DATA / "seeds").glob(f"{number}_*.txt")
     text = path.read_text("utf-8")
     start = text.index("\n{\n", text.index("Example Response")) + 1
-    return json.JSONDecoder().raw_decode(text, start)[0]
+    return dict(json.JSONDecoder().raw_decode(text, start)[0])
 
 
 def numbered(*cases: object) -> list[Any]:
@@ -84,7 +84,7 @@ def point(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def spki(key: Any) -> bytes:  # noqa: ANN401 - any private key
-    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return bytes(key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def tlv(tag: int, *values: bytes) -> bytes:
@@ -118,7 +118,7 @@ def certificate(
     key_cert_sign: bool | None = None,
     valid: tuple[datetime, datetime] = (AT - timedelta(days=1), AT + timedelta(days=1)),
     extension: tuple[x509.ExtensionType, bool] | None = None,
-    digest: hashes.HashAlgorithm | None = None,
+    digest: hashes.SHA256 | hashes.SHA384 | None = None,
 ) -> x509.Certificate:
     """Returns a certificate; `ca` None leaves out BasicConstraints, `key_cert_sign` None leaves out KeyUsage."""
     builder = (
@@ -186,7 +186,7 @@ def entry(*, statuses: tuple[str, ...] = (), **changes: object) -> MetadataEntry
     return parse_metadata(json.dumps(document).encode())
 
 
-SURROGATE: dict[str, object] = {"attestationTypes": [0x3E08], "attestationRootCertificates": []}
+SURROGATE: dict[str, Any] = {"attestationTypes": [0x3E08], "attestationRootCertificates": []}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import zlib
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,7 +209,7 @@ def test_an_unsigned_token_is_refused() -> None:
 def test_a_changed_payload_or_signature_is_refused() -> None:
     head, payload, signature = jws_with({"alg": "ES256"}).split(".")
     wrong = [f"{head}.e31.{signature}", f"{head}.{payload}.{'A' * 86}", f"{head}.{payload}.{signature[:-4]}"]
-    der = base64url.encode(p256().sign(f"{head}.{payload}".encode(), ec.ECDSA(ec.hashes.SHA256())))
+    der = base64url.encode(p256().sign(f"{head}.{payload}".encode(), ec.ECDSA(hashes.SHA256())))
     for token in [*wrong, f"{head}.{payload}.{der}"]:
         with pytest.raises(jose.JoseRefusal):
             jose.verify_compact(token, PUBLIC)
@@ -250,7 +251,7 @@ def test_what_is_encrypted_to_a_key_is_decrypted_by_it_only(kind: str) -> None:
 @pytest.mark.parametrize("enc", ["A256GCM", "A128GCM"])
 @pytest.mark.parametrize(("kind", "alg"), [("P-256", "ECDH-ES"), ("P-256", "ECDH-ES+A256KW"), ("RSA", "RSA-OAEP-256")])
 def test_the_allowed_algorithms_decrypt_with_or_without_kid(kind: str, alg: str, enc: str) -> None:
-    key = ECKey.import_key(MEMBERS) if kind == "P-256" else RSAKey.import_key(RSA_MEMBERS)
+    key = ECKey.import_key({**MEMBERS}) if kind == "P-256" else RSAKey.import_key({**RSA_MEMBERS})
     token = jwe.encrypt_compact({"alg": alg, "enc": enc}, b"{}", key, [alg, enc])
     assert jose.decrypt_compact(token, KEYS[kind]) == b"{}"
 
@@ -270,7 +271,7 @@ def test_the_allowed_algorithms_decrypt_with_or_without_kid(kind: str, alg: str,
     ],
 )
 def test_other_algorithms_are_refused(kind: str, alg: str, enc: str) -> None:
-    keys: dict[str, Any] = {"P-256": ECKey.import_key(MEMBERS), "RSA": RSAKey.import_key(RSA_MEMBERS)}
+    keys: dict[str, Any] = {"P-256": ECKey.import_key({**MEMBERS}), "RSA": RSAKey.import_key({**RSA_MEMBERS})}
     key = keys.get(kind) or OctKey.import_key(b"k" * 32)
     token = jwe.encrypt_compact({"alg": alg, "enc": enc}, b"{}", key, [alg, enc])
     for private in KEYS.values():
@@ -281,7 +282,7 @@ def test_other_algorithms_are_refused(kind: str, alg: str, enc: str) -> None:
 def test_compressed_content_is_refused() -> None:
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "zip": "DEF"}
     assert len(zlib.compress(b" " * 100_000)) < 200
-    token = jwe.encrypt_compact(header, b" " * 100_000, ECKey.import_key(MEMBERS), ["ECDH-ES", "A256GCM", "DEF"])
+    token = jwe.encrypt_compact(header, b" " * 100_000, ECKey.import_key({**MEMBERS}), ["ECDH-ES", "A256GCM", "DEF"])
     with pytest.raises(jose.JoseRefusal):
         jose.decrypt_compact(token, p256())
 
@@ -329,7 +330,7 @@ def test_an_unknown_header_member_does_not_hinder() -> None:
     header = {"alg": "ECDH-ES", "enc": "A256GCM", "unknown": "x" * 2000}
     registry = jwe.JWERegistry(algorithms=["ECDH-ES", "A256GCM"], strict_check_header=False)
     registry.max_protected_header_length = 4096
-    token = jwe.encrypt_compact(header, b"{}", ECKey.import_key(MEMBERS), registry=registry)
+    token = jwe.encrypt_compact(header, b"{}", ECKey.import_key({**MEMBERS}), registry=registry)
     assert jose.decrypt_compact(token, p256()) == b"{}"
 
 

@@ -160,7 +160,9 @@ class Phone:
         } | more
 
     def register(self, request: dict[str, Any], twist: Twist = HONEST) -> dict[str, Any]:
-        key = Key(ec.generate_private_key(ec.SECP256R1()), **({"key_id": twist.key_id} if twist.key_id else {}))
+        key = Key(ec.generate_private_key(ec.SECP256R1()))
+        if twist.key_id:
+            key.key_id = twist.key_id
         header, fc_params = self._frame(request, twist)
         krd = assertions.encode_krd(
             aaid=twist.aaid or self.model.aaid,
@@ -215,7 +217,7 @@ class Phone:
 
     def _frame(self, request: dict[str, Any], twist: Twist) -> tuple[dict[str, Any], str]:
         header = dict(request["header"])
-        params = {
+        params: dict[str, Any] = {
             "appID": twist.app_id or header["appID"],
             "challenge": twist.challenge or request["challenge"],
             "facetID": twist.facet or self.facet,

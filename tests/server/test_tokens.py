@@ -33,7 +33,7 @@ async def dispatch(bench: Bench, name: str = "authentication", **members: Any) -
     op = {"registration": "Reg", "authentication": "Auth", "deregistration": "Dereg"}[name]
     context = members.pop("context", {})
     body = {"getUafRequest": {"op": op, "context": json.dumps(context)}} | members
-    headers = JSON | {"user-agent": "Browser/1.0 \u00e9".encode("latin-1")}
+    headers: dict[str, Any] = JSON | {"user-agent": "Browser/1.0 \u00e9".encode("latin-1")}
     answer = await bench.client.post(
         f"/nevisfido/token/dispatch/{name}", content=json.dumps(body), headers=list((headers | bench.api).items())
     )

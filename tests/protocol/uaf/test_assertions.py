@@ -212,6 +212,7 @@ def test_a_missing_field_is_refused(valid: Assertion, tag: int) -> None:
     signed, *rest = outer.value
     assert isinstance(signed, codec.Element)
     assert isinstance(signed.value, tuple)
+    assert isinstance(signed.value, tuple)
     kept = codec.Element(signed.tag, tuple(element for element in signed.value if element.tag != tag))
     with pytest.raises(MalformedError) as caught:
         PARSERS[valid.operation](codec.encode((codec.Element(outer.tag, (kept, *rest)),)))
@@ -224,6 +225,7 @@ def test_the_order_of_signed_fields_is_free(valid: Assertion) -> None:
     outer = codec.parse(valid.encode())[0]
     signed, *rest = outer.value
     assert isinstance(signed, codec.Element)
+    assert isinstance(signed.value, tuple)
     turned = codec.Element(signed.tag, tuple(reversed(signed.value)))
     found = PARSERS[valid.operation](codec.encode((codec.Element(outer.tag, (turned, *rest)),)))
     assert isinstance(found, a.RegistrationAssertion | a.AuthenticationAssertion)
@@ -233,6 +235,7 @@ def test_the_order_of_signed_fields_is_free(valid: Assertion) -> None:
 @BOTH
 def test_the_signed_element_comes_first(valid: Assertion) -> None:
     outer = codec.parse(valid.encode())[0]
+    assert isinstance(outer.value, tuple)
     with pytest.raises(MalformedError, match="first element"):
         PARSERS[valid.operation](codec.encode((codec.Element(outer.tag, tuple(reversed(outer.value))),)))
 
@@ -358,6 +361,7 @@ def replace_field(raw: bytes, tag: int, value: bytes) -> bytes:
     outer = codec.parse(raw)[0]
     signed, *rest = outer.value
     assert isinstance(signed, codec.Element)
+    assert isinstance(signed.value, tuple)
     assert isinstance(signed.value, tuple)
     inner = tuple(codec.Element(tag, value) if item.tag == tag else item for item in signed.value)
     return codec.encode((codec.Element(outer.tag, (codec.Element(signed.tag, inner), *rest)),))

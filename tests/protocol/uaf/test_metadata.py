@@ -114,7 +114,7 @@ def test_facts_are_the_models_but_for_what_the_assertion_says() -> None:
     model = entry(aaid="f10b#0113", attestationTypes=[0x3E07, 0x3E08])
     assert model.model_facts.aaid == AAID
     facts = model.facts(key_id="k", version=7)
-    assert (facts.key_ids, facts.version, facts.attachment_hint) == ({"k"}, 7, None)
+    assert (facts.key_ids, facts.version, facts.attachment_hint) == (frozenset({"k"}), 7, None)
     assert facts.attestation_types == {0x3E07, 0x3E08}
     assert model.facts(key_id="k", version=7, attestation_type=0x3E07).attestation_types == {0x3E07}
 
