@@ -7,25 +7,25 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
 from fidoloop.server.environment import Environment
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Store, Transaction
+from fidoloop.server.store.base import Statements, Transaction
 from fidoloop.server.store.rows import Credential
 
 
-async def is_active(transaction: Transaction, username: str) -> bool:
+async def is_active(statements: Statements, username: str) -> bool:
     """Tell whether the user exists and is not disabled."""
-    account = await transaction.fetch_one(queries.ACCOUNT, username=username)
+    account = await statements.fetch_one(queries.ACCOUNT, username=username)
     return account is not None and account.disabled_at is None
 
 
-async def require_active(transaction: Transaction, username: str) -> None:
+async def require_active(statements: Statements, username: str) -> None:
     """Refuse a user that is unknown or disabled. Raises UafRefusal BAD_REQUEST."""
-    if not await is_active(transaction, username):
+    if not await is_active(statements, username):
         raise UafRefusal(StatusCode.BAD_REQUEST, "context.username is no user")
 
 
-async def credentials_of(environment: Environment, transaction: Transaction, username: str) -> list[Credential]:
+async def credentials_of(environment: Environment, statements: Statements, username: str) -> list[Credential]:
     """Return the user's keys under this server's AppID."""
-    return await transaction.fetch_all(queries.CREDENTIALS_OF, username=username, app_id=environment.config.app_id)
+    return await statements.fetch_all(queries.CREDENTIALS_OF, username=username, app_id=environment.config.app_id)
 
 
 def facts_of(environment: Environment, credentials: Sequence[Credential]) -> list[AuthenticatorFacts]:
@@ -39,13 +39,15 @@ def facts_of(environment: Environment, credentials: Sequence[Credential]) -> lis
 
 
 async def load_keys(
-    environment: Environment, store: Store | Transaction, wanted: Iterable[tuple[str, str]]
+    environment: Environment, transaction: Transaction, wanted: Iterable[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str], StoredKey], frozenset[str]]:
     """Return the stored keys for (AAID, KeyID) pairs, and which of their owners are disabled."""
     keys: dict[tuple[str, str], StoredKey] = {}
     disabled = set()
     for aaid, key_id in wanted:
-        found = await store.fetch_one(queries.CREDENTIAL, key_id=key_id, aaid=aaid, app_id=environment.config.app_id)
+        found = await transaction.fetch_one(
+            queries.CREDENTIAL, key_id=key_id, aaid=aaid, app_id=environment.config.app_id
+        )
         if found is None:
             continue
         if found.owner_disabled_at is not None:

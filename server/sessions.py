@@ -9,7 +9,7 @@ from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Store, Transaction, Value
+from fidoloop.server.store.base import Statements, Store, Transaction, Value
 from fidoloop.server.store.rows import IssuedRequest, TokenSession
 
 RANDOM_BYTES = 64
@@ -71,7 +71,7 @@ def registration_context(username: str) -> str:
 
 
 async def issue(
-    transaction: Transaction,
+    statements: Statements,
     request: NewRequest,
     *,
     now: int,
@@ -94,9 +94,9 @@ async def issue(
         "now": now,
     }
     if session_id is None:
-        await transaction.execute(queries.ADD_REQUEST, op=request.op, requested_from=requested_from, **values)
+        await statements.execute(queries.ADD_REQUEST, op=request.op, requested_from=requested_from, **values)
     else:
-        await transaction.execute(queries.OPEN_REQUEST, **values)
+        await statements.execute(queries.OPEN_REQUEST, **values)
     return issued
 
 
@@ -120,9 +120,9 @@ async def add_bare(transaction: Transaction, *, op: Operation, username: str, no
     return session_id
 
 
-async def find_open(store: Store, *, op: Operation, server_data: str, now: int) -> IssuedRequest | None:
+async def find_open(transaction: Transaction, *, op: Operation, server_data: str, now: int) -> IssuedRequest | None:
     """Return the live request that `server_data` names. It is taken by `consume` only."""
-    return await store.fetch_one(queries.OPEN, server_data=server_data, op=op, now=now)
+    return await transaction.fetch_one(queries.OPEN, server_data=server_data, op=op, now=now)
 
 
 async def consume(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> bool:

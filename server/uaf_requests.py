@@ -32,6 +32,7 @@ from fidoloop.server.deregistration import deregister
 from fidoloop.server.environment import Environment
 from fidoloop.server.policies import DEFAULT, NamedPolicy
 from fidoloop.server.sessions import Issued, NewRequest
+from fidoloop.server.store.base import Statements
 from fidoloop.server.store.base import Transaction as StoreTransaction
 from fidoloop.server.store.rows import Credential
 
@@ -58,14 +59,38 @@ async def answer_request(
         UafRefusal: BAD_REQUEST (user, policy, transaction), UNACCEPTABLE_AUTHENTICATOR (the user has no key that
             fits), or for a deregistration NOT_FOUND and UNKNOWN_KEYID. Then nothing is stored.
     """
+    if isinstance(context, AuthenticationContext):
+        return await answer_authentication(environment, transaction, context, asking)
     environment.metadata.refresh(environment.clock())
-    message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest
+    message: RegistrationRequest | DeregistrationRequest
     if isinstance(context, DeregistrationContext):
         message = await _deregistration(environment, transaction, context, asking)
-    elif isinstance(context, RegistrationContext):
-        message = await _registration(environment, transaction, context, asking)
     else:
-        message = await _authentication(environment, transaction, context, asking)
+        message = await _registration(environment, transaction, context, asking)
+    return _returned(environment, op, message)
+
+
+async def answer_authentication(
+    environment: Environment, statements: Statements, context: AuthenticationContext, asking: Asking
+) -> ReturnUafRequest:
+    """Issue an authentication request, as `answer_request`; a usernameless one is a single statement to the store."""
+    environment.metadata.refresh(environment.clock())
+    username = asking.bound_username or context.username or None
+    named = await _authentication_policy(environment, statements, context, username)
+    shown = [_rendering(entry, index) for index, entry in enumerate(context.transaction or ())]
+    contents = tuple(content for _, content in shown)
+    new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
+    issued = await _issue(environment, statements, new, asking)
+    sent = tuple(entry for entry, _ in shown) or UNSET
+    header = _header(environment, "Auth", issued)
+    return _returned(environment, "Auth", AuthenticationRequest(header, issued.challenge, named.policy, sent))
+
+
+def _returned(
+    environment: Environment,
+    op: Operation,
+    message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest,
+) -> ReturnUafRequest:
     lifetime = environment.config.lifetimes.response_millis(op)
     return ReturnUafRequest(int(StatusCode.OK), encode_message(message), op, lifetime)
 
@@ -79,20 +104,6 @@ async def _registration(
     return RegistrationRequest(_header(environment, "Reg", issued), issued.challenge, context.username, policy)
 
 
-async def _authentication(
-    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, asking: Asking
-) -> AuthenticationRequest:
-    username = asking.bound_username or context.username or None
-    named = await _authentication_policy(environment, transaction, context, username)
-    shown = [_rendering(entry, index) for index, entry in enumerate(context.transaction or ())]
-    contents = tuple(content for _, content in shown)
-    new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
-    issued = await _issue(environment, transaction, new, asking)
-    header = _header(environment, "Auth", issued)
-    sent = tuple(entry for entry, _ in shown) or UNSET
-    return AuthenticationRequest(header, issued.challenge, named.policy, sent)
-
-
 async def _deregistration(
     environment: Environment, transaction: StoreTransaction, context: DeregistrationContext, asking: Asking
 ) -> DeregistrationRequest:
@@ -102,9 +113,9 @@ async def _deregistration(
     return DeregistrationRequest(_header(environment, "Dereg", Issued(session_id, "", "")), removed)
 
 
-async def _issue(environment: Environment, transaction: StoreTransaction, new: NewRequest, asking: Asking) -> Issued:
+async def _issue(environment: Environment, statements: Statements, new: NewRequest, asking: Asking) -> Issued:
     return await sessions.issue(
-        transaction,
+        statements,
         new,
         now=environment.clock(),
         lifetime=environment.config.lifetimes.response_millis(new.op),
@@ -148,15 +159,15 @@ async def _registration_policy(
 
 
 async def _authentication_policy(
-    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, username: str | None
+    environment: Environment, statements: Statements, context: AuthenticationContext, username: str | None
 ) -> NamedPolicy:
     """Return the named policy; for a known user narrowed to the keys registered (step-up)."""
     named = find_policy(environment, context.policy or DEFAULT)
     if username is None:
         return named
-    registered = await accounts.credentials_of(environment, transaction, username)
+    registered = await accounts.credentials_of(environment, statements, username)
     if not registered or registered[0].owner_disabled_at is not None:
-        await accounts.require_active(transaction, username)
+        await accounts.require_active(statements, username)
     narrowed = narrow(named.policy, accounts.facts_of(environment, registered))
     if narrowed is None:
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the user has no key that the policy accepts")

@@ -79,9 +79,9 @@ def read_response(body: bytes) -> Received:
     return Received(response, context, server_data)
 
 
-async def find_request(environment: Environment, op: Operation, received: Received, *, now: int) -> IssuedRequest:
+async def find_request(transaction: Transaction, op: Operation, received: Received, *, now: int) -> IssuedRequest:
     """Return the live request that a response names. Raises UafRefusal REQUEST_INVALID: then nothing changes."""
-    issued = await sessions.find_open(environment.store, op=op, server_data=received.server_data, now=now)
+    issued = await sessions.find_open(transaction, op=op, server_data=received.server_data, now=now)
     if issued is None:
         raise no_request()
     return issued

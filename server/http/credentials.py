@@ -9,7 +9,7 @@ import secrets
 from typing import NamedTuple
 
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Store, Transaction
+from fidoloop.server.store.base import Statements
 
 _PREFIX = b"bearer "
 
@@ -28,14 +28,14 @@ def new_api_key() -> NewApiKey:
     return NewApiKey(key_id, f"{key_id}.{secret}", _digest(secret.encode("ascii")))
 
 
-async def is_authorized(store: Store | Transaction, header: bytes | None) -> bool:
+async def is_authorized(statements: Statements, header: bytes | None) -> bool:
     """Tell whether an Authorization header holds a live API credential."""
     if header is None or header[:7].lower() != _PREFIX:
         return False
     key_id, dot, secret = header[7:].strip().partition(b".")
     if not dot or not key_id.isalnum():
         return False
-    key = await store.fetch_one(queries.API_KEY, id=key_id.decode("ascii", "replace"))
+    key = await statements.fetch_one(queries.API_KEY, id=key_id.decode("ascii", "replace"))
     return key is not None and hmac.compare_digest(key.secret_hash, _digest(secret))
 
 

@@ -22,7 +22,7 @@ from fidoloop.server.http.media import accepts, media_type
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
 from fidoloop.server.http.problems import problem_response
 from fidoloop.server.http.sending import send_events, send_response
-from fidoloop.server.store.base import Store, Transaction
+from fidoloop.server.store.base import Statements
 
 _log = logging.getLogger("fidoloop.server.http")
 UAF_CONTENT_TYPE = "application/fido+uaf;charset=UTF-8"
@@ -130,9 +130,9 @@ class Dispatch:
         return endpoint, identifier
 
 
-async def require_credential(store: Store | Transaction, headers: dict[bytes, bytes]) -> None:
+async def require_credential(statements: Statements, headers: dict[bytes, bytes]) -> None:
     """Refuse a call without a live API credential. Raises HttpProblem 401."""
-    if not await is_authorized(store, headers.get(b"authorization")):
+    if not await is_authorized(statements, headers.get(b"authorization")):
         raise HttpProblem(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
 
 

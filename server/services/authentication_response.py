@@ -34,42 +34,36 @@ CONFIRMATION_EVENT = "transaction-confirmation"
 
 
 async def serve(environment: Environment, request: Request) -> Response:
-    """Verify a response, then write: its ECDSA keeps nobody from the store.
+    """Verify a response and end its session, in one transaction.
 
-    What was read may be stale by then. So every statement of the transaction says what it relies on, and a response
+    Nothing is locked by reading on PostgreSQL. So every statement that writes says what it relies on, and a response
     whose session or key is no more as it was read changes nothing, or is refused.
     """
     received = read_response(request.body)
     now = environment.clock()
     environment.metadata.refresh(now)
-    issued = await find_request(environment, "Auth", received, now=now)
-    verified: tuple[VerifiedAuthentication, ...] = ()
-    refusal: UafRefusal | None = None
-    try:
-        verified = await _verify(environment, received, issued)
-    except UafRefusal as error:
-        refusal = error
     async with environment.store.transaction() as transaction:
-        if refusal is None:
-            refusal = await _advance_all(environment, transaction, verified, now=now)
-        ending = refusal_ending(refusal, issued) if refusal else _success(verified)
+        issued = await find_request(transaction, "Auth", received, now=now)
+        try:
+            verified = await _verify(environment, transaction, received, issued)
+            await _advance_all(environment, transaction, verified, now=now)
+        except UafRefusal as refusal:
+            ending = refusal_ending(refusal, issued)
+        else:
+            keys = tuple(StatusAuthenticator(result.key.aaid, result.key.key_id) for result in verified)
+            ending = Ending(status=StatusCode.OK, answer=completed(), username=verified[0].key.owner, keys=keys)
         event = CONFIRMATION_EVENT if issued.transactions else LOGIN_EVENT
         await conclude(transaction, received, issued, ending, now=now, event=event, address=request.address)
     environment.changes.announce(issued.id)
     return uaf_response(ending.answer)
 
 
-def _success(verified: tuple[VerifiedAuthentication, ...]) -> Ending:
-    keys = tuple(StatusAuthenticator(result.key.aaid, result.key.key_id) for result in verified)
-    return Ending(status=StatusCode.OK, answer=completed(), username=verified[0].key.owner, keys=keys)
-
-
 async def _verify(
-    environment: Environment, received: Received, issued: IssuedRequest
+    environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest
 ) -> tuple[VerifiedAuthentication, ...]:
     assertions = parse_authentication_assertions(received.response)
     wanted = [(assertion.aaid, base64url.encode(assertion.key_id)) for assertion in assertions]
-    keys, disabled = await load_keys(environment, environment.store, wanted)
+    keys, disabled = await load_keys(environment, transaction, wanted)
     verified = verify_authentication_response(
         received.response,
         assertions,
@@ -87,18 +81,14 @@ async def _verify(
 
 async def _advance_all(
     environment: Environment, transaction: Transaction, verified: tuple[VerifiedAuthentication, ...], *, now: int
-) -> UafRefusal | None:
-    """Move the counters of all keys, or none and return why."""
-    try:
-        if len(verified) == 1:
-            await _advance(environment, transaction, verified[0], now=now)
-        else:
-            async with transaction.savepoint():
-                for result in verified:
-                    await _advance(environment, transaction, result, now=now)
-    except UafRefusal as refusal:
-        return refusal
-    return None
+) -> None:
+    """Move the counters of all keys, or none."""
+    if len(verified) == 1:
+        await _advance(environment, transaction, verified[0], now=now)
+        return
+    async with transaction.savepoint():
+        for result in verified:
+            await _advance(environment, transaction, result, now=now)
 
 
 async def _advance(

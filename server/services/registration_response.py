@@ -34,39 +34,28 @@ EVENT = "registration"
 
 
 async def serve(environment: Environment, request: Request) -> Response:
-    """Verify a response, then store its keys, and the dispatch target beside it, in one transaction."""
+    """Verify a response and store its keys, and the dispatch target beside it, in one transaction."""
     received = read_response(request.body)
     now = environment.clock()
     environment.metadata.refresh(now)
-    issued = await find_request(environment, "Reg", received, now=now)
-    keys: tuple[RegisteredKey, ...] = ()
-    refusal: UafRefusal | None = None
-    try:
-        keys = _verify(environment, received, issued, now=now)
-    except UafRefusal as error:
-        refusal = error
     async with environment.store.transaction() as transaction:
-        if refusal is None:
+        issued = await find_request(transaction, "Reg", received, now=now)
+        try:
+            keys = verify_registration_response(
+                received.response,
+                expected=expected_of(environment, issued),
+                policy=issued_policy(issued.policy),
+                metadata=environment.metadata.get,
+                # The database decides: storing a key that is there already changes nothing and is refused below.
+                already_registered=(),
+                at=datetime.fromtimestamp(now / 1000, UTC),
+            )
             ending = await _store_all(environment, transaction, received, issued, keys, now=now)
-        else:
+        except UafRefusal as refusal:
             ending = refusal_ending(refusal, issued)
         await conclude(transaction, received, issued, ending, now=now, event=EVENT, address=request.address)
     environment.changes.announce(issued.id)
     return uaf_response(ending.answer)
-
-
-def _verify(
-    environment: Environment, received: Received, issued: IssuedRequest, *, now: int
-) -> tuple[RegisteredKey, ...]:
-    return verify_registration_response(
-        received.response,
-        expected=expected_of(environment, issued),
-        policy=issued_policy(issued.policy),
-        metadata=environment.metadata.get,
-        # The database decides: storing a key that is there already changes nothing and is refused below.
-        already_registered=(),
-        at=datetime.fromtimestamp(now / 1000, UTC),
-    )
 
 
 async def _store_all(
@@ -78,15 +67,12 @@ async def _store_all(
     *,
     now: int,
 ) -> Ending:
-    """Store keys and target, or nothing where one of them cannot be."""
+    """Store keys and target, or nothing where one of them cannot be. Raises UafRefusal."""
     members: dict[str, str] = {}
-    try:
-        async with transaction.savepoint():
-            await _add_keys(environment, transaction, issued, keys, now=now)
-            if received.context.dispatchTarget is not UNSET:
-                members["dispatchTargetId"] = await _add_target(environment, transaction, received, issued, now=now)
-    except UafRefusal as refusal:
-        return refusal_ending(refusal, issued)
+    async with transaction.savepoint():
+        await _add_keys(environment, transaction, issued, keys, now=now)
+        if received.context.dispatchTarget is not UNSET:
+            members["dispatchTargetId"] = await _add_target(environment, transaction, received, issued, now=now)
     taken = tuple(StatusAuthenticator(key.aaid, key.key_id) for key in keys)
     return Ending(status=StatusCode.OK, answer=completed(**members), username=issued.username, keys=taken)
 

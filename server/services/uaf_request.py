@@ -5,7 +5,7 @@ from fidoloop.server.contexts import AuthenticationContext, parse_get_uaf_reques
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Handler, require_credential, uaf_response
 from fidoloop.server.http.messages import Request, Response
-from fidoloop.server.uaf_requests import Asking, answer_request
+from fidoloop.server.uaf_requests import Asking, answer_authentication, answer_request
 
 
 def request_service(op: Operation) -> Handler:
@@ -14,10 +14,13 @@ def request_service(op: Operation) -> Handler:
     async def serve(environment: Environment, request: Request) -> Response:
         wanted = parse_get_uaf_request(request.body, op)
         context = parse_request_context(op, wanted.context)
+        asking = Asking(requested_from=request.address)
+        if isinstance(context, AuthenticationContext) and not context.username:
+            return uaf_response(await answer_authentication(environment, environment.store, context, asking))
         async with environment.store.transaction() as transaction:
-            if isinstance(context, AuthenticationContext) and context.username:
+            if isinstance(context, AuthenticationContext):
                 await require_credential(transaction, request.headers)
-            answer = await answer_request(environment, transaction, op, context, Asking(requested_from=request.address))
+            answer = await answer_request(environment, transaction, op, context, asking)
         return uaf_response(answer)
 
     return serve

@@ -17,8 +17,8 @@ class Query(Generic[Row]):
     row: type[Row]
 
 
-class Transaction(Protocol):
-    """One open transaction. Left by an exception it is rolled back as a whole."""
+class Statements(Protocol):
+    """What runs statements: an open transaction, or the store itself, where each is a transaction of its own."""
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
         """Return the first row, or None. Raises ConflictError."""
@@ -32,24 +32,23 @@ class Transaction(Protocol):
         """Run a statement and return how many rows it changed. Raises ConflictError."""
         ...
 
+
+class Transaction(Statements, Protocol):
+    """One open transaction. Left by an exception it is rolled back as a whole."""
+
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         """Return a context whose changes are undone if it is left by an exception (which passes through)."""
         ...
 
 
-class Store(Protocol):
-    """A database. Its transactions are isolated from each other, in this process and in others."""
+class Store(Statements, Protocol):
+    """A database. Its transactions are isolated from each other, in this process and in others.
+
+    A statement that both writes and returns rows needs a transaction.
+    """
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin a transaction that writes: committed at the end, rolled back on an exception."""
-        ...
-
-    async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
-        """Return the first row of a single reading statement, or None."""
-        ...
-
-    async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
-        """Return all rows of a single reading statement."""
         ...
 
     async def close(self) -> None:

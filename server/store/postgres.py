@@ -63,6 +63,10 @@ class PostgresStore:
         """Return all rows of a reading statement; see Store."""
         return await _PostgresTransaction(self._pool).fetch_all(query, **parameters)
 
+    async def execute(self, query: Query[Any], **parameters: Value) -> int:
+        """Run a single writing statement; see Store."""
+        return await _PostgresTransaction(self._pool).execute(query, **parameters)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()

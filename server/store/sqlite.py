@@ -1,7 +1,8 @@
 """The store on SQLite, through the standard library and called directly.
 
 A statement takes microseconds, less than handing it to a thread would; a lock keeps the tasks of this process from
-interleaving in one transaction, BEGIN IMMEDIATE and the busy timeout do the same between processes.
+interleaving in one transaction, BEGIN IMMEDIATE and the busy timeout do the same between processes. Transactions
+that end in one turn of the event loop share a commit (`SharedCommits`).
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from typing import Any
 
 from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.store.base import Query, Row, Value, migrations
+from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, patiently
 
-BUSY_TIMEOUT_SECONDS = 5.0
 CACHED_STATEMENTS = 256
 # 32 MiB of log between two checkpoints, each of which waits for the disk.
 CHECKPOINT_PAGES = 8000
@@ -25,13 +26,14 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         """Open or create the file and bring its tables up to date. Raises StoreError."""
-        self._lock = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self._transaction = _SqliteTransaction(self)
         try:
             path.touch(mode=0o600)
             self.connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, cached_statements=CACHED_STATEMENTS
             )
+            self.commits = SharedCommits(self.connection, self.lock)
             try:
                 self._prepare()
             except sqlite3.Error:
@@ -59,6 +61,8 @@ class SqliteStore:
             run("ROLLBACK")
             raise
         run("COMMIT")
+        # From here on waiting is left to `patiently`.
+        run("PRAGMA busy_timeout=0")
 
     def transaction(self) -> "_SqliteTransaction":
         """Begin a writing transaction; see Store."""
@@ -66,16 +70,35 @@ class SqliteStore:
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
         """Return the first row of a reading statement; see Store."""
-        async with self._lock:
-            return await self._transaction.fetch_one(query, **parameters)
+        async with self.lock:
+            found = await patiently(lambda: self._transaction.first(query, parameters))
+        await self.commits.settled()
+        return found
 
     async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
         """Return all rows of a reading statement; see Store."""
-        async with self._lock:
-            return await self._transaction.fetch_all(query, **parameters)
+        async with self.lock:
+            found = await patiently(lambda: self._transaction.all(query, parameters))
+        await self.commits.settled()
+        return found
+
+    async def execute(self, query: Query[Any], **parameters: Value) -> int:
+        """Run a single writing statement; see Store."""
+        async with self.lock:
+            # One statement is undone by itself where it fails: it needs no savepoint.
+            alone = await self.commits.enter(savepoint=False)
+            try:
+                changed = await self._transaction.execute(query, **parameters)
+            except BaseException:
+                self.commits.leave(alone=alone, savepoint=False, undo=True)
+                raise
+            self.commits.leave(alone=alone, savepoint=False)
+        await self.commits.settled()
+        return changed
 
     async def close(self) -> None:
         """Close the connection."""
+        self.commits.commit()
         self.connection.close()
 
 
@@ -84,41 +107,52 @@ class _SqliteTransaction:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
+        self._alone = False
 
     async def __aenter__(self) -> "_SqliteTransaction":
-        await self._store._lock.acquire()
+        lock = self._store.lock
+        await lock.acquire()
         try:
-            self._store.connection.execute("BEGIN IMMEDIATE")
-        except BaseException as error:
-            self._store._lock.release()
-            if isinstance(error, sqlite3.Error):
-                raise StoreError(str(error)) from None
+            self._alone = await self._store.commits.enter()
+        except BaseException:
+            lock.release()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        commits = self._store.commits
         try:
-            self._store.connection.execute("COMMIT" if kind is None else "ROLLBACK")
+            commits.leave(alone=self._alone, undo=kind is not None)
         finally:
-            self._store._lock.release()
+            self._store.lock.release()
+        if kind is None:
+            await commits.settled()
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
-        cursor = self._run(query, parameters)
-        found = cursor.fetchone()
-        # A statement with RETURNING must be run to its end before the transaction is.
-        cursor.close()
-        return None if found is None else query.row(*found)
+        return self.first(query, parameters)
 
     async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
-        return [query.row(*values) for values in self._run(query, parameters)]
+        return self.all(query, parameters)
 
     async def execute(self, query: Query[Any], **parameters: Value) -> int:
         return self._run(query, parameters).rowcount
 
     def savepoint(self) -> "_Savepoint":
         return _Savepoint(self._store.connection)
+
+    def first(self, query: Query[Row], parameters: dict[str, Value]) -> Row | None:
+        """Return the first row."""
+        cursor = self._run(query, parameters)
+        found = cursor.fetchone()
+        # A statement with RETURNING must be run to its end before the transaction is.
+        cursor.close()
+        return None if found is None else query.row(*found)
+
+    def all(self, query: Query[Row], parameters: dict[str, Value]) -> list[Row]:
+        """Return all rows."""
+        return [query.row(*values) for values in self._run(query, parameters)]
 
     def _run(self, query: Query[Any], parameters: dict[str, Value]) -> sqlite3.Cursor:
         try:
