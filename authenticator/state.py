@@ -57,8 +57,11 @@ class AuthenticatorState:
     Raises from every method: TamperedStateError where a row does not bear this token's MAC.
     """
 
-    def __init__(self, path: Path, store: KeyStore) -> None:
-        """Open the file at `path`, making it (mode 0600) where it is missing."""
+    def __init__(self, path: Path, store: KeyStore, *, mac_key_id: bytes = MAC_KEY_ID) -> None:
+        """Open the file at `path`, making it (mode 0600) where it is missing.
+
+        `mac_key_id` is the CKA_ID of the token's key for the rows' MACs; it is made where it is missing.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -69,7 +72,7 @@ class AuthenticatorState:
         self._db.execute("PRAGMA synchronous=FULL")
         self._blocks: dict[bytes, _Block] = {}
         self._data_version = -1
-        self._mac_key: MacKey | None = store.mac_key(MAC_KEY_ID, "fidoloop state MAC")
+        self._mac_key: MacKey | None = store.mac_key(mac_key_id, "fidoloop state MAC")
         self.id, self.asm_token = self._meta()
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from fidoloop.authenticator.asm import Asm
-from fidoloop.authenticator.state import AuthenticatorState
+from fidoloop.authenticator.state import MAC_KEY_ID, AuthenticatorState
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.bridge import inbox
 from fidoloop.bridge.errors import (
@@ -82,8 +82,13 @@ class Phone:
         observer: Observer = lambda name, detail: None,
         recorder: Recorder | None = None,
         insecure: bool = False,
+        mac_key_id: bytes = MAC_KEY_ID,
     ) -> None:
-        """Open the phone's state. Raises ProfileMissingError, KeyStoreError."""
+        """Open the phone's state, whose rows bear MACs by the token's key `mac_key_id`.
+
+        Raises:
+            ProfileMissingError; KeyStoreError.
+        """
         self._profile = profile
         self._settings = profile.settings()
         self._store = store
@@ -91,7 +96,7 @@ class Phone:
         self._observe = observer
         self._recorder = recorder
         self._insecure = insecure
-        self._state = AuthenticatorState(profile.path, store)
+        self._state = AuthenticatorState(profile.path, store, mac_key_id=mac_key_id)
         self.asm = Asm(store, self._state, verifier, caller_id=self._settings.facet_id)
 
     def close(self) -> None:

@@ -69,6 +69,12 @@ class Profile:
         """Close the file."""
         self._db.close()
 
+    def discard(self) -> None:
+        """Close the file and delete it: the phone never came to be. No other connection may be open on it."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
     def create(self, *, keys_uri: str, verification: str, ca: str | None, facet_id: str = LAB_FACET_ID) -> Settings:
         """Set up a new phone and return its settings."""
         settings = Settings(str(uuid.uuid4()), keys_uri, verification, facet_id, ca)

@@ -4,6 +4,8 @@ Registration, a log-in, a transaction confirmation and a deregistration, each th
 """
 
 import base64
+import contextlib
+import os
 import tempfile
 import threading
 import time
@@ -12,13 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from fidoloop.authenticator.errors import AsmError
 from fidoloop.authenticator.user_verification import TokenPin
-from fidoloop.bridge.errors import ServerRefusedError
+from fidoloop.bridge.errors import BridgeError, ServerRefusedError
 from fidoloop.bridge.http import Exchange, Server
 from fidoloop.bridge.laptop import Dispatched, Laptop
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.bridge.profile import Profile
 from fidoloop.bridge.scan import scan_image
+from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab import LabServer
@@ -107,6 +111,8 @@ class Demo:
         profile = Profile(Path(self._directory.name) / "phone" / "demo.sqlite")
         profile.create(keys_uri=parse_uri(keys_uri).without_pin(), verification="pin", ca=str(lab.ca))
         self._profile = profile
+        # A key of this run's own: the token may be a real phone's, whose state bears MACs by the usual one.
+        self._mac_key_id = b"fidoloop:demo-mac:" + os.urandom(8)
         self._phone = Phone(
             profile,
             store,
@@ -114,10 +120,10 @@ class Demo:
             confirm=lambda _token: True,
             observer=self._phone_step,
             recorder=self._exchanges.append,
+            mac_key_id=self._mac_key_id,
         )
-        self._laptop = Laptop(
-            Server(lab.url, ca=lab.ca, api_key=lab.add_api_key("demo"), recorder=self._exchanges.append)
-        )
+        self._connection = Server(lab.url, ca=lab.ca, api_key=lab.add_api_key("demo"), recorder=self._exchanges.append)
+        self._laptop = Laptop(self._connection)
 
     def run(self) -> Report:
         """Run all four operations and return what happened.
@@ -135,9 +141,19 @@ class Demo:
             self._deregister(target)
             return Report(tuple(self._steps), tuple(self._flows), tuple(self._exchanges))
         finally:
-            self._phone.close()
-            self._profile.close()
-            self._directory.cleanup()
+            self._leave_nothing()
+
+    def _leave_nothing(self) -> None:
+        """Close everything, and delete from the token what a run made there, however it ended."""
+        with contextlib.suppress(BridgeError, AsmError, KeyStoreError):
+            for account in self._phone.accounts():
+                self._phone.remove(account)
+        with contextlib.suppress(KeyStoreError):  # none where the token has no HMAC
+            self._store.delete(self._mac_key_id)
+        self._connection.close()
+        self._phone.close()
+        self._profile.close()
+        self._directory.cleanup()
 
     def _register(self) -> None:
         code = self._lab.enrol(USERNAME)
@@ -178,7 +194,9 @@ class Demo:
             raise ServerRefusedError(int(final.uafStatusCode or 0), f"the session ended as {final.status}")
 
     def _watch(self, session_id: str, seen: list[StatusResponse]) -> None:
-        self._laptop.follow(session_id, timeout=FOLLOW_SECONDS, on_change=seen.append)
+        # When the run breaks off, its server goes away under the watcher: that is no news.
+        with contextlib.suppress(BridgeError):
+            self._laptop.follow(session_id, timeout=FOLLOW_SECONDS, on_change=seen.append)
 
     def _read_qr(self, dispatched: Dispatched) -> str:
         """Return what the phone's camera reads from the laptop's screen: the PNG, decoded."""

@@ -19,6 +19,7 @@ from fidoloop.server.store.base import Store
 from fidoloop.server.store.open import open_store
 
 T = TypeVar("T")
+STOP_SECONDS = 30
 
 
 class LabError(RuntimeError):
@@ -54,6 +55,7 @@ class LabServer:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
+            self.stop()
             raise LabError(f"the server did not start: {log.read_text(encoding='utf-8')[-2000:]}")
         announced = json.loads(line)
         self.url, self.ca = announced["url"], Path(announced["ca"])
@@ -61,10 +63,15 @@ class LabServer:
 
     def stop(self) -> None:
         """Stop the process; no error where it does not run."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.communicate(timeout=30)
-            self._process = None
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
     def __enter__(self) -> Self:
         return self.start()

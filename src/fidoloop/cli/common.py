@@ -9,15 +9,18 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from fidoloop.protocol.uaf.registry import UserVerification
+
+_PIPE_COLUMNS = 10_000
 
 Home = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Where state is kept.", show_default="$XDG_STATE_HOME/fidoloop"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http on loopback.")]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http, on the loopback only.")]
 
 
 class Verification(StrEnum):
@@ -49,16 +52,34 @@ def home_directory(home: Path | None) -> Path:
 
 
 def show(value: dict[str, Any], text: str, *, as_json: bool) -> None:
-    """Print `value` as one JSON object, or `text` for people."""
+    """Print `value` as one JSON object, or `text`, which may bear rich's markup, for people."""
     if as_json:
         typer.echo(json.dumps(value))
     else:
-        Console(highlight=False).print(text)
+        console().print(text, soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Tell people something on standard error, where it disturbs no script."""
-    Console(stderr=True, highlight=False).print(text, markup=False)
+    """Tell people something on standard error, where it disturbs no script; one line, whatever stands in it."""
+    console(stderr=True).print(printable(text), markup=False, soft_wrap=True)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console as wide as its terminal; a pipe has no width, and nothing in it is squeezed or cut."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _PIPE_COLUMNS)
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters spelled out: what others sent must not drive the terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def cell(text: str) -> str:
+    """Return `text`, which somebody else chose, as rich prints it literally."""
+    return escape(printable(text))
 
 
 def interactive() -> bool:

@@ -8,7 +8,7 @@ from fidoloop.bridge.errors import BridgeError, ClientFailureError, NetworkError
 from fidoloop.bridge.profile import ProfileMissingError
 from fidoloop.hsm.errors import KeyStoreError, UriError
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.status import ClientError
+from fidoloop.protocol.uaf.status import AsmStatus, ClientError
 from fidoloop.server.errors import ConfigError, ListenError, ServerError
 
 
@@ -52,5 +52,7 @@ CLIENT_ERRORS: Final[dict[ClientError, Exit]] = {
 def exit_for(error: BaseException) -> Exit | None:
     """Return the exit code for an error, None for one that is no error of ours and deserves its traceback."""
     if isinstance(error, ClientFailureError):
+        if error.asm_status is AsmStatus.AUTHENTICATOR_DISCONNECTED:
+            return Exit.DEVICE
         return CLIENT_ERRORS.get(error.error, Exit.REFUSED)
     return next((code for family, code in TABLE if isinstance(error, family)), None)

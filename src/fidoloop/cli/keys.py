@@ -12,13 +12,12 @@ from typing import Annotated, Any
 import typer
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli.common import Json, Verification, show
+from fidoloop.cli.common import Json, Verification, cell, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.errors import PinRequired
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
@@ -86,8 +85,8 @@ def list_keys(uri: Uri, as_json: Json = False) -> None:
     table = Table("id", "label", "algorithm", "usage", "protected")
     for info in keys:
         protected = "yes" if _is_protected(info) else "[red]no[/red]"
-        table.add_row(info.key_id.hex(), escape(info.label), info.algorithm.value, " ".join(_usages(info)), protected)
-    Console().print(table if keys else "no keys")
+        table.add_row(info.key_id.hex(), cell(info.label), info.algorithm.value, " ".join(_usages(info)), protected)
+    console().print(table if keys else "no keys")
 
 
 @app.command()
@@ -137,7 +136,9 @@ def info(uri: Uri, key_id: MaybeKeyId = None, as_json: Json = False) -> None:
         return
     for name, value in found.items():
         text = " ".join(value) if isinstance(value, list) else str(value)
-        Console().print(f"[bold]{name}[/bold]: {escape(text.rstrip())}", highlight=False, soft_wrap=True)
+        # A certificate has lines of its own; nothing else has any.
+        lines = "\n".join(cell(line) for line in text.rstrip().splitlines())
+        console().print(f"[bold]{name}[/bold]: {lines}", soft_wrap=True)
 
 
 @app.command("attest-init")

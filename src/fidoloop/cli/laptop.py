@@ -1,26 +1,27 @@
 """`fidoloop laptop`: the laptop that wants somebody logged in."""
 
-import base64
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from msgspec import UNSET
-from rich.markup import escape
 
 from fidoloop.bridge.errors import ServerRefusedError
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.laptop import Dispatched, Laptop, state_of
 from fidoloop.bridge.scan import scan_image
-from fidoloop.cli.common import Insecure, Json, note, show
-from fidoloop.cli.exits import Exit
-from fidoloop.protocol import qr
+from fidoloop.cli.common import Insecure, Json, cell, note, show
+from fidoloop.cli.exits import CLIENT_ERRORS, Exit
+from fidoloop.protocol import base64url, qr
 from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
 from fidoloop.protocol.strictjson import encode
+from fidoloop.protocol.uaf.status import ClientError
 
 app = typer.Typer(no_args_is_help=True, help="The laptop: query targets, dispatch a token, follow the status.")
 
@@ -60,8 +61,8 @@ def login(
             policy=policy,
             transaction=transaction,
         )
-        _present(dispatched, png)
-        final = client.follow(dispatched.session_id, timeout=timeout, on_change=_say_status)
+        with _presented(dispatched, png):
+            final = client.follow(dispatched.session_id, timeout=timeout, on_change=_say_status)
     _finish(final, as_json=as_json)
 
 
@@ -84,20 +85,36 @@ def _choose_target(client: Laptop, user: str, wanted: str | None) -> DispatchTar
     return found[0]
 
 
-def _present(dispatched: Dispatched, path: Path | None) -> None:
-    """Show what the phone must read: the link, and the QR code in the terminal or as a PNG file."""
+@contextmanager
+def _presented(dispatched: Dispatched, path: Path | None) -> Iterator[None]:
+    """Show what the phone must read: the link, or the QR code in the terminal and as a PNG file.
+
+    A file that nobody asked for goes with the log-in.
+    """
     if "qr" not in dispatched.dispatcher:
         note(dispatched.response)
+        yield
         return
-    if path is None:
-        descriptor, name = tempfile.mkstemp(prefix="fidoloop-", suffix=".png")
-        os.close(descriptor)
-        path = Path(name)
-    path.write_bytes(base64.b64decode(dispatched.response))
-    lines = qr.half_blocks(scan_image(path))
-    if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns >= len(lines[0]):
-        typer.echo("\n".join(lines), err=True)
-    note(f"QR code: {path}")
+    png = base64url.decode_lenient(dispatched.response, "$.dispatcherInformation.response")
+    with tempfile.TemporaryDirectory(prefix="fidoloop-") as directory:
+        shown = path or Path(directory) / "login.png"
+        _write_whole(shown, png)
+        lines = qr.half_blocks(scan_image(shown))
+        if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns >= len(lines[0]):
+            typer.echo("\n".join(lines), err=True)
+        note(f"QR code: {shown}")
+        yield
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that whoever waits for it never sees half of it."""
+    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        begun.write_bytes(content)
+        begun.replace(path)
+    except OSError as error:
+        begun.unlink(missing_ok=True)
+        raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="--qr") from None
 
 
 def _say_status(status: StatusResponse) -> None:
@@ -106,11 +123,36 @@ def _say_status(status: StatusResponse) -> None:
 
 def _finish(final: StatusResponse, *, as_json: bool) -> None:
     value: dict[str, Any] = json.loads(encode(final))
-    keys = ", ".join(f"{entry.aaid} {entry.keyId[:12]}…" for entry in final.authenticators or ())
-    outcome = {"succeeded": f"logged in: {final.userId or 'unknown user'} by {keys}", "failed": "failed"}
-    text = outcome.get(state_of(final), f"no answer in time, last status {final.status}")
-    if state_of(final) == "failed" and final.uafStatusCode is not UNSET:
-        text += f" (status {final.uafStatusCode})"
-    show(value, escape(text), as_json=as_json)
-    if state_of(final) != "succeeded":
-        raise typer.Exit(Exit.REFUSED if state_of(final) == "failed" else Exit.USER)
+    show(value, cell(_outcome(final)), as_json=as_json)
+    code = _exit_code(final)
+    if code is not Exit.OK:
+        raise typer.Exit(code)
+
+
+def _outcome(final: StatusResponse) -> str:
+    state = state_of(final)
+    if state == "open":
+        return f"no answer in time, last status {final.status}"
+    if state == "succeeded":
+        keys = ", ".join(f"{entry.aaid} {entry.keyId[:12]}…" for entry in final.authenticators or ())
+        return f"logged in: {final.userId or 'unknown user'} by {keys}"
+    reasons = [] if final.uafStatusCode is UNSET else [f"status {final.uafStatusCode}"]
+    client_error = _client_error(final)
+    if client_error is not None:
+        reasons.append(f"the phone said {client_error.name}")
+    return f"failed ({', '.join(reasons)})" if reasons else f"failed: the session is {final.status}"
+
+
+def _exit_code(final: StatusResponse) -> Exit:
+    state = state_of(final)
+    if state == "failed":
+        # The phone's device is no concern of this side; that its user said no is.
+        client_error = _client_error(final)
+        said_no = client_error is not None and CLIENT_ERRORS.get(client_error) is Exit.USER
+        return Exit.USER if said_no else Exit.REFUSED
+    return Exit.OK if state == "succeeded" else Exit.USER
+
+
+def _client_error(final: StatusResponse) -> ClientError | None:
+    known = {int(error): error for error in ClientError}
+    return None if final.clientErrorCode is UNSET else known.get(final.clientErrorCode)

@@ -1,22 +1,43 @@
-"""Entry point: assembles the command groups."""
+"""Entry point: the command groups, each imported when it is wanted."""
 
+import importlib
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 import fidoloop
-from fidoloop.cli import demo, keys, laptop, phone, server, verify
-from fidoloop.cli.exits import exit_for
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
-app.add_typer(keys.app, name="keys")
-app.add_typer(phone.app, name="phone")
-app.add_typer(laptop.app, name="laptop")
-app.command("demo")(demo.demo)
-app.add_typer(server.app, name="server")
-app.command("verify")(verify.verify)
+_GROUPS = ("keys", "phone", "laptop", "server")
+_COMMANDS = ("demo", "verify")
+
+
+class _Lazy(TyperGroup):
+    """Imports a command's module when it is run or described: what the others need would take most of a second."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # the base's signature
+        """Return the names of the commands."""
+        return [*_GROUPS, *_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  # the base's signature
+        """Return the command of this name, None where there is none."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        if cmd_name not in self.commands:
+            module = importlib.import_module(f"fidoloop.cli.{cmd_name}")
+            alone = typer.Typer(add_completion=False)
+            if cmd_name in _GROUPS:
+                alone.add_typer(module.app, name=cmd_name)
+            else:
+                alone.command(cmd_name)(getattr(module, cmd_name))
+            self.commands[cmd_name] = get_group(alone).commands[cmd_name]
+        return self.commands[cmd_name]
+
+
+app = typer.Typer(cls=_Lazy, no_args_is_help=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
 
 
 def _print_version(wanted: bool) -> None:
@@ -40,11 +61,14 @@ def run() -> None:
     try:
         app()
     except Exception as error:
+        from fidoloop.cli.common import printable
+        from fidoloop.cli.exits import exit_for
+
         code = exit_for(error)
         if code is None:
             raise
         if "--json" in sys.argv[1:]:
             typer.echo(json.dumps({"error": getattr(error, "code", type(error).__name__), "detail": str(error)}))
         else:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {printable(str(error))}", err=True)
         sys.exit(code)

@@ -1,14 +1,12 @@
 """`fidoloop phone`: the phone whose keys live in a token."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
@@ -24,15 +22,28 @@ from fidoloop.authenticator.user_verification import (
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.phone import Phone, Result
-from fidoloop.bridge.profile import Account, Profile
+from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
 from fidoloop.bridge.scan import scan as read_source
-from fidoloop.cli.common import Home, Insecure, Json, Verification, home_directory, interactive, note, show
+from fidoloop.cli.common import (
+    Home,
+    Insecure,
+    Json,
+    Verification,
+    cell,
+    console,
+    home_directory,
+    interactive,
+    note,
+    show,
+)
 from fidoloop.cli.keys import open_store
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.uri import parse_uri
+from fidoloop.protocol import base64url
+
+T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
-
 
 Name = Annotated[str, typer.Option("--name", help="Which phone: each has a profile of its own.")]
 Source = Annotated[
@@ -68,19 +79,36 @@ def register(
     insecure: Insecure = False,
     as_json: Json = False,
 ) -> None:
-    """Enrol with a registration token: make a key in the token and become a dispatch target."""
+    """Enrol with a registration token: make a key in the token and become a dispatch target.
+
+    The first enrolment sets the phone up, with --keys, --uv and --ca; where it fails, nothing is left of it.
+    """
+    text = read_source(source)
     profile = Profile(_profile_path(home, name))
-    if not profile.exists():
-        if keys is None:
-            raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
-        profile.create(
-            keys_uri=parse_uri(keys).without_pin(),
-            verification=verification.value,
-            ca=str(ca.resolve()) if ca else None,
-        )
-    # A PIN in the URI opens the token now and is not written down.
-    with _phone(name, home, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
-        _print_result(phone.register(read_source(source), server=server, target_name=target_name), as_json=as_json)
+    fresh = not profile.exists()
+    try:
+        if fresh:
+            _set_up(profile, keys, verification, ca)
+        elif keys is not None and parse_uri(keys).without_pin() != profile.settings().keys_uri:
+            raise typer.BadParameter("this phone has another key store; --name makes another phone")
+        # A PIN in the URI opens the token now and is not written down.
+        with _phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
+            result = phone.register(text, server=server, target_name=target_name)
+    except BaseException:
+        if fresh and not profile.accounts():
+            profile.discard()
+        raise
+    finally:
+        profile.close()
+    _print_result(result, as_json=as_json)
+
+
+def _set_up(profile: Profile, keys: str | None, verification: Verification, ca: Path | None) -> None:
+    if keys is None:
+        raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
+    profile.create(
+        keys_uri=parse_uri(keys).without_pin(), verification=verification.value, ca=str(ca.resolve()) if ca else None
+    )
 
 
 @app.command()
@@ -94,7 +122,7 @@ def login(
     as_json: Json = False,
 ) -> None:
     """Log in on the phone itself, without a dispatched token and without typing a user name."""
-    with _phone(name, home, yes=True, deny=deny, insecure=insecure) as phone:
+    with _existing(name, home, yes=True, deny=deny, insecure=insecure) as phone:
         _print_result(phone.login(server), as_json=as_json)
 
 
@@ -110,8 +138,9 @@ def scan(
     as_json: Json = False,
 ) -> None:
     """Take a dispatched token and carry out the log-in, confirmation or deregistration it triggers."""
-    with _phone(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
-        _print_result(phone.scan(read_source(source)), as_json=as_json)
+    text = read_source(source)
+    with _existing(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+        _print_result(phone.scan(text), as_json=as_json)
 
 
 @app.command()
@@ -126,8 +155,9 @@ def confirm(
     as_json: Json = False,
 ) -> None:
     """As scan, but the token must hold a transaction: it is shown, and its hash signed."""
-    with _phone(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
-        _print_result(phone.confirm(read_source(source)), as_json=as_json)
+    text = read_source(source)
+    with _existing(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+        _print_result(phone.confirm(text), as_json=as_json)
 
 
 @app.command()
@@ -135,6 +165,7 @@ def deregister(
     source: Annotated[str | None, typer.Argument(metavar="[SOURCE]", help="A dispatched deregistration.")] = None,
     *,
     user: Annotated[str | None, typer.Option(help="Without SOURCE: forget this account on the phone.")] = None,
+    server: Annotated[str | None, typer.Option(help="With --user, where the name has accounts at several.")] = None,
     name: Name = "phone",
     home: Home = None,
     yes: Yes = False,
@@ -144,27 +175,41 @@ def deregister(
     """Delete keys: those a dispatched token names, or with --user all of an account and its dispatch target."""
     if (source is None) == (user is None):
         raise typer.BadParameter("either SOURCE or --user")
-    with _phone(name, home, yes=yes, deny=False, insecure=insecure) as phone:
+    with _existing(name, home, yes=yes, deny=False, insecure=insecure) as phone:
         if source is not None:
             _print_result(phone.deregister(read_source(source)), as_json=as_json)
             return
-        account = next((entry for entry in phone.accounts() if entry.username == user), None)
-        if account is None:
-            raise typer.BadParameter(f"no account {user} on this phone", param_hint="--user")
+        account = _account_of(phone, str(user), server)
         if not yes and not _ask(f"Delete all keys of {account.username} at {account.base_url}?"):
             raise UserDeclinedError("nothing was deleted")
         deleted = phone.remove(account)
     show(
         {"deleted": [{"aaid": aaid, "keyID": key_id} for aaid, key_id in deleted]},
-        f"{len(deleted)} key(s) of {escape(account.username)} deleted, dispatch target removed",
+        f"{len(deleted)} key(s) of {cell(account.username)} deleted, dispatch target removed",
         as_json=as_json,
     )
+
+
+def _account_of(phone: Phone, user: str, server: str | None) -> Account:
+    found = [
+        entry
+        for entry in phone.accounts()
+        if entry.username == user and server in (None, entry.base_url, f"{entry.base_url}/")
+    ]
+    if not found:
+        raise typer.BadParameter(f"no account {user} on this phone", param_hint="--user")
+    if len(found) > 1:
+        servers = ", ".join(entry.base_url for entry in found)
+        raise typer.BadParameter(
+            f"{user} has accounts at several servers, name one of: {servers}", param_hint="--server"
+        )
+    return found[0]
 
 
 @app.command("list")
 def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json = False) -> None:
     """List the phone's accounts and registered keys."""
-    with _phone(name, home, yes=False, deny=True, insecure=False) as phone:
+    with _existing(name, home, yes=False, deny=True, insecure=False) as phone:
         accounts = phone.accounts()
         registrations = phone.asm.registrations()
     if as_json:
@@ -174,7 +219,7 @@ def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json
                 "registrations": [
                     {
                         "aaid": entry.aaid,
-                        "keyID": entry.key_id.hex(),
+                        "keyID": base64url.encode(entry.key_id),
                         "appID": entry.app_id,
                         "username": entry.username,
                         "signCounterCeiling": entry.sign_ceiling,
@@ -190,27 +235,33 @@ def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json
     servers = {(account.app_id, account.username): account.base_url for account in accounts}
     for entry in registrations:
         server = servers.get((entry.app_id, entry.username), entry.app_id)
-        key = f"{entry.key_id.hex()[:16]}…"
-        table.add_row(escape(entry.username), escape(server), entry.aaid, key, str(entry.sign_ceiling))
-    Console().print(table if registrations else "no registrations")
+        key = base64url.encode(entry.key_id)
+        table.add_row(cell(entry.username), cell(server), entry.aaid, key, str(entry.sign_ceiling))
+    console().print(table if registrations else "no registrations")
 
 
 @contextmanager
-def _phone(
-    name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None
-) -> Iterator[Phone]:
-    profile = Profile(_profile_path(home, name))
+def _existing(name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool) -> Iterator[Phone]:
+    path = _profile_path(home, name)
+    if not path.exists():
+        raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
+    profile = Profile(path)
     try:
-        settings = profile.settings()
-        with open_store(keys or settings.keys_uri) as store:
-            method = Verification(settings.verification)
-            verifier = Deny(method.method) if deny else _verifier(method, store)
-            with Phone(
-                profile, store, verifier, confirm=_yes if yes else _ask_about, observer=_say, insecure=insecure
-            ) as phone:
-                yield phone
+        with _phone(profile, yes=yes, deny=deny, insecure=insecure) as phone:
+            yield phone
     finally:
         profile.close()
+
+
+@contextmanager
+def _phone(profile: Profile, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None) -> Iterator[Phone]:
+    settings = profile.settings()
+    with open_store(keys or settings.keys_uri) as store:
+        method = Verification(settings.verification)
+        verifier = Deny(method.method) if deny else _verifier(method, store)
+        confirm = _yes if yes else _ask_about
+        with Phone(profile, store, verifier, confirm=confirm, observer=_say, insecure=insecure) as phone:
+            yield phone
 
 
 def _profile_path(home: Path | None, name: str) -> Path:
@@ -233,13 +284,13 @@ def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
         return pin
     _need_somebody()
     question = f"PIN ({tries_left} tries left)"
-    return typer.prompt(question, hide_input=True, default="", show_default=False, err=True) or None
+    return _answer(lambda: typer.prompt(question, hide_input=True, default="", show_default=False, err=True)) or None
 
 
 def _ask_presence(request: VerificationRequest) -> bool | None:
     _describe(request)
     _need_somebody()
-    return typer.confirm("Approve?", err=True)
+    return bool(_answer(lambda: typer.confirm("Approve?", err=True)))
 
 
 def _choose(usernames: Sequence[str]) -> int | None:
@@ -247,7 +298,8 @@ def _choose(usernames: Sequence[str]) -> int | None:
         return len(usernames) - 1
     for number, username in enumerate(usernames, 1):
         note(f"{number}  {username}")
-    return int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)) - 1
+    chosen = _answer(lambda: int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)))
+    return None if chosen is None else chosen - 1
 
 
 def _ask_about(token: DispatchedToken) -> bool:
@@ -264,7 +316,15 @@ def _yes(_: DispatchedToken) -> bool:
 def _ask(question: str) -> bool:
     if not interactive():
         raise UserDeclinedError("nobody can be asked here: --yes answers for scripts")
-    return typer.confirm(question, err=True)
+    return bool(_answer(lambda: typer.confirm(question, err=True)))
+
+
+def _answer(ask: Callable[[], T]) -> T | None:
+    """Return the user's answer; None for Ctrl-C and Ctrl-D, which say no: the server hears of it."""
+    try:
+        return ask()
+    except typer.Abort:
+        return None
 
 
 def _need_somebody() -> None:
@@ -301,4 +361,4 @@ def _print_result(result: Result, *, as_json: bool) -> None:
         "message": result.message,
         "keys": keys,
     }
-    show(value, f"{result.operation}: {escape(result.message)} ({result.status})", as_json=as_json)
+    show(value, f"{result.operation}: {cell(result.message)} ({result.status})", as_json=as_json)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from fidoloop.cli.common import cell, console
 from fidoloop.protocol import outofband, qr
 from fidoloop.server import admin
 from fidoloop.server.config import ServerConfig, default_home, load_config
@@ -305,8 +304,8 @@ def _show(as_json: bool, name: str, columns: Sequence[str], rows: Sequence[dict[
         return
     table = Table(*columns)
     for row in rows:
-        table.add_row(*(escape("" if row[column] is None else str(row[column])) for column in columns))
-    Console().print(table if rows else f"no {name}")
+        table.add_row(*(cell("" if row[column] is None else str(row[column])) for column in columns))
+    console().print(table if rows else f"no {name}")
 
 
 def _iso(millis: int | None) -> str | None:

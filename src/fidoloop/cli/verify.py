@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from fidoloop.cli.common import Json
+from fidoloop.cli.common import Json, printable
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol.uaf.inspect_response import AssertionReport, Check, Outcome, ResponseReport, inspect_response
 from fidoloop.protocol.uaf.verification_input import MAX_INPUT_BYTES, parse_verification_input
@@ -20,8 +20,8 @@ def verify(
         typer.FileBinaryRead,
         typer.Argument(
             metavar="FILE|-",
-            help='A response, or {"response", "registrations"?, "roots"?: [base64 DER], "transactions"?: [base64url], '
-            '"at"?: ISO 8601 or seconds since 1970}.',
+            help='A response, or {"response", "registrations"?, "roots"?: \\[base64 DER], '
+            '"transactions"?: \\[base64url], "at"?: ISO 8601 or seconds since 1970}.',
         ),
     ],
     *,
@@ -61,17 +61,10 @@ def _print_said(says: dict[str, Any]) -> None:
     for name, value in says.items():
         for item in value if isinstance(value, list) else [value]:
             shown = ", ".join(f"{key} {part}" for key, part in item.items()) if isinstance(item, dict) else str(item)
-            typer.echo(f"  {name}: {_printable(shown) or '-'}")
+            typer.echo(f"  {name}: {printable(shown) or '-'}")
 
 
 def _print_checks(checks: tuple[Check, ...]) -> None:
     for check in checks:
         outcome = typer.style(check.outcome.value, fg=_COLOURS[check.outcome])
-        typer.echo(f"  [{outcome}] {check.name}" + (f": {_printable(check.detail)}" if check.detail else ""))
-
-
-def _printable(text: str) -> str:
-    """Return `text` with control characters spelled out: a response is input and must not drive the terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+        typer.echo(f"  [{outcome}] {check.name}" + (f": {printable(check.detail)}" if check.detail else ""))
