@@ -153,16 +153,20 @@ class UafClient:
             ClientFailureError: PROTOCOL_ERROR for a keyID that is not base64url, or the ASM's refusal.
         """
         app_id = self.app_id(request)
+        try:
+            named = [
+                (entry.aaid.upper(), base64url.decode(entry.keyID, "$.keyID") if entry.keyID else None)
+                for entry in request.authenticators
+            ]
+        except MalformedError as error:
+            raise ClientFailureError(ClientError.PROTOCOL_ERROR, str(error)) from None
         deleted: list[tuple[str, str]] = []
-        for entry in request.authenticators:
-            for aaid in [entry.aaid.upper()] if entry.aaid else list(self._asm.authenticators):
-                if aaid not in self._asm.authenticators:
+        for wanted, key_id in named:
+            for aaid in self._asm.authenticators:
+                if wanted not in ("", aaid):
                     continue
                 try:
-                    key_id = base64url.decode(entry.keyID, "$.keyID") if entry.keyID else None
                     gone = self._asm.deregister(aaid, app_id=app_id, key_id=key_id)
-                except MalformedError as error:
-                    raise ClientFailureError(ClientError.PROTOCOL_ERROR, str(error)) from None
                 except AsmError as error:
                     raise _failure(error) from error
                 deleted.extend((aaid, base64url.encode(key)) for key in gone)
