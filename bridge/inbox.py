@@ -101,10 +101,8 @@ def _open(payload: outofband.Payload, profile: Profile, store: KeyStore) -> tupl
 def _redeem_target(redeem_url: str) -> tuple[str, str]:
     """Return the server's base URL and the operation that a redeem URL names."""
     base_url, found, operation = redeem_url.rstrip("/").partition(f"{CONTEXT_PATH}{REDEEM_PATH}")
-    if not found or operation not in OPERATIONS or origin(base_url) is None:
-        raise MalformedPayloadError("redeem_url is not of a redeem service")
-    parts = urlsplit(base_url)
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    # A query, a fragment or credentials before the context path would make it another URL than it looks.
+    if not found or operation not in OPERATIONS or origin(base_url) is None or set(base_url) & set("?#@"):
         raise MalformedPayloadError("redeem_url is not of a redeem service")
     return base_url, operation
 
