@@ -1,4 +1,8 @@
-"""Dispatch Token Service (HTTP contract 7): HTTP 200 even where dispatching failed; `dispatchResult` says how."""
+"""Dispatch Token Service (HTTP contract 7): HTTP 200 even where dispatching failed; `dispatchResult` says how.
+
+Where a token went out, Server-Timing says how long making and storing it (`token`), building the payload (`encrypt`)
+and the dispatcher (`dispatch`) took.
+"""
 
 from enum import StrEnum
 from typing import Any
@@ -14,6 +18,7 @@ from fidoloop.server.dispatchers import BY_NAME, Dispatcher, DispatchError
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Handler
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
+from fidoloop.server.http.server_timing import ServerTiming
 from fidoloop.server.payloads import make_payload
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Transaction
@@ -51,20 +56,24 @@ def dispatch_service(op: Operation) -> Handler:
         extra = information.get("data", {})
         if not isinstance(extra, dict):
             raise MalformedError("$.dispatchInformation.data", "not an object")
+        timing = ServerTiming()
         try:
-            session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
+            with timing.step("token"):
+                session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
         except _Failed as failed:
             return json_response(DispatchResponse(failed.result.value))
-        payload = make_payload(
-            environment.config,
-            op=op,
-            token=session.token,
-            recipient=parse_public_jwk(target.encryption_key) if target else None,
-            address=request.address,
-            user_agent=request.user_agent,
-            extra=extra,
-        )
-        return json_response(await _send(environment, session, dispatcher, payload, information))
+        with timing.step("encrypt"):
+            payload = make_payload(
+                environment.config,
+                op=op,
+                token=session.token,
+                recipient=parse_public_jwk(target.encryption_key) if target else None,
+                address=request.address,
+                user_agent=request.user_agent,
+                extra=extra,
+            )
+        answer = await _send(environment, session, dispatcher, payload=payload, information=information, timing=timing)
+        return json_response(answer)._replace(headers=(timing.header(),))
 
     return serve
 
@@ -157,11 +166,18 @@ async def _reusable(
 
 
 async def _send(
-    environment: Environment, session: TokenSession, dispatcher: Dispatcher, payload: str, information: dict[str, Any]
+    environment: Environment,
+    session: TokenSession,
+    dispatcher: Dispatcher,
+    *,
+    payload: str,
+    information: dict[str, Any],
+    timing: ServerTiming,
 ) -> DispatchResponse:
     result = DispatchResult.DISPATCHED
     try:
-        response = await dispatcher.dispatch(environment.config, payload, information)
+        with timing.step("dispatch"):
+            response = await dispatcher.dispatch(environment.config, payload, information)
     except DispatchError as error:
         result, response = DispatchResult.ERROR, str(error)
     async with environment.store.transaction() as transaction:

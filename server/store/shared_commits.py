@@ -37,11 +37,12 @@ async def patiently(run: Callable[[], T]) -> T:
 
 
 class SharedCommits:
-    """The commits of one connection; `lock` is held by whoever has entered and not left."""
+    """The commits of one connection; `lock` is held by whoever has entered and not left, `committed` is told each."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: asyncio.Lock) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock: asyncio.Lock, committed: Callable[[], None]) -> None:
         self._connection = connection
         self._lock = lock
+        self._committed = committed
         self._open = False
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
@@ -96,6 +97,7 @@ class SharedCommits:
             self._wake(StoreError(str(error)))
         else:
             self._wake(None)
+            self._committed()
 
     def _schedule(self) -> None:
         if not self._scheduled:

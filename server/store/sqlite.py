@@ -14,11 +14,12 @@ from typing import Any
 
 from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.store.base import Query, Row, Value, migrations
+from fidoloop.server.store.checkpoints import Checkpoints
 from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, patiently
 
 CACHED_STATEMENTS = 256
-# 32 MiB of log between two checkpoints, each of which waits for the disk.
-CHECKPOINT_PAGES = 8000
+# The last resort against a log that grows and grows; see `Checkpoints`.
+MOST_PAGES_OF_LOG = 32000
 
 
 class SqliteStore:
@@ -33,7 +34,8 @@ class SqliteStore:
             self.connection = sqlite3.connect(
                 path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, cached_statements=CACHED_STATEMENTS
             )
-            self.commits = SharedCommits(self.connection, self.lock)
+            self.checkpoints = Checkpoints(path)
+            self.commits = SharedCommits(self.connection, self.lock, self.checkpoints.count_commit)
             try:
                 self._prepare()
             except sqlite3.Error:
@@ -46,7 +48,7 @@ class SqliteStore:
         run = self.connection.execute
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=NORMAL")
-        run(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        run(f"PRAGMA wal_autocheckpoint={MOST_PAGES_OF_LOG}")
         run("PRAGMA foreign_keys=ON")
         run("BEGIN IMMEDIATE")
         try:
@@ -99,6 +101,7 @@ class SqliteStore:
     async def close(self) -> None:
         """Close the connection."""
         self.commits.commit()
+        await self.checkpoints.finished()
         self.connection.close()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,20 @@ def test_each_dispatcher_carries_the_token_plain_or_encrypted(tmp_path: Path, di
         assert status["status"] == "tokenCreated"
         assert status["tokenInformation"] == {"dispatcherInformation": answer["dispatcherInformation"]}
         assert status.get("userId") == ("jeff" if encrypted else None)
+
+    run(tmp_path, check)
+
+
+def test_a_dispatch_tells_how_long_its_steps_took(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        for members, timed in (({"dispatcher": "link"}, True), ({"dispatcher": "pigeon"}, False)):
+            body = {"getUafRequest": {"op": "Auth", "context": "{}"}} | members
+            answer = await bench.post("/token/dispatch/authentication", body, JSON, api=True)
+            header = answer.headers.get("server-timing")
+            dur = r"dur=\d+\.\d{3}"
+            wanted = rf"token;{dur}, encrypt;{dur}, dispatch;{dur}"
+            assert bool(header and re.fullmatch(wanted, header)) is timed, header
+            assert (header is None) is not timed
 
     run(tmp_path, check)
 
