@@ -122,7 +122,8 @@ class Demo:
             recorder=self._exchanges.append,
             mac_key_id=self._mac_key_id,
         )
-        self._connection = Server(lab.url, ca=lab.ca, api_key=lab.add_api_key("demo"), recorder=self._exchanges.append)
+        self._api_key = lab.add_api_key("demo")
+        self._connection = self._connect()
         self._laptop = Laptop(self._connection)
 
     def run(self) -> Report:
@@ -194,9 +195,12 @@ class Demo:
             raise ServerRefusedError(int(final.uafStatusCode or 0), f"the session ended as {final.status}")
 
     def _watch(self, session_id: str, seen: list[StatusResponse]) -> None:
-        # When the run breaks off, its server goes away under the watcher: that is no news.
-        with contextlib.suppress(BridgeError):
-            self._laptop.follow(session_id, timeout=FOLLOW_SECONDS, on_change=seen.append)
+        # On a connection of its own, since it may outlive a run that breaks off; that its server then goes is no news.
+        with contextlib.suppress(BridgeError), self._connect() as connection:
+            Laptop(connection).follow(session_id, timeout=FOLLOW_SECONDS, on_change=seen.append)
+
+    def _connect(self) -> Server:
+        return Server(self._lab.url, ca=self._lab.ca, api_key=self._api_key, recorder=self._exchanges.append)
 
     def _read_qr(self, dispatched: Dispatched) -> str:
         """Return what the phone's camera reads from the laptop's screen: the PNG, decoded."""

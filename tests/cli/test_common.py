@@ -1,0 +1,105 @@
+"""What every command shares: how it starts, prints and describes itself."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from rich.table import Table
+
+from fidoloop.cli.common import cell, console, note, printable, show
+from fidoloop.cli.exits import Exit
+from tests.cli.command import environment, invoke, run
+
+HOSTILE = "\x1b[2J\x07\u202e\n\t[red]x[/red]"
+HARMLESS = r"\x1b[2J\x07\u202e\n\t[red]x[/red]"
+
+
+def test_what_others_sent_is_printed_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printable(HOSTILE) == HARMLESS
+    note(HOSTILE)
+    show({}, f"[bold]{cell(HOSTILE)}[/bold]", as_json=False)
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [HARMLESS]
+    assert printed.out.splitlines() == [HARMLESS]
+
+
+def test_nothing_is_squeezed_or_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 500
+    table = Table("a", "b", "c")
+    table.add_row(long, long, "end")
+    console().print(table)
+    note(long + " " + long)
+    show({}, long + " " + long, as_json=False)
+    printed = capsys.readouterr()
+    assert sum(long in line and "end" in line for line in printed.out.splitlines()) == 1
+    assert printed.err.splitlines() == [long + " " + long]
+    assert printed.out.splitlines()[-1] == long + " " + long
+
+
+def test_json_is_one_object_whatever_stands_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    show({"a": HOSTILE}, "not this", as_json=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"a": HOSTILE}
+
+
+COMMANDS = ("keys", "phone", "laptop", "server", "demo", "verify")
+
+
+def test_help_names_every_command() -> None:
+    done = invoke("--help")
+    assert done.code == Exit.OK
+    for name in COMMANDS:
+        assert f" {name} " in done.out
+    bare = invoke()
+    assert "Commands" in bare.all
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys",),
+        *(("keys", name) for name in ("list", "generate", "delete", "info", "attest-init", "metadata")),
+        ("phone",),
+        *(("phone", name) for name in ("register", "login", "scan", "confirm", "deregister", "list")),
+        ("laptop",),
+        ("laptop", "login"),
+        ("demo",),
+        ("verify",),
+    ],
+    ids=" ".join,
+)
+def test_every_command_says_what_it_does(words: tuple[str, ...]) -> None:
+    done = invoke(*words, "--help")
+    assert done.code == Exit.OK
+    assert f"Usage: fidoloop {' '.join(words)}" in done.out
+    # Every option is described: none stands alone on its line.
+    options = [line.strip("│ *") for line in done.out.splitlines() if line.strip("│ *").startswith("--")]
+    assert options
+    for line in options:
+        assert len(line.split("  ")) > 1, line
+
+
+@pytest.mark.parametrize("words", [("dance",), ("keys", "dance"), ("--nonsense",), ("demo", "dance")])
+def test_what_there_is_not_is_wrong_usage(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert (done.code, done.out) == (Exit.USAGE, "")
+    assert "Traceback" not in done.err
+
+
+def test_the_version_is_said_without_importing_a_command() -> None:
+    script = (
+        "import sys; from fidoloop.cli.main import app; app(['--version'], standalone_mode=False); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment())
+    version, modules = done.stdout.splitlines()
+    assert version.startswith("fidoloop 0.")
+    for heavy in ("pkcs11", "cryptography", "httpx2", "uvicorn", "PIL"):
+        assert heavy not in modules.split()
+
+
+def test_an_error_of_ours_is_one_line_or_one_object() -> None:
+    done = run("keys", "list", "nonsense")
+    assert (done.code, done.out, done.err.count("\n")) == (Exit.USAGE, "", 1)
+    as_json = run("keys", "list", "nonsense", "--json")
+    assert (as_json.code, as_json.json.keys(), as_json.err) == (Exit.USAGE, {"error", "detail"}, "")
