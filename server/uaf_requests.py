@@ -1,7 +1,6 @@
 """UAF requests made from their contexts: the way in for the request services and for redeemed tokens alike."""
 
-from dataclasses import dataclass
-
+import msgspec
 from msgspec import UNSET
 
 from fidoloop.protocol import base64url, strictjson
@@ -39,8 +38,7 @@ from fidoloop.server.store.rows import Credential
 _PNG_HEADER_BYTES = 29
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks: the caller's address, the session of a redeemed token, and the user its dispatch was made for."""
 
     requested_from: str

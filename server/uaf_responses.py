@@ -1,7 +1,6 @@
 """What the two response services share: reading the message, and ending the session whatever the outcome."""
 
 import logging
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -87,8 +86,7 @@ async def find_request(transaction: Transaction, op: Operation, received: Receiv
     return issued
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a response ended: what is kept of it, and what is answered. `username` is the one that it is about."""
 
     status: StatusCode

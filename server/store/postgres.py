@@ -14,21 +14,12 @@ from fidoloop.server.store.base import Query, Row, Value, migrations
 
 MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
-_NAME = re.compile(r"(?<!:):([a-z_]+)")
 _DIALECT = ((re.compile(r"\bBLOB\b"), "BYTEA"), (re.compile(r" WITHOUT ROWID$"), ""))
 
 
 @lru_cache(maxsize=512)
-def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
-    """Return `sql` with its `:name` parameters as $1, $2, …, and the names in that order."""
-    names: list[str] = []
-
-    def number(match: re.Match[str]) -> str:
-        if match.group(1) not in names:
-            names.append(match.group(1))
-        return f"${names.index(match.group(1)) + 1}"
-
-    return _NAME.sub(number, sql), tuple(names)
+def _translated_query(numbered: str) -> str:
+    return re.sub(r"\?(\d)", r"$\1", numbered)
 
 
 class PostgresStore:
@@ -92,9 +83,8 @@ class _PostgresTransaction:
         return transaction
 
     async def _run(self, method: Any, query: Query[Any], parameters: dict[str, Value]) -> Any:  # noqa: ANN401
-        sql, names = numbered(query.sql)
         try:
-            return await method(sql, *(parameters[name] for name in names))
+            return await method(_translated_query(query.numbered), *[parameters[name] for name in query.names])
         except asyncpg.IntegrityConstraintViolationError:
             # The driver's own text holds the values.
             raise ConflictError("a row of this name exists already") from None

@@ -37,45 +37,54 @@ async def patiently(run: Callable[[], T]) -> T:
 
 
 class SharedCommits:
-    """The commits of one connection; `lock` is held by whoever has entered and not left, `committed` is told each."""
+    """The commits of one connection; `lock` keeps others out of an open transaction, `committed` is told of each."""
 
     def __init__(self, connection: sqlite3.Connection, lock: asyncio.Lock, committed: Callable[[], None]) -> None:
         self._connection = connection
         self._lock = lock
         self._committed = committed
         self._open = False
+        self._alone = False
+        self._savepoint = False
         self._scheduled = False
         self._waiting: list[asyncio.Future[None]] = []
 
-    async def enter(self, *, savepoint: bool = True) -> bool:
-        """Begin a transaction, and tell whether it is alone so far. Raises StoreError."""
-        alone = not self._open
+    async def enter(self, *, savepoint: bool = True) -> None:
+        """Begin a transaction, once nobody else is in one. Raises StoreError."""
+        await self._lock.acquire()
+        self._alone = not self._open
+        self._savepoint = savepoint and not self._alone
         try:
-            if alone:
+            if self._alone:
                 await patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
             elif savepoint:
                 self._connection.execute("SAVEPOINT shared")
-        except sqlite3.Error as error:
-            raise StoreError(str(error)) from None
-        return alone
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(str(error)) from None
+            raise
 
-    def leave(self, *, alone: bool, savepoint: bool = True, undo: bool = False) -> None:
+    def leave(self, *, undo: bool = False) -> None:
         """End what `enter` began: undone, or to be committed in the next turn. Raises StoreError."""
-        if not self._connection.in_transaction:
-            # After such as a full disk SQLite has undone everything by itself.
-            self._wake(StoreError("the transaction was rolled back"))
-            if undo:
+        try:
+            if not self._connection.in_transaction:
+                # After such as a full disk SQLite has undone everything by itself.
+                self._wake(StoreError("the transaction was rolled back"))
+                if undo:
+                    return
+                raise StoreError("the transaction was rolled back")
+            if undo and self._alone:
+                self._connection.execute("ROLLBACK")
                 return
-            raise StoreError("the transaction was rolled back")
-        if alone and undo:
-            self._connection.execute("ROLLBACK")
-            return
-        if savepoint and not alone:
-            if undo:
-                self._connection.execute("ROLLBACK TO shared")
-            self._connection.execute("RELEASE shared")
-        self._open = True
-        self._schedule()
+            if self._savepoint:
+                if undo:
+                    self._connection.execute("ROLLBACK TO shared")
+                self._connection.execute("RELEASE shared")
+            self._open = True
+            self._schedule()
+        finally:
+            self._lock.release()
 
     async def settled(self) -> None:
         """Return when what this connection shows is committed. Raises StoreError where it could not be."""

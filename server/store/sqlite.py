@@ -28,7 +28,6 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         """Open or create the file and bring its tables up to date. Raises StoreError."""
         self.lock = asyncio.Lock()
-        self._transaction = _SqliteTransaction(self)
         try:
             path.touch(mode=0o600)
             self.connection = sqlite3.connect(
@@ -36,6 +35,7 @@ class SqliteStore:
             )
             self.checkpoints = Checkpoints(path)
             self.commits = SharedCommits(self.connection, self.lock, self.checkpoints.count_commit)
+            self._transaction = _SqliteTransaction(self.commits, self.connection.cursor())
             try:
                 self._prepare()
             except sqlite3.Error:
@@ -73,28 +73,27 @@ class SqliteStore:
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
         """Return the first row of a reading statement; see Store."""
         async with self.lock:
-            found = await patiently(lambda: self._transaction.first(query, parameters))
+            found = await patiently(lambda: self._transaction.rows(query, parameters))
         await self.commits.settled()
-        return found
+        return query.row(*found[0]) if found else None
 
     async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
         """Return all rows of a reading statement; see Store."""
         async with self.lock:
-            found = await patiently(lambda: self._transaction.all(query, parameters))
+            found = await patiently(lambda: self._transaction.rows(query, parameters))
         await self.commits.settled()
-        return found
+        return [query.row(*values) for values in found]
 
     async def execute(self, query: Query[Any], **parameters: Value) -> int:
         """Run a single writing statement; see Store."""
-        async with self.lock:
-            # One statement is undone by itself where it fails: it needs no savepoint.
-            alone = await self.commits.enter(savepoint=False)
-            try:
-                changed = await self._transaction.execute(query, **parameters)
-            except BaseException:
-                self.commits.leave(alone=alone, savepoint=False, undo=True)
-                raise
-            self.commits.leave(alone=alone, savepoint=False)
+        # It is undone by itself where it fails: it needs no savepoint.
+        await self.commits.enter(savepoint=False)
+        try:
+            changed = self._transaction.run(query, parameters).rowcount
+        except BaseException:
+            self.commits.leave(undo=True)
+            raise
+        self.commits.leave()
         await self.commits.settled()
         return changed
 
@@ -106,60 +105,46 @@ class SqliteStore:
 
 
 class _SqliteTransaction:
-    """The transaction of a store: there is one at a time, so one object serves them all."""
+    """The transaction of a store: there is one at a time, so one object and one cursor serve them all."""
 
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
-        self._alone = False
+    def __init__(self, commits: SharedCommits, cursor: sqlite3.Cursor) -> None:
+        self._commits = commits
+        self._cursor = cursor
 
     async def __aenter__(self) -> "_SqliteTransaction":
-        lock = self._store.lock
-        await lock.acquire()
-        try:
-            self._alone = await self._store.commits.enter()
-        except BaseException:
-            lock.release()
-            raise
+        await self._commits.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        commits = self._store.commits
-        try:
-            commits.leave(alone=self._alone, undo=kind is not None)
-        finally:
-            self._store.lock.release()
-        if kind is None:
-            await commits.settled()
+        if kind is not None:
+            self._commits.leave(undo=True)
+            return
+        self._commits.leave()
+        await self._commits.settled()
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
-        return self.first(query, parameters)
+        found = self.rows(query, parameters)
+        return query.row(*found[0]) if found else None
 
     async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
-        return self.all(query, parameters)
+        return [query.row(*values) for values in self.rows(query, parameters)]
 
     async def execute(self, query: Query[Any], **parameters: Value) -> int:
-        return self._run(query, parameters).rowcount
+        return self.run(query, parameters).rowcount
 
     def savepoint(self) -> "_Savepoint":
-        return _Savepoint(self._store.connection)
+        return _Savepoint(self._cursor.connection)
 
-    def first(self, query: Query[Row], parameters: dict[str, Value]) -> Row | None:
-        """Return the first row."""
-        cursor = self._run(query, parameters)
-        found = cursor.fetchone()
-        # A statement with RETURNING must be run to its end before the transaction is.
-        cursor.close()
-        return None if found is None else query.row(*found)
+    def rows(self, query: Query[Any], parameters: dict[str, Value]) -> list[tuple[Any, ...]]:
+        """Return all rows: a statement with RETURNING must be run to its end before the transaction is."""
+        return self.run(query, parameters).fetchall()
 
-    def all(self, query: Query[Row], parameters: dict[str, Value]) -> list[Row]:
-        """Return all rows."""
-        return [query.row(*values) for values in self._run(query, parameters)]
-
-    def _run(self, query: Query[Any], parameters: dict[str, Value]) -> sqlite3.Cursor:
+    def run(self, query: Query[Any], parameters: dict[str, Value]) -> sqlite3.Cursor:
+        """Run a statement on the one cursor. Raises ConflictError."""
         try:
-            return self._store.connection.execute(query.sql, parameters)
+            return self._cursor.execute(query.numbered, [parameters[name] for name in query.names])
         except sqlite3.IntegrityError:
             raise ConflictError("a row of this name exists already") from None
 
