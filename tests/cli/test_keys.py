@@ -147,6 +147,8 @@ def test_an_absent_token_and_a_missing_module_are_device_errors(uri: str) -> Non
         (TokenAmbiguous("x"), Exit.USAGE),
         (PinLocked("x"), Exit.DEVICE),
         (KeyGone("x"), Exit.DEVICE),
+        (PermissionError(13, "Permission denied", "/file"), Exit.USAGE),
+        (OSError(5, "Input/output error"), None),
         (KeyError("x"), None),
     ],
 )

@@ -46,10 +46,11 @@ class Cli:
         self.register(self.lab.server.enrol(username), "--target-name", f"{username}'s phone", *more)
         return username
 
-    def dispatched(self, username: str, **options: str) -> str:
+    def dispatched(self, username: str, *, transaction: str | None = None) -> str:
         (target,) = self.lab.laptop.targets(username)
-        sent = self.lab.laptop.dispatch(username=username, target_id=target.id, dispatcher="link", **options)
-        return sent.response
+        return self.lab.laptop.dispatch(
+            username=username, target_id=target.id, dispatcher="link", transaction=transaction
+        ).response
 
 
 @pytest.fixture

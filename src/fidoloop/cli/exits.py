@@ -55,4 +55,6 @@ def exit_for(error: BaseException) -> Exit | None:
         if error.asm_status is AsmStatus.AUTHENTICATOR_DISCONNECTED:
             return Exit.DEVICE
         return CLIENT_ERRORS.get(error.error, Exit.REFUSED)
+    if isinstance(error, OSError) and error.filename is not None:
+        return Exit.USAGE  # a file or directory the user named cannot be read, made or written
     return next((code for family, code in TABLE if isinstance(error, family)), None)
