@@ -9,6 +9,7 @@ from fidoloop.protocol.uaf.facets import origin
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.policies import Policies
+from fidoloop.server.prepared_requests import PreparedRequest
 from fidoloop.server.store.base import Store
 
 Clock = Callable[[], int]
@@ -48,7 +49,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One server."""
+    """One server. `prepared` are its usernameless authentication requests by the name of their policy."""
 
     config: ServerConfig
     store: Store
@@ -57,6 +58,7 @@ class Environment:
     policies: Policies
     trusted_facets: frozenset[str]
     changes: Changes = field(default_factory=Changes)
+    prepared: dict[str, PreparedRequest] = field(default_factory=dict)
 
 
 def make_environment(config: ServerConfig, store: Store, clock: Clock) -> Environment:

@@ -30,6 +30,7 @@ from fidoloop.server.contexts import (
 from fidoloop.server.deregistration import deregister
 from fidoloop.server.environment import Environment
 from fidoloop.server.policies import DEFAULT, NamedPolicy
+from fidoloop.server.prepared_requests import MARKS, PreparedRequest
 from fidoloop.server.sessions import Issued, NewRequest
 from fidoloop.server.store.base import Statements
 from fidoloop.server.store.base import Transaction as StoreTransaction
@@ -57,31 +58,32 @@ async def answer_request(
         UafRefusal: BAD_REQUEST (user, policy, transaction), UNACCEPTABLE_AUTHENTICATOR (the user has no key that
             fits), or for a deregistration NOT_FOUND and UNKNOWN_KEYID. Then nothing is stored.
     """
-    if isinstance(context, AuthenticationContext):
-        return await answer_authentication(environment, transaction, context, asking)
     environment.metadata.refresh(environment.clock())
-    message: RegistrationRequest | DeregistrationRequest
+    message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest
     if isinstance(context, DeregistrationContext):
         message = await _deregistration(environment, transaction, context, asking)
-    else:
+    elif isinstance(context, RegistrationContext):
         message = await _registration(environment, transaction, context, asking)
+    else:
+        message = await _authentication(environment, transaction, context, asking)
     return _returned(environment, op, message)
 
 
-async def answer_authentication(
-    environment: Environment, statements: Statements, context: AuthenticationContext, asking: Asking
-) -> ReturnUafRequest:
-    """Issue an authentication request, as `answer_request`; a usernameless one is a single statement to the store."""
-    environment.metadata.refresh(environment.clock())
-    username = asking.bound_username or context.username or None
-    named = await _authentication_policy(environment, statements, context, username)
-    shown = [_rendering(entry, index) for index, entry in enumerate(context.transaction or ())]
-    contents = tuple(content for _, content in shown)
-    new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
-    issued = await _issue(environment, statements, new, asking)
-    sent = tuple(entry for entry, _ in shown) or UNSET
-    header = _header(environment, "Auth", issued)
-    return _returned(environment, "Auth", AuthenticationRequest(header, issued.challenge, named.policy, sent))
+async def answer_usernameless(environment: Environment, context: AuthenticationContext, asking: Asking) -> bytes:
+    """Issue an authentication request for whoever answers, with no transaction to confirm; return it encoded.
+
+    Raises:
+        UafRefusal: BAD_REQUEST (policy).
+    """
+    name = context.policy or DEFAULT
+    named = find_policy(environment, name)
+    prepared = environment.prepared.get(name)
+    if prepared is None:
+        header = _header(environment, "Auth", MARKS)
+        message = AuthenticationRequest(header, MARKS.challenge, named.policy)
+        prepared = environment.prepared[name] = PreparedRequest.cut(_returned(environment, "Auth", message))
+    new = NewRequest(op="Auth", username=None, policy=named.text)
+    return prepared.fill(await _issue(environment, environment.store, new, asking))
 
 
 def _returned(
@@ -100,6 +102,20 @@ async def _registration(
     new = NewRequest(op="Reg", username=context.username, policy=strictjson.encode(policy))
     issued = await _issue(environment, transaction, new, asking)
     return RegistrationRequest(_header(environment, "Reg", issued), issued.challenge, context.username, policy)
+
+
+async def _authentication(
+    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, asking: Asking
+) -> AuthenticationRequest:
+    username = asking.bound_username or context.username or None
+    named = await _authentication_policy(environment, transaction, context, username)
+    shown = [_rendering(entry, index) for index, entry in enumerate(context.transaction or ())]
+    contents = tuple(content for _, content in shown)
+    new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
+    issued = await _issue(environment, transaction, new, asking)
+    header = _header(environment, "Auth", issued)
+    sent = tuple(entry for entry, _ in shown) or UNSET
+    return AuthenticationRequest(header, issued.challenge, named.policy, sent)
 
 
 async def _deregistration(
@@ -157,15 +173,15 @@ async def _registration_policy(
 
 
 async def _authentication_policy(
-    environment: Environment, statements: Statements, context: AuthenticationContext, username: str | None
+    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, username: str | None
 ) -> NamedPolicy:
     """Return the named policy; for a known user narrowed to the keys registered (step-up)."""
     named = find_policy(environment, context.policy or DEFAULT)
     if username is None:
         return named
-    registered = await accounts.credentials_of(environment, statements, username)
+    registered = await accounts.credentials_of(environment, transaction, username)
     if not registered or registered[0].owner_disabled_at is not None:
-        await accounts.require_active(statements, username)
+        await accounts.require_active(transaction, username)
     narrowed = narrow(named.policy, accounts.facts_of(environment, registered))
     if narrowed is None:
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the user has no key that the policy accepts")

@@ -29,6 +29,7 @@ from fidoloop.server.store.rows import IssuedRequest
 COMPLETED = "OK. Operation completed."
 _log = logging.getLogger("fidoloop.server.uaf")
 _NO_CONTEXT = ResponseContext()
+_COMPLETED = ServerResponse(int(StatusCode.OK), strictjson.encode({"message": COMPLETED}))
 
 
 class Received(NamedTuple):
@@ -166,6 +167,8 @@ def issued_transactions(text: str | None) -> dict[bytes, bytes]:
 
 def completed(**members: str) -> ServerResponse:
     """Return the answer of success, with further members of `description`."""
+    if not members:
+        return _COMPLETED
     return ServerResponse(int(StatusCode.OK), strictjson.encode({"message": COMPLETED, **members}))
 
 

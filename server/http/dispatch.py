@@ -166,7 +166,12 @@ def refusal_response(kind: Kind, refusal: UafRefusal) -> Response:
 
 def uaf_response(message: ReturnUafRequest | ServerResponse) -> Response:
     """Return a UAF message, HTTP 200."""
-    return Response(200, strictjson.encode(message).encode("utf-8"), UAF_CONTENT_TYPE)
+    return encoded_uaf_response(strictjson.encode(message).encode("utf-8"))
+
+
+def encoded_uaf_response(message: bytes) -> Response:
+    """Return a UAF message that is encoded already, HTTP 200."""
+    return Response(200, message, UAF_CONTENT_TYPE)
 
 
 def _broken(kind: Kind) -> Response:

@@ -3,9 +3,9 @@
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.server.contexts import AuthenticationContext, parse_get_uaf_request, parse_request_context
 from fidoloop.server.environment import Environment
-from fidoloop.server.http.dispatch import Handler, require_credential, uaf_response
+from fidoloop.server.http.dispatch import Handler, encoded_uaf_response, require_credential, uaf_response
 from fidoloop.server.http.messages import Request, Response
-from fidoloop.server.uaf_requests import Asking, answer_authentication, answer_request
+from fidoloop.server.uaf_requests import Asking, answer_request, answer_usernameless
 
 
 def request_service(op: Operation) -> Handler:
@@ -15,10 +15,10 @@ def request_service(op: Operation) -> Handler:
         wanted = parse_get_uaf_request(request.body, op)
         context = parse_request_context(op, wanted.context)
         asking = Asking(requested_from=request.address)
-        if isinstance(context, AuthenticationContext) and not context.username:
-            return uaf_response(await answer_authentication(environment, environment.store, context, asking))
+        if isinstance(context, AuthenticationContext) and not context.username and not context.transaction:
+            return encoded_uaf_response(await answer_usernameless(environment, context, asking))
         async with environment.store.transaction() as transaction:
-            if isinstance(context, AuthenticationContext):
+            if isinstance(context, AuthenticationContext) and context.username:
                 await require_credential(transaction, request.headers)
             answer = await answer_request(environment, transaction, op, context, asking)
         return uaf_response(answer)
