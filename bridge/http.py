@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
+import fidoloop
 from fidoloop.bridge.errors import NetworkError, ServerRefusedError
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
@@ -123,7 +124,7 @@ class Server:
             follow_redirects=False,
             trust_env=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", "User-Agent": f"fidoloop/{fidoloop.__version__}"},
         )
 
     def close(self) -> None:

@@ -124,6 +124,7 @@ def test_media_types_are_those_of_the_contract() -> None:
     assert (asked.path, asked.body) == ("/nevisfido/token/redeem/authentication", b'{"token":"t"}')
     assert asked.headers["content-type"] == "application/json;charset=UTF-8"
     assert asked.headers["accept"] == "application/fido+uaf"
+    assert asked.headers["user-agent"].startswith("fidoloop/")
 
 
 def test_the_recorder_gets_every_exchange_as_it_was_on_the_wire() -> None:
