@@ -45,9 +45,7 @@ async def load_keys(
     keys: dict[tuple[str, str], StoredKey] = {}
     disabled = set()
     for aaid, key_id in wanted:
-        found = await transaction.fetch_one(
-            queries.CREDENTIAL, key_id=key_id, aaid=aaid, app_id=environment.config.app_id
-        )
+        found = await transaction.fetch_one(queries.KEY, key_id=key_id, aaid=aaid, app_id=environment.config.app_id)
         if found is None:
             continue
         if found.owner_disabled_at is not None:

@@ -10,8 +10,8 @@ from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Statements, Store, Transaction, Value
-from fidoloop.server.store.rows import IssuedRequest, TokenSession
+from fidoloop.server.store.base import Query, Statements, Store, Transaction
+from fidoloop.server.store.rows import IssuedRequest, Nothing, TokenSession
 
 RANDOM_BYTES = 64
 _ID_BYTES = 10
@@ -90,21 +90,36 @@ async def issue(
         base64url.encode(random[:RANDOM_BYTES]),
         base64url.encode(random[RANDOM_BYTES : 2 * RANDOM_BYTES]),
     )
-    values: dict[str, Value] = {
-        "id": issued.session_id,
-        "username": request.username,
-        "state": REGISTERING if request.op == "Reg" else AUTHENTICATING,
-        "server_data": issued.server_data,
-        "challenge": issued.challenge,
-        "policy": request.policy,
-        "transactions": _encode_contents(request.transactions),
-        "request_expires_at": now + lifetime,
-        "now": now,
-    }
+    contents = _encode_contents(request.transactions)
+    # Spelt out twice: a dictionary handed through costs as much as the statement.
     if session_id is None:
-        await statements.execute(queries.ADD_REQUEST, op=request.op, requested_from=requested_from, **values)
+        await statements.execute(
+            queries.ADD_REQUEST,
+            id=issued.session_id,
+            op=request.op,
+            username=request.username,
+            state=REGISTERING if request.op == "Reg" else AUTHENTICATING,
+            requested_from=requested_from,
+            server_data=issued.server_data,
+            challenge=issued.challenge,
+            policy=request.policy,
+            transactions=contents,
+            request_expires_at=now + lifetime,
+            now=now,
+        )
     else:
-        await statements.execute(queries.OPEN_REQUEST, **values)
+        await statements.execute(
+            queries.OPEN_REQUEST,
+            id=session_id,
+            username=request.username,
+            state=REGISTERING if request.op == "Reg" else AUTHENTICATING,
+            server_data=issued.server_data,
+            challenge=issued.challenge,
+            policy=request.policy,
+            transactions=contents,
+            request_expires_at=now + lifetime,
+            now=now,
+        )
     return issued
 
 
@@ -139,26 +154,27 @@ async def find_open(transaction: Transaction, *, op: Operation, server_data: str
 
 async def consume(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> bool:
     """Take a live request and end its session; of any number of callers exactly one gets True."""
-    return await transaction.execute(queries.CONSUME, **_outcome(session_id, outcome, now)) == 1
+    return await _end(transaction, queries.CONSUME, session_id, outcome, now=now) == 1
 
 
 async def finish(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> None:
     """End a session that waits for no response."""
-    await transaction.execute(queries.FINISH, **_outcome(session_id, outcome, now))
+    await _end(transaction, queries.FINISH, session_id, outcome, now=now)
 
 
-def _outcome(session_id: str, outcome: Outcome, now: int) -> dict[str, Value]:
+async def _end(transaction: Transaction, query: Query[Nothing], session_id: str, outcome: Outcome, *, now: int) -> int:
     taken = outcome.authenticators
-    return {
-        "id": session_id,
-        "state": SUCCEEDED if outcome.status == StatusCode.OK else FAILED,
-        "username": outcome.username,
-        "uaf_status": int(outcome.status),
-        "asm_status": outcome.asm_status,
-        "client_error": outcome.client_error,
-        "authenticators": strictjson.encode(taken) if taken else None,
-        "now": now,
-    }
+    return await transaction.execute(
+        query,
+        id=session_id,
+        state=SUCCEEDED if outcome.status == StatusCode.OK else FAILED,
+        username=outcome.username,
+        uaf_status=int(outcome.status),
+        asm_status=outcome.asm_status,
+        client_error=outcome.client_error,
+        authenticators=strictjson.encode(taken) if taken else None,
+        now=now,
+    )
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True):

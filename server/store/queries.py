@@ -9,6 +9,7 @@ from fidoloop.server.store.rows import (
     AuditEntry,
     Credential,
     IssuedRequest,
+    Key,
     Nothing,
     One,
     OpenSession,
@@ -46,8 +47,11 @@ _CREDENTIAL = (
     " c.authenticator_version, c.sign_counter, c.created_at, c.last_used_at, a.disabled_at"
     " FROM credential c JOIN account a ON a.username = c.username"
 )
-CREDENTIAL: Final = Query(
-    f"{_CREDENTIAL} WHERE c.key_id = :key_id AND c.aaid = :aaid AND c.app_id = :app_id", Credential
+KEY: Final = Query(
+    "SELECT c.username, c.public_key, c.public_key_format, c.signature_algorithm, c.sign_counter, a.disabled_at"
+    " FROM credential c JOIN account a ON a.username = c.username"
+    " WHERE c.key_id = :key_id AND c.aaid = :aaid AND c.app_id = :app_id",
+    Key,
 )
 CREDENTIALS_OF: Final = Query(
     f"{_CREDENTIAL} WHERE c.username = :username AND c.app_id = :app_id ORDER BY c.created_at, c.key_id", Credential

@@ -47,6 +47,17 @@ class Credential(msgspec.Struct, frozen=True):
     owner_disabled_at: int | None
 
 
+class Key(msgspec.Struct, frozen=True):
+    """What verifying a signature takes of a registered UAF key."""
+
+    username: str
+    public_key: bytes
+    public_key_format: int
+    signature_algorithm: int
+    sign_counter: int
+    owner_disabled_at: int | None
+
+
 class Target(msgspec.Struct, frozen=True):
     """A dispatch target; the keys are JWK texts."""
 
