@@ -217,7 +217,10 @@ class UafAuthenticator:
         candidates = [entry for entry in candidates if hmac.compare_digest(entry.access_token, access_token)]
         if not candidates:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
-        newest = {entry.username: entry for entry in candidates}
+        newest: dict[str, Registration] = {}
+        for entry in candidates:
+            newest.pop(entry.username, None)  # so that the order is that of the newest registrations, too
+            newest[entry.username] = entry
         if len(newest) == 1:
             return candidates[-1]
         usernames = list(newest)

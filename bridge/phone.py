@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 from msgspec import UNSET
@@ -179,7 +179,7 @@ class Phone:
     def _delete_target(self, account: Account) -> None:
         if account.target_id is None or account.signature_key_id is None:
             return
-        path = f"/token/dispatch/targets/{account.target_id}"
+        path = f"/token/dispatch/targets/{quote(account.target_id, safe='')}"
         with self._server(account.base_url) as server:
             url = server.url(path)
             claims = outofband.DeviceSignature(

@@ -189,14 +189,14 @@ def test_of_several_accounts_the_user_chooses_and_gets_the_newest_key(
 
     def choose(usernames: Sequence[str]) -> int:
         offered.append(list(usernames))
-        return 0
+        return 1
 
     asm = asm_with(store, state, Prompt(lambda _: True, choose))
     register(asm, "F10B#0112", "jeff")
     register(asm, "F10B#0112", "ann")
     newest_of_jeff = register(asm, "F10B#0112", "jeff")
     raw = asm.authenticate("F10B#0112", app_id=APP_ID, final_challenge=FC_PARAMS)
-    assert offered == [["jeff", "ann"]]
+    assert offered == [["ann", "jeff"]]  # the newest last, which those who choose by themselves take
     assert parse_authentication_assertion(raw).key_id == newest_of_jeff
 
 
