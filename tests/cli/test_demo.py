@@ -170,9 +170,10 @@ def test_a_run_that_breaks_off_leaves_the_token_as_it_was(fidoloop_lab: Lab, fid
         (("--keys", "nonsense"), "123456", Exit.USAGE),
         (("--keys", f"pkcs11:token=nobody?module-path={find_softhsm_module()}"), "123456", Exit.DEVICE),
         (("--keys", "pkcs11:token=x?module-path=/absent.so"), "123456", Exit.DEVICE),
+        (("--keys", f"pkcs11:token=nobody?module-path={find_softhsm_module()}"), None, Exit.DEVICE),
         (("--nonsense",), None, Exit.USAGE),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_what_cannot_run_says_why(arguments: tuple[str, ...], pin: str | None, code: Exit) -> None:
     done = run("demo", *arguments, pin=pin)

@@ -111,6 +111,32 @@ def test_a_pin_typed_at_a_terminal_is_not_echoed(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "code"), [("n\n", Exit.USER), ("\x04", Exit.USER), ("y\n", Exit.OK)], ids=["no", "ctrl-d", "yes"]
+)
+def test_a_key_is_destroyed_when_the_user_says_so(uri: str, typed: str, code: Exit) -> None:
+    made = answer("generate", uri)["id"]
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "delete", uri, "--id", made],
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env=os.environ | {"FIDOLOOP_PIN": PIN},
+        start_new_session=True,
+    ) as process:
+        os.close(follower)
+        seen = b""
+        while b"for ever?" not in seen:
+            seen += os.read(leader, 1024)
+        os.write(leader, typed.encode())
+        process.communicate(timeout=60)
+        assert process.returncode == code
+    os.close(leader)
+    left = {key["id"] for key in answer("list", uri)["keys"]}
+    assert (made in left) == (code is not Exit.OK)
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("list", "pkcs11:tokn=lab"),

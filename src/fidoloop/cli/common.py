@@ -3,9 +3,10 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.markup import escape
 
 from fidoloop.protocol.uaf.registry import UserVerification
 
+T = TypeVar("T")
 _PIPE_COLUMNS = 10_000
 
 Home = Annotated[
@@ -80,6 +82,14 @@ def printable(text: str) -> str:
 def cell(text: str) -> str:
     """Return `text`, which somebody else chose, as rich prints it literally."""
     return escape(printable(text))
+
+
+def answer(ask: Callable[[], T]) -> T | None:
+    """Return the user's answer; None for Ctrl-C and Ctrl-D, which say no."""
+    try:
+        return ask()
+    except typer.Abort:
+        return None
 
 
 def interactive() -> bool:

@@ -15,9 +15,10 @@ from rich.markup import escape
 
 from fidoloop.authenticator.attestation import attest_init
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli.common import Json, Verification
+from fidoloop.cli.common import Json, Verification, answer, interactive
 from fidoloop.cli.exits import Exit
 from fidoloop.demo import Demo, Flow, Report, Step
+from fidoloop.hsm.errors import PinRequired
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.uri import parse_uri
@@ -56,7 +57,12 @@ def demo(
 def _pin(uri: str) -> str:
     """Return the PIN that the demo's user types: of the URI, the environment, or the person at the terminal."""
     found = parse_uri(uri).pin() or os.environ.get("FIDOLOOP_PIN")
-    return found if found else str(typer.prompt("PIN of the token", hide_input=True, err=True))
+    if found:
+        return found
+    typed = answer(lambda: str(typer.prompt("PIN of the token", hide_input=True, err=True))) if interactive() else None
+    if typed is None:
+        raise PinRequired("the token wants a PIN: give pin-source in the URI or set FIDOLOOP_PIN")
+    return typed
 
 
 def _run(store: KeyStore, home: Path, uri: str, pin: str, console: Console) -> Report:

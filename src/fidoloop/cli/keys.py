@@ -17,7 +17,7 @@ from rich.table import Table
 
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli.common import Json, Verification, cell, console, show
+from fidoloop.cli.common import Json, Verification, answer, cell, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.errors import PinRequired
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
@@ -119,7 +119,7 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("--yes is needed where nobody can be asked", param_hint="--yes")
-        if not typer.confirm(f"Destroy key {key_id.hex()} for ever?", err=True):
+        if not answer(lambda: typer.confirm(f"Destroy key {key_id.hex()} for ever?", err=True)):
             raise typer.Exit(Exit.USER)
     with open_store(uri) as store:
         store.delete(key_id)

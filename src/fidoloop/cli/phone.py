@@ -1,10 +1,10 @@
 """`fidoloop phone`: the phone whose keys live in a token."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -29,6 +29,7 @@ from fidoloop.cli.common import (
     Insecure,
     Json,
     Verification,
+    answer,
     cell,
     console,
     home_directory,
@@ -40,8 +41,6 @@ from fidoloop.cli.keys import open_store
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.protocol import base64url
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 
@@ -284,13 +283,13 @@ def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
         return pin
     _need_somebody()
     question = f"PIN ({tries_left} tries left)"
-    return _answer(lambda: typer.prompt(question, hide_input=True, default="", show_default=False, err=True)) or None
+    return answer(lambda: typer.prompt(question, hide_input=True, default="", show_default=False, err=True)) or None
 
 
 def _ask_presence(request: VerificationRequest) -> bool | None:
     _describe(request)
     _need_somebody()
-    return bool(_answer(lambda: typer.confirm("Approve?", err=True)))
+    return bool(answer(lambda: typer.confirm("Approve?", err=True)))
 
 
 def _choose(usernames: Sequence[str]) -> int | None:
@@ -298,7 +297,7 @@ def _choose(usernames: Sequence[str]) -> int | None:
         return len(usernames) - 1
     for number, username in enumerate(usernames, 1):
         note(f"{number}  {username}")
-    chosen = _answer(lambda: int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)))
+    chosen = answer(lambda: int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)))
     return None if chosen is None else chosen - 1
 
 
@@ -316,15 +315,7 @@ def _yes(_: DispatchedToken) -> bool:
 def _ask(question: str) -> bool:
     if not interactive():
         raise UserDeclinedError("nobody can be asked here: --yes answers for scripts")
-    return bool(_answer(lambda: typer.confirm(question, err=True)))
-
-
-def _answer(ask: Callable[[], T]) -> T | None:
-    """Return the user's answer; None for Ctrl-C and Ctrl-D, which say no: the server hears of it."""
-    try:
-        return ask()
-    except typer.Abort:
-        return None
+    return bool(answer(lambda: typer.confirm(question, err=True)))
 
 
 def _need_somebody() -> None:
