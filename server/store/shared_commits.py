@@ -56,7 +56,7 @@ class SharedCommits:
         self._savepoint = savepoint and not self._alone
         try:
             if self._alone:
-                await patiently(lambda: self._connection.execute("BEGIN IMMEDIATE"))
+                await patiently(self._begin)
             elif savepoint:
                 self._connection.execute("SAVEPOINT shared")
         except BaseException as error:
@@ -107,6 +107,9 @@ class SharedCommits:
         else:
             self._wake(None)
             self._committed()
+
+    def _begin(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
 
     def _schedule(self) -> None:
         if not self._scheduled:

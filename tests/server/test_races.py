@@ -12,11 +12,16 @@ import httpx2
 import pytest
 
 from fidoloop.protocol.jose import sign_compact
+from fidoloop.protocol.uaf.verify_authentication_response import VerifiedAuthentication
 from fidoloop.server import admin
 from fidoloop.server.app import create_app
-from fidoloop.server.environment import system_clock
+from fidoloop.server.environment import Environment, system_clock
+from fidoloop.server.services import authentication_response
+from fidoloop.server.store.base import Query, Transaction, Value
 from fidoloop.server.store.open import open_store
-from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
+from fidoloop.server.store.rows import IssuedRequest, Nothing
+from fidoloop.server.uaf_responses import Received
+from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running, session_id_of
 from tests.server.phone import Phone, twisted
 from tests.server.postgres import cluster
 from tests.server.process import serving
@@ -121,6 +126,54 @@ def test_two_log_ins_with_one_counter_have_one_winner(tmp_path: Path, database: 
             responses.append(phone.authenticate(second))
             answers = await asyncio.gather(*(bench.respond("Auth", response) for response in responses))
             assert sorted(answer["statusCode"] for answer in answers) == [1200, 1498]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "refusal"),
+    [
+        ("DELETE FROM credential", 1481),
+        ("UPDATE credential SET public_key = :other", 1481),
+        ("UPDATE credential SET username = 'mia'", 1481),
+        ("UPDATE account SET disabled_at = 1", 1403),
+        ("UPDATE credential SET sign_counter = 1", 1498),
+        ("UPDATE session SET state = 'failed' WHERE consumed_at IS NULL", 1491),
+        ("UPDATE session SET request_expires_at = 0 WHERE consumed_at IS NULL", 1491),
+        ("UPDATE session SET consumed_at = 1 WHERE consumed_at IS NULL", 1491),
+    ],
+)
+def test_what_changes_between_verifying_and_writing_is_seen(
+    tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, meanwhile: str, refusal: int
+) -> None:
+    verify = authentication_response._verify
+
+    async def slowly(
+        environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest
+    ) -> tuple[VerifiedAuthentication, ...]:
+        verified = await verify(environment, transaction, received, issued)
+        # As another transaction would that was committed by now.
+        values: dict[str, Value] = {"other": b"another key"} if ":other" in meanwhile else {}
+        assert await transaction.execute(Query(meanwhile, Nothing), **values)
+        return verified
+
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            phone = await bench.registered()
+            request = await bench.uaf_request("Auth", {}, api=False)
+            monkeypatch.setattr(authentication_response, "_verify", slowly)
+            answer = await bench.respond("Auth", phone.authenticate(request))
+            assert answer["statusCode"] == refusal
+            if refusal == 1491:
+                # The transaction was rolled back as a whole.
+                (credential,) = await admin.list_credentials(bench.store)
+                assert credential.sign_counter == 0
+                return
+            assert all(credential.last_used_at is None for credential in await admin.list_credentials(bench.store))
+            status = await bench.status(session_id_of(request))
+            assert (status["status"], status["uafStatusCode"]) == ("failed", refusal)
+            monkeypatch.undo()
+            assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1491
 
     asyncio.run(scenario())
 
