@@ -72,8 +72,7 @@ class Profile:
     def discard(self) -> None:
         """Close the file and delete it: the phone never came to be. No other connection may be open on it."""
         self.close()
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def create(self, *, keys_uri: str, verification: str, ca: str | None, facet_id: str = LAB_FACET_ID) -> Settings:
         """Set up a new phone and return its settings."""

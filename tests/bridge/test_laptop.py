@@ -212,7 +212,7 @@ FAILED = (
 @pytest.mark.parametrize(
     "answer",
     [
-        *({"dispatchResult": result} for result in FAILED),
+        *({**GOOD, "dispatchResult": result} for result in FAILED),
         {name: value for name, value in GOOD.items() if name != "sessionId"},
         {name: value for name, value in GOOD.items() if name != "dispatcherInformation"},
     ],

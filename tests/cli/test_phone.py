@@ -301,6 +301,7 @@ def test_the_user_at_the_terminal_decides(cli: Cli, typed: str, code: int, statu
 def test_no_secret_is_printed_and_no_colour_in_a_pipe(cli: Cli) -> None:
     username = cli.lab.new_user()
     code = cli.lab.server.enrol(username)
+    cli.keys += f"&pin-value={SOFTHSM_PIN}"
     cli.register(code)
     plain = cli.lab.laptop.dispatch(username=username, dispatcher="link").response
     cli.phone("scan", plain, "--yes")
