@@ -59,10 +59,11 @@ def decode(data: bytes | str, type_: type[T], where: str = "$") -> T:
     """
     text = _text(data, where)
     reader = _READERS.get(type_) or _reader(type_)
-    # msgspec's decoder is five times faster than the checking one. Without escapes every member and every text is
-    # two quotes, so as many quotes when written again as were read means that nothing was dropped: no member stood
-    # twice, and none was unknown, so that nothing was nested deeper than the type.
-    if reader.is_plain and "\\" not in text:
+    # msgspec's decoder is five times faster than the checking one. Every member and every text is two quotes and
+    # those escaped in it, so as many quotes when written again as were read means that nothing was dropped: no
+    # member stood twice, and none was unknown, so that nothing was nested deeper than the type. Only \u0022 writes
+    # a quote without one.
+    if reader.is_plain and "\\u" not in text:
         try:
             value: T = reader.decode(text)
         except msgspec.ValidationError as error:

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.messages import SendUafResponse
 
 TEXTS = st.text(max_size=6) | st.sampled_from(["a", "b", ':"', "\\", '":', "{", "[[", "\x7f", "é", "\U0001f600"])
 VALUES = st.recursive(
@@ -238,3 +239,23 @@ def test_a_wrong_type_says_where(text: str, where: str) -> None:
     with pytest.raises(MalformedError) as inside:
         strictjson.decode(text, Sample, "$.context")
     assert inside.value.where == where.replace("$", "$.context", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'{"uafResponse":"a\"b","uafResponse":"c"}',
+        r'{"uafResponse":"\u0022\u0022","uafResponse":"\u0022\u0022"}',
+        r'{"uafResponse":"x","uafResponse":"\u0022\u0022\u0022\u0022"}',
+        r'{"uafResponse":"x","\u0075afResponse":"\"\""}',
+        r'{"uafResponse":"\\","uafResponse":"\\"}',
+    ],
+)
+def test_escapes_do_not_hide_a_member_that_stands_twice(text: str) -> None:
+    with pytest.raises(MalformedError, match="duplicate member"):
+        strictjson.decode(text, SendUafResponse)
+
+
+def test_a_text_with_escapes_is_read_as_json_reads_it() -> None:
+    text = r'{"uafResponse":"[{\"a\":\"\\\\ \/ \n\"}]","context":"{\"b\":1}"}'
+    assert strictjson.decode(text, SendUafResponse) == SendUafResponse('[{"a":"\\\\ / \n"}]', '{"b":1}')
