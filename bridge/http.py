@@ -23,6 +23,8 @@ UAF_MEDIA_TYPE = "application/fido+uaf"
 JSON_MEDIA_TYPE = "application/json"
 MAX_ANSWER_BYTES = 1 << 20
 CONTEXT_PATH = "/nevisfido"
+KEEP_ALIVE_SECONDS = 2.0
+"""How long an idle connection is used again: servers close theirs after five, and a request may cross that on the way."""
 T = TypeVar("T")
 _HTTPX_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL)
 _TIMING = re.compile(r"([A-Za-z]{1,32});dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
@@ -123,6 +125,7 @@ class Server:
             timeout=timeout,
             follow_redirects=False,
             trust_env=False,
+            limits=httpx2.Limits(keepalive_expiry=KEEP_ALIVE_SECONDS),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={"Accept-Encoding": "identity", "User-Agent": f"fidoloop/{fidoloop.__version__}"},
         )
