@@ -24,7 +24,7 @@ JSON_MEDIA_TYPE = "application/json"
 MAX_ANSWER_BYTES = 1 << 20
 CONTEXT_PATH = "/nevisfido"
 KEEP_ALIVE_SECONDS = 2.0
-"""How long an idle connection is used again: servers close theirs after five, and a request may cross that on the way."""
+"""How long an idle connection is used again: servers close theirs after five, and a request would cross that."""
 T = TypeVar("T")
 _HTTPX_ERRORS = (httpx2.HTTPError, httpx2.InvalidURL)
 _TIMING = re.compile(r"([A-Za-z]{1,32});dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
