@@ -217,6 +217,8 @@ class UafAuthenticator:
         candidates = [entry for entry in candidates if hmac.compare_digest(entry.access_token, access_token)]
         if not candidates:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
+        if len(candidates) == 1:
+            return candidates[0]
         newest: dict[str, Registration] = {}
         for entry in candidates:
             newest.pop(entry.username, None)  # so that the order is that of the newest registrations, too

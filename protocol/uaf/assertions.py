@@ -13,7 +13,7 @@ import msgspec
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.registry import AttestationType, Tag
 from fidoloop.protocol.uaf.tlv import Span, element, is_critical, sequence, spans, tag_name
-from fidoloop.protocol.uaf.usual_layout import read_usual_layout
+from fidoloop.protocol.uaf.usual_layout import read_usual_layout, write_signed_data
 
 MAX_ASSERTION_BYTES = 4096
 
@@ -235,18 +235,10 @@ def encode_signed_data(
     sign_counter: int,
 ) -> bytes:
     """Return UAFV1_SIGNED_DATA, header included: the bytes an authentication signs."""
-    info = _AUTH_INFO.pack(authenticator_version, authentication_mode, signature_algorithm)
-    return element(
-        _SIGNED_DATA,
-        sequence(
-            (_AAID, aaid.encode("ascii")),
-            (_ASSERTION_INFO, info),
-            (_NONCE, nonce),
-            (_FINAL_CHALLENGE_HASH, final_challenge_hash),
-            (_TRANSACTION_CONTENT_HASH, transaction_content_hash),
-            (_KEYID, key_id),
-            (_COUNTERS, _AUTH_COUNTER.pack(sign_counter)),
-        ),
+    info = (authenticator_version, authentication_mode, signature_algorithm)
+    hashes = (final_challenge_hash, transaction_content_hash)
+    return write_signed_data(
+        aaid.encode("ascii"), info, nonce=nonce, hashes=hashes, key_id=key_id, counter=sign_counter
     )
 
 
