@@ -10,6 +10,8 @@ import os
 import sqlite3
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -81,41 +83,36 @@ class AuthenticatorState:
         """Close the file."""
         self._db.close()
 
-    def _meta(self) -> tuple[str, bytes]:
-        with self._lock:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction: committed at the end, rolled back where anything is raised."""
+        with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            try:
-                exists = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'authenticator_meta'").fetchone()
-                if exists is None:
-                    for statement in _SCHEMA.split(";"):
-                        self._db.execute(statement)
-                    self._db.execute(
-                        "INSERT INTO authenticator_meta (id, asm_token, schema_version) VALUES (?, ?, ?)",
-                        (str(uuid.uuid4()), os.urandom(32), _SCHEMA_VERSION),
-                    )
-                row = self._db.execute("SELECT id, asm_token FROM authenticator_meta").fetchone()
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+            yield
+
+    def _meta(self) -> tuple[str, bytes]:
+        with self._writing():
+            exists = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'authenticator_meta'").fetchone()
+            if exists is None:
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(
+                    "INSERT INTO authenticator_meta (id, asm_token, schema_version) VALUES (?, ?, ?)",
+                    (str(uuid.uuid4()), os.urandom(32), _SCHEMA_VERSION),
+                )
+            row = self._db.execute("SELECT id, asm_token FROM authenticator_meta").fetchone()
         return str(row[0]), bytes(row[1])
 
     def add(self, registration: Registration) -> None:
         """Store a new registration; its `registered` is set here."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                (last,) = self._db.execute("SELECT COALESCE(MAX(registered), 0) FROM registration").fetchone()
-                numbered = msgspec.structs.replace(registration, registered=last + 1)
-                self._db.execute(
-                    "INSERT INTO registration (key_id, aaid, app_id, username, access_token, registered,"
-                    " sign_ceiling, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*msgspec.structs.astuple(numbered), self._mac(numbered)),
-                )
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._writing():
+            (last,) = self._db.execute("SELECT COALESCE(MAX(registered), 0) FROM registration").fetchone()
+            numbered = msgspec.structs.replace(registration, registered=last + 1)
+            self._db.execute(
+                "INSERT INTO registration (key_id, aaid, app_id, username, access_token, registered,"
+                " sign_ceiling, mac) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*msgspec.structs.astuple(numbered), self._mac(numbered)),
+            )
 
     def registrations(self) -> list[Registration]:
         """Return all registrations in the order they were made."""
@@ -152,22 +149,16 @@ class AuthenticatorState:
 
     def next_registration_counter(self, aaid: str) -> int:
         """Return the model's registration counter, raised by one and stored."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                row = self._db.execute("SELECT value, mac FROM registration_counter WHERE aaid = ?", (aaid,)).fetchone()
-                if row is not None:
-                    self._check_mac(["registration_counter", self.id, aaid, row[0]], row[1])
-                value = (row[0] if row else 0) + 1
-                self._db.execute(
-                    "INSERT INTO registration_counter (aaid, value, mac) VALUES (?, ?, ?)"
-                    " ON CONFLICT (aaid) DO UPDATE SET value = excluded.value, mac = excluded.mac",
-                    (aaid, value, self._mac_of(["registration_counter", self.id, aaid, value])),
-                )
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._writing():
+            row = self._db.execute("SELECT value, mac FROM registration_counter WHERE aaid = ?", (aaid,)).fetchone()
+            if row is not None:
+                self._check_mac(["registration_counter", self.id, aaid, row[0]], row[1])
+            value = (row[0] if row else 0) + 1
+            self._db.execute(
+                "INSERT INTO registration_counter (aaid, value, mac) VALUES (?, ?, ?)"
+                " ON CONFLICT (aaid) DO UPDATE SET value = excluded.value, mac = excluded.mac",
+                (aaid, value, self._mac_of(["registration_counter", self.id, aaid, value])),
+            )
             return value
 
     def _block(self, key_id: bytes) -> _Block | None:
@@ -203,11 +194,9 @@ class AuthenticatorState:
     def _reserve(self, block: _Block) -> bool:
         """Take the next block of counters: one at first, twice as many each time a process comes back for more."""
         key_id = block.registration.key_id
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writing():
             row = self._db.execute(f"SELECT {_COLUMNS} FROM registration WHERE key_id = ?", (key_id,)).fetchone()  # noqa: S608
             if row is None:
-                self._db.execute("ROLLBACK")
                 return False
             stored = self._verified(row)
             ceiling = stored.sign_ceiling + block.size
@@ -216,11 +205,6 @@ class AuthenticatorState:
                 "UPDATE registration SET sign_ceiling = ?, mac = ? WHERE key_id = ?",
                 (ceiling, self._mac(raised), key_id),
             )
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
         block.registration = raised
         block.next, block.ceiling = stored.sign_ceiling + 1, ceiling
         block.size = min(block.size * 2, _MAX_BLOCK)
