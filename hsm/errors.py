@@ -65,6 +65,12 @@ class TokenNotInitialised(TokenAbsent):
     code = "token_not_initialised"
 
 
+class DeviceTimeout(KeyStoreError):
+    """The device did not answer within its time limit; whether it did what was asked is not known."""
+
+    code = "device_timeout"
+
+
 class TokenFull(KeyStoreError):
     """The token has no room for another object."""
 

@@ -19,7 +19,7 @@ class KeyAlgorithm(StrEnum):
 
 
 class KeyUsage(Flag):
-    """What a key may do; P256 keys SIGN or DERIVE, RSA2048 keys SIGN or DECRYPT, never both."""
+    """What a key may do; EC keys SIGN or DERIVE, RSA2048 keys SIGN or DECRYPT, never both where the store decides."""
 
     SIGN = auto()
     DERIVE = auto()
@@ -30,8 +30,9 @@ class KeyUsage(Flag):
 class TokenInfo:
     """What the token says about itself.
 
-    `kind` is "softhsm" or "pkcs11"; `hardware` is True only where the token says it is in a hardware slot
-    and is not SoftHSM; `mechanisms` holds PKCS#11 names without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP").
+    `kind` is "softhsm", "tpm", "opensc", "pkcs11" (any other module) or "piv"; `hardware` is True only where the token
+    says it is in a hardware slot and is known to be neither SoftHSM nor simulated; `mechanisms` holds PKCS#11 names
+    without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP").
     """
 
     kind: str
@@ -46,7 +47,10 @@ class TokenInfo:
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """One key as the token describes it; attributes a token does not give count as the less secure value."""
+    """One key as the token describes it; attributes a token does not give count as the less secure value.
+
+    `place` is the slot of a device that has few (PIV: "9a", "82"), empty elsewhere.
+    """
 
     key_id: bytes
     label: str
@@ -57,10 +61,11 @@ class KeyInfo:
     extractable: bool
     never_extractable: bool
     local: bool
+    place: str = ""
 
 
 class EcHardwareKey(ec.EllipticCurvePrivateKey):
-    """A P-256 private key that stays in its device: cryptography's interface, plus a fast raw signature."""
+    """A P-256 or P-384 private key that stays in its device: cryptography's interface, plus a fast raw signature."""
 
     @property
     @abc.abstractmethod
@@ -74,7 +79,7 @@ class EcHardwareKey(ec.EllipticCurvePrivateKey):
 
     @abc.abstractmethod
     def sign_digest_raw(self, digest: bytes) -> bytes:
-        """Sign `digest` (32 bytes for SHA-256) and return r || s, 32 bytes each, big-endian."""
+        """Sign `digest`, as long as the curve's order, and return r || s, each of that length, big-endian."""
 
 
 class RsaHardwareKey(rsa.RSAPrivateKey):

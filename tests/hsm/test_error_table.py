@@ -93,4 +93,4 @@ def test_codes_are_stable_and_differ() -> None:
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
     codes = [kind.code for kind in kinds]
-    assert len(set(codes)) == len(codes) == 15
+    assert len(set(codes)) == len(codes) == 16
