@@ -15,6 +15,7 @@ class KeyAlgorithm(StrEnum):
     """What kinds of key a store can make."""
 
     P256 = "p256"
+    P384 = "p384"
     RSA2048 = "rsa2048"
 
 
@@ -136,7 +137,7 @@ class KeyStore(abc.ABC):
 
     @abc.abstractmethod
     def list(self) -> list[KeyInfo]:
-        """Return all P-256 and RSA-2048 keys in the token, sorted by id; other keys are left out."""
+        """Return all keys of the kinds in `KeyAlgorithm`, sorted by id; other keys are left out."""
 
     @abc.abstractmethod
     def delete(self, key_id: bytes) -> None:

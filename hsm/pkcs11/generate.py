@@ -7,11 +7,13 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from fidoloop.hsm.errors import KeyExists, KeyRefused, ModuleError, NotSupported
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage
-from fidoloop.hsm.pkcs11.objects import P256_PARAMS, read_key, read_public, search
+from fidoloop.hsm.pkcs11.objects import CURVES, read_key, read_public, search
 
 _USAGES: Final = {
     (KeyAlgorithm.P256, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
     (KeyAlgorithm.P256, KeyUsage.DERIVE): (Attribute.DERIVE, Attribute.DERIVE),
+    (KeyAlgorithm.P384, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
+    (KeyAlgorithm.P384, KeyUsage.DERIVE): (Attribute.DERIVE, Attribute.DERIVE),
     (KeyAlgorithm.RSA2048, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
     (KeyAlgorithm.RSA2048, KeyUsage.DECRYPT): (Attribute.DECRYPT, Attribute.ENCRYPT),
 }
@@ -113,7 +115,7 @@ def _generate(
     if algorithm is KeyAlgorithm.RSA2048:
         pair: tuple[Any, Any] = session.generate_keypair(KeyType.RSA, 2048, **common, **templates)
         return pair
-    domain = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: P256_PARAMS}, local=True)
+    domain = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: CURVES[algorithm].params}, local=True)
     return domain.generate_keypair(mechanism=Mechanism.EC_KEY_PAIR_GEN, **common, **templates)
 
 

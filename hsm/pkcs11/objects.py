@@ -1,6 +1,7 @@
 """Objects of a token: finding them, holding their handles, reading what they say about themselves."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import pkcs11 as p11
@@ -15,10 +16,20 @@ from fidoloop.hsm.pkcs11.token import Lease
 T = TypeVar("T")
 Attributes = Mapping[Attribute, Any]
 
-P256_PARAMS: Final = bytes.fromhex("06082a8648ce3d030107")
-"""CKA_EC_PARAMS of P-256: the DER object identifier of prime256v1."""
 
-_POINT: Final = 65  # 04 || x || y
+@dataclass(frozen=True)
+class Curve:
+    """A curve: CKA_EC_PARAMS (DER object identifier), cryptography's object, bytes of a coordinate and of the order."""
+
+    params: bytes
+    curve: ec.EllipticCurve
+    size: int
+
+
+CURVES: Final = {
+    KeyAlgorithm.P256: Curve(bytes.fromhex("06082a8648ce3d030107"), ec.SECP256R1(), 32),
+    KeyAlgorithm.P384: Curve(bytes.fromhex("06052b81040022"), ec.SECP384R1(), 48),
+}
 _READ: Final = [
     Attribute.ID,
     Attribute.LABEL,
@@ -100,7 +111,7 @@ def search(session: p11.Session, object_class: ObjectClass | None, key_id: bytes
 
 
 def read_key(private: Any, public: Attributes) -> KeyInfo | None:  # noqa: ANN401  # a python-pkcs11 object
-    """Describe a private key; None if it is neither P-256 nor RSA-2048, or its public part is nowhere to be found.
+    """Describe a private key; None if it is of no kind in `KeyAlgorithm`, or its public part is nowhere to be found.
 
     Args:
         private: python-pkcs11's object.
@@ -132,24 +143,29 @@ def read_public(public: Any) -> Attributes:  # noqa: ANN401  # a python-pkcs11 o
     return attributes
 
 
-def decode_point(value: bytes) -> bytes:
-    """Return 04 || x || y of a P-256 CKA_EC_POINT: a DER OCTET STRING, or the bare point some modules give.
+def decode_point(value: bytes, size: int) -> bytes:
+    """Return 04 || x || y of a CKA_EC_POINT: a DER OCTET STRING, or the bare point some modules give.
+
+    `size` is the number of bytes of a coordinate, at most 63.
 
     Decided by length, never by trying DER first. Raises ValueError.
     """
-    if len(value) == _POINT + 2 and value[:2] == bytes((0x04, _POINT)):
+    length = 2 * size + 1
+    if len(value) == length + 2 and value[:2] == bytes((0x04, length)):
         value = value[2:]
-    if len(value) != _POINT or value[0] != 0x04:
-        raise ValueError("CKA_EC_POINT is no uncompressed P-256 point")
+    if len(value) != length or value[0] != 0x04:
+        raise ValueError("CKA_EC_POINT is no uncompressed point of this curve")
     return value
 
 
 def _public_key(private: Attributes, public: Attributes) -> tuple[KeyAlgorithm | None, PublicKey | None]:
     key_type = private.get(Attribute.KEY_TYPE)
     try:
-        if key_type == KeyType.EC and private.get(Attribute.EC_PARAMS) == P256_PARAMS:
-            point = decode_point(public.get(Attribute.EC_POINT, b""))
-            return KeyAlgorithm.P256, ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        if key_type == KeyType.EC:
+            for algorithm, curve in CURVES.items():
+                if private.get(Attribute.EC_PARAMS) == curve.params:
+                    point = decode_point(public.get(Attribute.EC_POINT, b""), curve.size)
+                    return algorithm, ec.EllipticCurvePublicKey.from_encoded_point(curve.curve, point)
         if key_type == KeyType.RSA:
             source = private if private.get(Attribute.PUBLIC_EXPONENT) else public
             modulus = int.from_bytes(source.get(Attribute.MODULUS, b""), "big")

@@ -90,7 +90,7 @@ class Pkcs11KeyStore(KeyStore):
         return self._keep(held.call("opening a key", lambda private: self._read(private, key_id)), held)
 
     def list(self) -> builtins.list[KeyInfo]:
-        """Return all P-256 and RSA-2048 keys, sorted by id."""
+        """Return the keys, sorted by id."""
         return self._lease.run("listing keys", _list)
 
     def delete(self, key_id: bytes) -> None:
@@ -172,11 +172,11 @@ class Pkcs11KeyStore(KeyStore):
         public = read_public(publics[0]) if publics else {}
         info = read_key(private, public)
         if info is None:
-            raise NotSupported(f"the key {key_id.hex()} is neither P-256 nor RSA-2048, or has no public part")
+            raise NotSupported(f"the key {key_id.hex()} is of no kind this store knows, or has no public part")
         return info
 
     def _keep(self, info: KeyInfo, held: HeldObject) -> HardwareKey:
-        make = Pkcs11EcKey if info.algorithm is KeyAlgorithm.P256 else Pkcs11RsaKey
+        make = Pkcs11RsaKey if info.algorithm is KeyAlgorithm.RSA2048 else Pkcs11EcKey
         key = self._keys[info.key_id] = make(held, info)
         return key
 

@@ -9,6 +9,7 @@ from fidoloop.hsm.open import open_key_store
 from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
 
 PIN = "271828"
+EC_KEYS = {"P-256": KeyAlgorithm.P256, "P-384": KeyAlgorithm.P384}
 _numbers = itertools.count()
 
 
@@ -51,6 +52,23 @@ def sign_key(shared: KeyStore) -> EcHardwareKey:
 @pytest.fixture(scope="session")
 def derive_key(shared: KeyStore) -> EcHardwareKey:
     key = shared.generate(KeyAlgorithm.P256, KeyUsage.DERIVE, key_id=b"ec-derive", label="derives")
+    assert isinstance(key, EcHardwareKey)
+    return key
+
+
+@pytest.fixture(scope="session", params=[*EC_KEYS])
+def any_sign_key(request: pytest.FixtureRequest, shared: KeyStore) -> EcHardwareKey:
+    """Signs; one key of each curve."""
+    key = shared.generate(EC_KEYS[request.param], KeyUsage.SIGN, key_id=request.param.encode(), label="signs")
+    assert isinstance(key, EcHardwareKey)
+    return key
+
+
+@pytest.fixture(scope="session", params=[*EC_KEYS])
+def any_derive_key(request: pytest.FixtureRequest, shared: KeyStore) -> EcHardwareKey:
+    """Agrees on keys; one key of each curve."""
+    key_id = b"derive " + request.param.encode()
+    key = shared.generate(EC_KEYS[request.param], KeyUsage.DERIVE, key_id=key_id, label="derives")
     assert isinstance(key, EcHardwareKey)
     return key
 

@@ -28,11 +28,11 @@ EVERY_HASH = [SHA1, *DIGESTS]
 
 
 @pytest.mark.parametrize("algorithm", DIGESTS, ids=lambda one: one.name)
-def test_ec_signatures_verify_in_software(sign_key: EcHardwareKey, algorithm: hashes.HashAlgorithm) -> None:
-    signature = sign_key.sign(b"message", ec.ECDSA(algorithm))
-    sign_key.public_key().verify(signature, b"message", ec.ECDSA(algorithm))
+def test_ec_signatures_verify_in_software(any_sign_key: EcHardwareKey, algorithm: hashes.HashAlgorithm) -> None:
+    signature = any_sign_key.sign(b"message", ec.ECDSA(algorithm))
+    any_sign_key.public_key().verify(signature, b"message", ec.ECDSA(algorithm))
     with pytest.raises(InvalidSignature):
-        sign_key.public_key().verify(signature, b"messagf", ec.ECDSA(algorithm))
+        any_sign_key.public_key().verify(signature, b"messagf", ec.ECDSA(algorithm))
 
 
 @pytest.mark.parametrize("algorithm", DIGESTS, ids=lambda one: one.name)
@@ -48,13 +48,16 @@ def test_prehashed_data_are_signed_as_they_are(
         sign_key.sign(digest[1:], ec.ECDSA(utils.Prehashed(algorithm)))
 
 
-def test_the_raw_signature_is_r_and_s_of_32_bytes(sign_key: EcHardwareKey) -> None:
-    raw = sign_key.sign_digest_raw(hashlib.sha256(b"message").digest())
-    assert len(raw) == 64
-    der = utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
-    sign_key.public_key().verify(der, b"message", ec.ECDSA(hashes.SHA256()))
-    with pytest.raises(ValueError, match="32 bytes"):
-        sign_key.sign_digest_raw(b"message")
+def test_the_raw_signature_is_r_and_s_as_long_as_the_order(any_sign_key: EcHardwareKey) -> None:
+    size = any_sign_key.key_size // 8
+    algorithm = {32: hashes.SHA256(), 48: hashes.SHA384()}[size]
+    raw = any_sign_key.sign_digest_raw(hashlib.new(algorithm.name, b"message").digest())
+    assert len(raw) == 2 * size
+    der = utils.encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+    any_sign_key.public_key().verify(der, b"message", ec.ECDSA(algorithm))
+    for wrong in (b"message", bytes(size - 1), bytes(size + 1)):
+        with pytest.raises(ValueError, match=f"{size} bytes"):
+            any_sign_key.sign_digest_raw(wrong)
 
 
 def test_signing_looks_nothing_up(sign_key: EcHardwareKey, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,14 +72,15 @@ def test_signing_looks_nothing_up(sign_key: EcHardwareKey, monkeypatch: pytest.M
         assert len(sign_key.sign_digest_raw(bytes(32))) == 64
 
 
-def test_ecdh_agrees_with_software(derive_key: EcHardwareKey) -> None:
-    other = ec.generate_private_key(ec.SECP256R1())
-    assert derive_key.exchange(ec.ECDH(), other.public_key()) == other.exchange(ec.ECDH(), derive_key.public_key())
+def test_ecdh_agrees_with_software(any_derive_key: EcHardwareKey) -> None:
+    other = ec.generate_private_key(any_derive_key.curve)
+    shared = any_derive_key.exchange(ec.ECDH(), other.public_key())
+    assert shared == other.exchange(ec.ECDH(), any_derive_key.public_key())
 
 
 def test_ecdh_refuses_another_curve(derive_key: EcHardwareKey) -> None:
     for curve in (ec.SECP384R1(), ec.SECP256K1()):
-        with pytest.raises(ValueError, match="P-256"):
+        with pytest.raises(ValueError, match="secp256r1"):
             derive_key.exchange(ec.ECDH(), ec.generate_private_key(curve).public_key())
 
 
@@ -216,15 +220,18 @@ def test_a_jose_key_tells_its_public_members_and_no_more(sign_key: EcHardwareKey
         assert key.thumbprint() == type(key).import_key(hardware.public_key()).thumbprint()  # type: ignore[arg-type]
 
 
-def test_points_are_told_apart_by_length() -> None:
-    point = ec.generate_private_key(ec.SECP256R1()).public_key()
+@pytest.mark.parametrize(("curve", "size"), [(ec.SECP256R1(), 32), (ec.SECP384R1(), 48)], ids=["P-256", "P-384"])
+def test_points_are_told_apart_by_length(curve: ec.EllipticCurve, size: int) -> None:
+    point = ec.generate_private_key(curve).public_key()
     raw = point.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-    assert decode_point(raw) == decode_point(b"\x04\x41" + raw) == raw
-    # A bare point whose x begins with 0x41 looks like the beginning of an OCTET STRING.
-    assert decode_point(b"\x04\x41" + bytes(63)) == b"\x04\x41" + bytes(63)
-    for wrong in (b"", raw[1:], b"\x04\x40" + raw[1:], b"\x05\x41" + raw, b"\x02" + raw[1:33]):
+    header = bytes((0x04, 2 * size + 1))
+    assert decode_point(raw, size) == decode_point(header + raw, size) == raw
+    # A bare point whose x begins with the length looks like the beginning of an OCTET STRING.
+    assert decode_point(header + bytes(2 * size - 1), size) == header + bytes(2 * size - 1)
+    wrong_length, wrong_tag = bytes((0x04, 2 * size)) + raw[1:], bytes((0x05, 2 * size + 1)) + raw
+    for wrong in (b"", raw[1:], wrong_length, wrong_tag, b"\x02" + raw[1 : size + 1]):
         with pytest.raises(ValueError, match="point"):
-            decode_point(wrong)
+            decode_point(wrong, size)
 
 
 def test_a_key_opened_again_is_the_same_key(shared: KeyStore, sign_key: EcHardwareKey) -> None:

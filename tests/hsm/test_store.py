@@ -66,6 +66,8 @@ def objects_in(store: KeyStore, key_id: bytes) -> int:
     [
         (KeyAlgorithm.P256, KeyUsage.SIGN),
         (KeyAlgorithm.P256, KeyUsage.DERIVE),
+        (KeyAlgorithm.P384, KeyUsage.SIGN),
+        (KeyAlgorithm.P384, KeyUsage.DERIVE),
         (KeyAlgorithm.RSA2048, KeyUsage.SIGN),
         (KeyAlgorithm.RSA2048, KeyUsage.DECRYPT),
     ],
@@ -76,7 +78,7 @@ def test_a_generated_key_cannot_leave_the_token(shared: KeyStore, algorithm: Key
     assert (info.algorithm, info.usage, info.label, info.key_id) == (algorithm, usage, "étiquette", key_id)
     assert (info.sensitive, info.extractable, info.never_extractable, info.local) == (True, False, True, True)
     private = search(session_of(shared), ObjectClass.PRIVATE_KEY, key_id)[0]
-    secret = Attribute.VALUE if algorithm is KeyAlgorithm.P256 else Attribute.PRIVATE_EXPONENT
+    secret = Attribute.PRIVATE_EXPONENT if algorithm is KeyAlgorithm.RSA2048 else Attribute.VALUE
     with pytest.raises(p11.AttributeSensitive):
         private[secret]
     uses = [Attribute.SIGN, Attribute.DERIVE, Attribute.DECRYPT, Attribute.UNWRAP]
@@ -133,11 +135,11 @@ def test_keys_of_other_kinds_are_left_out(store: KeyStore) -> None:
     session = session_of(store)
     session.generate_keypair(KeyType.RSA, 1024, id=b"small", store=True)
     domain = session.create_domain_parameters(
-        KeyType.EC, {Attribute.EC_PARAMS: bytes.fromhex("06052b81040022")}, local=True
+        KeyType.EC, {Attribute.EC_PARAMS: bytes.fromhex("06052b8104000a")}, local=True
     )
-    domain.generate_keypair(id=b"p384", store=True, mechanism=Mechanism.EC_KEY_PAIR_GEN)
+    domain.generate_keypair(id=b"k256", store=True, mechanism=Mechanism.EC_KEY_PAIR_GEN)
     assert store.list() == []
-    for key_id in (b"small", b"p384"):
+    for key_id in (b"small", b"k256"):
         with pytest.raises(NotSupported):
             store.key(key_id)
 

@@ -94,7 +94,7 @@ def generate(
     uri: Uri,
     *,
     algorithm: Annotated[KeyAlgorithm, typer.Option(help="Kind of key.")] = KeyAlgorithm.P256,
-    usage: Annotated[str, typer.Option(help="sign; derive (p256); decrypt (rsa2048).")] = "sign",
+    usage: Annotated[str, typer.Option(help="sign; derive (p256, p384); decrypt (rsa2048).")] = "sign",
     key_id: MaybeKeyId = None,
     label: Annotated[str, typer.Option(help="The key's label.")] = "",
     as_json: Json = False,
