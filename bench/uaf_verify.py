@@ -63,17 +63,15 @@ def run() -> list[Row]:
     expected = Expected(app_id=APP_ID, challenge=challenge, trusted_facets=frozenset({LAB_FACET_ID}))
     keys = {(key.aaid, key.key_id): key}
 
-    fc_hash = final_challenge.final_challenge_hash(fc_params)
-
     def one_assertion() -> object:
         return verify_authentication_assertion(
             parse_authentication_assertion(base64url.decode(assertion)),
-            fc_hash=fc_hash,
+            fc_params=fc_params,
             expected_owner="alice",
             policy=policy,
             metadata=metadata,
             keys=keys,
-            transactions={},
+            transactions=(),
         )
 
     def whole_response() -> object:
@@ -85,7 +83,7 @@ def run() -> list[Row]:
             policy=policy,
             metadata=metadata,
             keys=keys,
-            transactions={},
+            transactions=(),
         )
 
     data = os.urandom(160)

@@ -19,7 +19,6 @@ from fidoloop.protocol.uaf.messages import (
 )
 from fidoloop.protocol.uaf.policy import Policy
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
-from fidoloop.protocol.uaf.transactions import transaction_content_hash
 from fidoloop.server import audit, sessions
 from fidoloop.server.contexts import ResponseContext, parse_context
 from fidoloop.server.environment import Environment
@@ -159,10 +158,9 @@ def issued_policy(text: str) -> Policy:
     return msgspec.json.decode(text, type=Policy)
 
 
-def issued_transactions(text: str | None) -> dict[bytes, bytes]:
-    """Return the stored transaction contents by their TCHash."""
-    contents = [base64url.decode(entry) for entry in msgspec.json.decode(text, type=list[str])] if text else ()
-    return {transaction_content_hash(content): content for content in contents}
+def issued_transactions(text: str | None) -> tuple[bytes, ...]:
+    """Return the stored transaction contents."""
+    return tuple(base64url.decode(entry) for entry in msgspec.json.decode(text, type=list[str])) if text else ()
 
 
 def completed(**members: str) -> ServerResponse:

@@ -23,7 +23,9 @@ _REG_COUNTERS = struct.Struct("<II")
 _AUTH_COUNTER = struct.Struct("<I")
 
 _EXTENSION_TAGS = frozenset({int(Tag.EXTENSION), int(Tag.EXTENSION_NON_CRITICAL)})
-_ATTESTATION_TAGS = frozenset(int(kind) for kind in AttestationType)
+_ATTESTATION_TAGS = frozenset(
+    {int(AttestationType.BASIC_FULL), int(AttestationType.BASIC_SURROGATE), int(AttestationType.ECDAA)}
+)
 _ATTESTATION_FIELDS = frozenset({int(Tag.SIGNATURE), int(Tag.ATTESTATION_CERT)})
 
 _KRD_FIELDS = {

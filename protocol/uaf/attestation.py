@@ -10,7 +10,6 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.assertions import RegistrationAssertion
@@ -55,8 +54,6 @@ def verify_full_signature(assertion: RegistrationAssertion, leaf: x509.Certifica
         key = leaf.public_key()
     except (ValueError, UnsupportedAlgorithm):
         key = None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "the attestation certificate's key is not supported")
     verify_signature(key, assertion.signature_algorithm, assertion.attestation_signature, assertion.krd)
 
 
@@ -68,7 +65,7 @@ def verify_surrogate_signature(assertion: RegistrationAssertion) -> None:
     """
     if assertion.attestation_certificates:
         raise _refused("surrogate attestation with certificates")
-    key = load_public_key(assertion.public_key_format, assertion.public_key)
+    key = load_public_key(assertion.signature_algorithm, assertion.public_key_format, assertion.public_key)
     verify_signature(key, assertion.signature_algorithm, assertion.attestation_signature, assertion.krd)
 
 

@@ -1,12 +1,12 @@
 """FinalChallengeParams: what the client saw, hashed into the assertion (UAF protocol 3.1.13, 3.4.6; digest 1.2)."""
 
-import hashlib
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.uaf.algorithms import ES256, digest
 from fidoloop.protocol.uaf.channel_binding import ChannelBinding
 
 Text512 = Annotated[str, Meta(min_length=1, max_length=512)]
@@ -35,6 +35,12 @@ def decode(fc_params: str, where: str = "$.fcParams") -> FinalChallengeParams:
     return strictjson.decode(base64url.decode(fc_params, where, padding_allowed=True), FinalChallengeParams, where)
 
 
-def final_challenge_hash(fc_params: str) -> bytes:
-    """Return FCHash: SHA-256 over the fcParams string exactly as transmitted (algorithms 1 to 6, 8, 9)."""
-    return hashlib.sha256(fc_params.encode("utf-8")).digest()
+def final_challenge_hash(fc_params: str, algorithm: int = ES256) -> bytes:
+    """Return FCHash: the fcParams string exactly as transmitted, hashed as the authenticator's `algorithm` does.
+
+    That is SHA-256 for the algorithms of UAF 1.1.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_ALGORITHM where it is not supported.
+    """
+    return digest(algorithm, fc_params.encode("utf-8"))

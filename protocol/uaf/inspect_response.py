@@ -18,6 +18,7 @@ from fidoloop.protocol.uaf import (
     verify_authentication_response,
     verify_registration_response,
 )
+from fidoloop.protocol.uaf.algorithms import ES256
 from fidoloop.protocol.uaf.assertions import (
     AuthenticationAssertion,
     RegistrationAssertion,
@@ -38,7 +39,6 @@ from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import Algorithm, AttestationType, AuthenticationMode, PublicKeyFormat
 from fidoloop.protocol.uaf.signatures import SUPPORTED, verify_signature
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
-from fidoloop.protocol.uaf.transactions import transaction_content_hash
 from fidoloop.protocol.uaf.verification_input import VerificationInput
 
 
@@ -158,7 +158,7 @@ def _registration(
             _checked("scheme and extensions", lambda: check_wrapper(wrapper)),
             _checked("limits", lambda: verify_registration_response.check_limits(assertion)),
             _fc_hash(assertion, given),
-            _checked("public key", lambda: load_public_key(assertion.public_key_format, assertion.public_key)),
+            _public_key(assertion),
             _signature(
                 "attestation signature", assertion.signature_algorithm, lambda: _verify_attestation_signature(assertion)
             ),
@@ -234,7 +234,7 @@ def _by_stored_key(assertion: AuthenticationAssertion, given: VerificationInput)
             "signature",
             assertion.signature_algorithm,
             lambda: verify_signature(
-                load_public_key(key.public_key_format, key.public_key),
+                load_public_key(key.signature_algorithm, key.public_key_format, key.public_key),
                 key.signature_algorithm,
                 assertion.signature,
                 assertion.signed_data,
@@ -252,7 +252,7 @@ def _transaction(assertion: AuthenticationAssertion, given: VerificationInput) -
     """A log-in without transaction needs nothing to be compared with; what was confirmed does."""
     if given.transactions is None and assertion.authentication_mode == AuthenticationMode.TRANSACTION_CONFIRMED:
         return Check("transaction", Outcome.NOT_CHECKED, "no transactions given")
-    asked = {transaction_content_hash(content): content for content in given.transactions or ()}
+    asked = given.transactions or ()
     detail = "confirmed" if assertion.transaction_content_hash else "none"
     return _checked("transaction", lambda: verify_authentication_response.check_transaction(assertion, asked), detail)
 
@@ -260,10 +260,40 @@ def _transaction(assertion: AuthenticationAssertion, given: VerificationInput) -
 def _fc_hash(assertion: RegistrationAssertion | AuthenticationAssertion, given: VerificationInput) -> Check:
     if not given.fc_params_known:
         return Check("FCHash", Outcome.NOT_CHECKED, "fcParams not given")
-    computed = final_challenge.final_challenge_hash(given.response.fcParams)
-    if hmac.compare_digest(computed, assertion.final_challenge_hash):
-        return Check("FCHash", Outcome.OK)
+    # What is no key of anything still shows whether its challenge is the one hashed as most algorithms do.
+    for algorithm in _algorithms(assertion) or (ES256,):
+        computed = final_challenge.final_challenge_hash(given.response.fcParams, algorithm)
+        if hmac.compare_digest(computed, assertion.final_challenge_hash):
+            return Check("FCHash", Outcome.OK)
     return Check("FCHash", Outcome.FAILED, "not the hash of fcParams")
+
+
+def _algorithms(assertion: RegistrationAssertion | AuthenticationAssertion) -> tuple[int, ...]:
+    """Return the supported algorithms that the user's key may be of.
+
+    A registration by full attestation does not say: there, only the model's metadata does.
+    """
+    named = assertion.signature_algorithm
+    if isinstance(assertion, AuthenticationAssertion):
+        return (named,) if named in SUPPORTED else ()
+    named_first = sorted(SUPPORTED, key=lambda each: (each != named, each))
+    return tuple(algorithm for algorithm in named_first if _loads(assertion, algorithm))
+
+
+def _loads(assertion: RegistrationAssertion, algorithm: int) -> bool:
+    try:
+        load_public_key(algorithm, assertion.public_key_format, assertion.public_key)
+    except UafRefusal:
+        return False
+    return True
+
+
+def _public_key(assertion: RegistrationAssertion) -> Check:
+    algorithms = _algorithms(assertion)
+    if algorithms:
+        return Check("public key", Outcome.OK, "of " + " or ".join(Algorithm(each).name for each in algorithms))
+    named = assertion.signature_algorithm if assertion.signature_algorithm in SUPPORTED else ES256
+    return _checked("public key", lambda: load_public_key(named, assertion.public_key_format, assertion.public_key))
 
 
 def _signature(name: str, algorithm: int, rule: Callable[[], object]) -> Check:

@@ -17,6 +17,17 @@ class Algorithm(IntEnum):
     SM2_SM3_RAW = 0x07
     RSA_EMSA_PKCS1_SHA256_RAW = 0x08
     RSA_EMSA_PKCS1_SHA256_DER = 0x09
+    # The rest is of later FIDO registries.
+    RSASSA_PSS_SHA384_RAW = 0x0A
+    RSASSA_PSS_SHA512_RAW = 0x0B
+    RSASSA_PKCSV15_SHA256_RAW = 0x0C
+    RSASSA_PKCSV15_SHA384_RAW = 0x0D
+    RSASSA_PKCSV15_SHA512_RAW = 0x0E
+    RSASSA_PKCSV15_SHA1_RAW = 0x0F
+    SECP384R1_ECDSA_SHA384_RAW = 0x10
+    SECP521R1_ECDSA_SHA512_RAW = 0x11
+    ED25519_EDDSA_SHA512_RAW = 0x12
+    ED448_EDDSA_SHA512_RAW = 0x13
 
 
 class PublicKeyFormat(IntEnum):
@@ -30,11 +41,17 @@ class PublicKeyFormat(IntEnum):
 
 
 class AttestationType(IntEnum):
-    """TAG_ATTESTATION_*: kind of attestation (UAF registry 3.8)."""
+    """TAG_ATTESTATION_*: kind of attestation (UAF registry 3.8).
+
+    Only the first three are elements of an assertion; the later ones stand in metadata.
+    """
 
     BASIC_FULL = 0x3E07
     BASIC_SURROGATE = 0x3E08
     ECDAA = 0x3E09
+    ATTCA = 0x3E0A
+    NONE = 0x3E0B
+    ANONCA = 0x3E0C
 
 
 class UserVerification(IntFlag):
@@ -51,6 +68,8 @@ class UserVerification(IntFlag):
     HANDPRINT = 0x100
     NONE = 0x200
     ALL = 0x400
+    PASSCODE_EXTERNAL = 0x800
+    PATTERN_EXTERNAL = 0x1000
 
 
 class KeyProtection(IntFlag):

@@ -1,9 +1,8 @@
 """Transactions: their content rules and TCHash (UAF protocol 3.1.4 to 3.1.6; digest 1.1 and 3.3)."""
 
-import hashlib
-
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.algorithms import ES256, digest
 from fidoloop.protocol.uaf.messages import Transaction
 
 TEXT_PLAIN = "text/plain"
@@ -30,6 +29,10 @@ def transaction_content(transaction: Transaction, where: str = "$.transaction") 
     return content
 
 
-def transaction_content_hash(content: bytes) -> bytes:
-    """Return TCHash of decoded content (algorithms 1 to 6, 8, 9)."""
-    return hashlib.sha256(content).digest()
+def transaction_content_hash(content: bytes, algorithm: int = ES256) -> bytes:
+    """Return TCHash of decoded content, hashed as the authenticator's `algorithm` does (SHA-256 for those of UAF 1.1).
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_ALGORITHM where it is not supported.
+    """
+    return digest(algorithm, content)

@@ -18,6 +18,7 @@ from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AuthenticationMode
 from fidoloop.protocol.uaf.signatures import verify_signature
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.protocol.uaf.transactions import transaction_content_hash
 
 MIN_NONCE_BYTES = 8
 
@@ -68,18 +69,17 @@ def verify_authentication_response(
     policy: Policy,
     metadata: Callable[[str], MetadataEntry | None],
     keys: Mapping[tuple[str, str], StoredKey],
-    transactions: Mapping[bytes, bytes],
+    transactions: Sequence[bytes],
 ) -> tuple[VerifiedAuthentication, ...]:
     """Verify `response`, whose `assertions` were parsed before, and return those of the alternative it meets.
 
     `keys` holds the stored keys by (AAID, base64url KeyID); `expected_owner` is the only user whose keys count
-    (None: usernameless); `transactions` maps TCHash to content, empty where no transaction was asked for.
+    (None: usernameless); `transactions` are the decoded contents one of which is to be confirmed, if any.
 
     Raises:
         UafRefusal: with the code of HTTP contract 11a; of several failing assertions the first one's.
     """
     check_response(response, operation="Auth", expected=expected)
-    fc_hash = final_challenge_hash(response.fcParams)
     verified: list[VerifiedAuthentication] = []
     facts: list[AuthenticatorFacts] = []
     first_refusal: UafRefusal | None = None
@@ -87,7 +87,7 @@ def verify_authentication_response(
         try:
             result, result_facts = verify_authentication_assertion(
                 assertion,
-                fc_hash=fc_hash,
+                fc_params=response.fcParams,
                 expected_owner=expected_owner,
                 policy=policy,
                 metadata=metadata,
@@ -115,14 +115,14 @@ def verify_authentication_response(
 def verify_authentication_assertion(
     assertion: AuthenticationAssertion,
     *,
-    fc_hash: bytes,
+    fc_params: str,
     expected_owner: str | None,
     policy: Policy,
     metadata: Callable[[str], MetadataEntry | None],
     keys: Mapping[tuple[str, str], StoredKey],
-    transactions: Mapping[bytes, bytes],
+    transactions: Sequence[bytes],
 ) -> tuple[VerifiedAuthentication, AuthenticatorFacts]:
-    """Verify one assertion by its model, its stored key and `fc_hash`, the hash of the response's fcParams.
+    """Verify one assertion by its model, its stored key and the response's `fc_params`, as received.
 
     Returned with it is what the policy sees of its authenticator. Arguments are those of
     `verify_authentication_response`, which holds the rest of the response against what was asked.
@@ -149,11 +149,12 @@ def verify_authentication_assertion(
     if assertion.signature_algorithm != key.signature_algorithm:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "signature algorithm is not the registered one")
     check_counter(assertion.sign_counter, key.sign_counter)
+    fc_hash = final_challenge_hash(fc_params, key.signature_algorithm)
     if not hmac.compare_digest(assertion.final_challenge_hash, fc_hash):
         raise _content("FINAL_CHALLENGE_HASH is not the hash of fcParams")
     check_limits(assertion)
     transaction = check_transaction(assertion, transactions)
-    public_key = load_public_key(key.public_key_format, key.public_key)
+    public_key = load_public_key(key.signature_algorithm, key.public_key_format, key.public_key)
     verify_signature(public_key, key.signature_algorithm, assertion.signature, assertion.signed_data)
     return VerifiedAuthentication(key, assertion.sign_counter, transaction), facts
 
@@ -181,10 +182,10 @@ def check_counter(asserted: int, stored: int) -> None:
         raise _content("sign counter did not advance")
 
 
-def check_transaction(assertion: AuthenticationAssertion, transactions: Mapping[bytes, bytes]) -> bytes | None:
+def check_transaction(assertion: AuthenticationAssertion, transactions: Sequence[bytes]) -> bytes | None:
     """Mode 2 must confirm one of the transactions asked for; mode 1 confirms nothing, and so answers only a log-in.
 
-    `transactions` maps TCHash to content; the content confirmed is returned, None for a log-in.
+    `transactions` are decoded contents; the one confirmed is returned, None for a log-in.
 
     Raises:
         UafRefusal: UNACCEPTABLE_CONTENT.
@@ -197,10 +198,11 @@ def check_transaction(assertion: AuthenticationAssertion, transactions: Mapping[
         return None
     if assertion.authentication_mode != AuthenticationMode.TRANSACTION_CONFIRMED:
         raise _content(f"authentication mode {assertion.authentication_mode}")
-    content = transactions.get(assertion.transaction_content_hash)
-    if content is None:
-        raise _content("TRANSACTION_CONTENT_HASH is of no transaction asked for")
-    return content
+    for content in transactions:
+        found = transaction_content_hash(content, assertion.signature_algorithm)
+        if hmac.compare_digest(found, assertion.transaction_content_hash):
+            return content
+    raise _content("TRANSACTION_CONTENT_HASH is of no transaction asked for")
 
 
 def _content(detail: str) -> UafRefusal:

@@ -18,7 +18,6 @@ from fidoloop.protocol.uaf.metadata import MetadataEntry
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts, Policy, disallowed, satisfying_set
 from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
-from fidoloop.protocol.uaf.signatures import SUPPORTED
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
 MIN_KEY_ID_BYTES = 32
@@ -74,7 +73,6 @@ def verify_registration_response(
         UafRefusal: with the code of HTTP contract 11a; of several failing assertions the first one's.
     """
     check_response(response, operation="Reg", expected=expected)
-    fc_hash = final_challenge_hash(response.fcParams)
     verified: list[tuple[RegisteredKey, AuthenticatorFacts]] = []
     first_refusal: UafRefusal | None = None
     for assertion in parse_registration_assertions(response):
@@ -82,7 +80,7 @@ def verify_registration_response(
             verified.append(
                 _verify_assertion(
                     assertion,
-                    fc_hash=fc_hash,
+                    fc_params=response.fcParams,
                     policy=policy,
                     metadata=metadata,
                     already_registered=already_registered,
@@ -103,7 +101,7 @@ def verify_registration_response(
 def _verify_assertion(
     assertion: RegistrationAssertion,
     *,
-    fc_hash: bytes,
+    fc_params: str,
     policy: Policy,
     metadata: Callable[[str], MetadataEntry | None],
     already_registered: Container[tuple[str, str]],
@@ -120,6 +118,7 @@ def _verify_assertion(
     )
     if disallowed(policy, facts):
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"{assertion.aaid} is disallowed by the policy")
+    fc_hash = final_challenge_hash(fc_params, entry.statement.authenticationAlgorithm)
     if not hmac.compare_digest(assertion.final_challenge_hash, fc_hash):
         raise _content("FINAL_CHALLENGE_HASH is not the hash of fcParams")
     _check_fields(assertion, entry)
@@ -167,11 +166,6 @@ def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> Non
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
     if assertion.attestation_type not in statement.attestationTypes:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "attestation type is not one of the model's")
-    if statement.authenticationAlgorithm not in SUPPORTED:
-        raise UafRefusal(
-            StatusCode.UNACCEPTABLE_ALGORITHM,
-            f"signature algorithm {statement.authenticationAlgorithm} is not supported",
-        )
     if assertion.public_key_format != statement.publicKeyAlgAndEncoding:
         raise UafRefusal(StatusCode.UNACCEPTABLE_KEY, "public key format is not the model's")
     if (
@@ -179,7 +173,7 @@ def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> Non
         and assertion.signature_algorithm != statement.authenticationAlgorithm
     ):
         raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "signature algorithm is not the model's")
-    load_public_key(assertion.public_key_format, assertion.public_key)
+    load_public_key(statement.authenticationAlgorithm, assertion.public_key_format, assertion.public_key)
 
 
 def _content(detail: str) -> UafRefusal:

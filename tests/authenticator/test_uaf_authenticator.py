@@ -57,7 +57,7 @@ def test_every_model_registers_and_signs_what_the_server_verifies(
     signed = parse_authentication_assertion(
         asm.authenticate(aaid, app_id=APP_ID, final_challenge=FC_PARAMS, key_ids=[key_id])
     )
-    key = load_public_key(registered.public_key_format, registered.public_key)
+    key = load_public_key(registered.signature_algorithm, registered.public_key_format, registered.public_key)
     verify_signature(key, entry.statement.authenticationAlgorithm, signed.signature, signed.signed_data)
     assert signed.final_challenge_hash == hashlib.sha256(FC_PARAMS.encode()).digest()
     assert (signed.authentication_mode, signed.transaction_content_hash) == (1, b"")

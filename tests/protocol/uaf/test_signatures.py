@@ -1,14 +1,21 @@
+import hashlib
+
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fidoloop.protocol.uaf.algorithms import digest
+from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
 from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.signatures import SUPPORTED, encode_signature, verify_signature
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.protocol.uaf.transactions import transaction_content_hash
 
-from ..builders import der, numbered, p256, raw
+from ..builders import der, numbered, p256, raw, rsa2048
+from ..signers import ALL, ECDSA, HASHES, RSA, SHA256, key_of, octets, other_rsa, sign
 
 KEY = p256()
 PUBLIC = KEY.public_key()
@@ -44,18 +51,124 @@ def minimal(number: int) -> bytes:
     return number.to_bytes(max(1, (number.bit_length() + 7) // 8))
 
 
-def refusal(algorithm: int, signature: bytes, key: ec.EllipticCurvePublicKey = PUBLIC) -> StatusCode:
+def refusal(algorithm: int, signature: bytes, key: object = PUBLIC) -> StatusCode:
     with pytest.raises(UafRefusal) as caught:
         verify_signature(key, algorithm, signature, DATA)
     return caught.value.status
 
 
-@given(st.binary(max_size=100))
-def test_a_signature_verifies_in_both_encodings(data: bytes) -> None:
-    verify_signature(PUBLIC, 1, raw(KEY, data), data)
-    verify_signature(PUBLIC, 2, der(KEY, data), data)
-    for algorithm in (Algorithm.SECP256R1_ECDSA_SHA256_RAW, Algorithm.SECP256R1_ECDSA_SHA256_DER):
-        verify_signature(PUBLIC, algorithm, encode_signature(algorithm, raw(KEY, data)), data)
+def test_every_algorithm_on_the_list_is_tested_here() -> None:
+    assert set(ALL) == SUPPORTED
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("data", [b"", DATA, bytes(5000)], ids=["empty", "some", "long"])
+def test_a_signature_of_every_algorithm_verifies(algorithm: int, data: bytes) -> None:
+    key = key_of(algorithm)
+    verify_signature(key.public_key(), algorithm, sign(algorithm, key, data), data)
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_an_altered_signature_or_other_data_or_another_key_does_not_verify(algorithm: int) -> None:
+    key = key_of(algorithm)
+    signature = sign(algorithm, key, DATA)
+    for at in (0, 4, len(signature) // 2, len(signature) - 1):
+        altered = signature[:at] + bytes([signature[at] ^ 1]) + signature[at + 1 :]
+        assert refusal(algorithm, altered, key.public_key()) is StatusCode.UNACCEPTABLE_CONTENT
+    for other in (b"", signature[:-1], signature + b"\x00", b"\x00" + signature, sign(algorithm, key, b"other")):
+        assert refusal(algorithm, other, key.public_key()) is StatusCode.UNACCEPTABLE_CONTENT
+    assert refusal(algorithm, signature, key_of(algorithm, 1).public_key()) is StatusCode.UNACCEPTABLE_CONTENT
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+@pytest.mark.parametrize("claimed", ALL)
+def test_a_signature_of_one_algorithm_is_none_of_another(algorithm: int, claimed: int) -> None:
+    key = key_of(algorithm)
+    if algorithm == claimed or {algorithm, claimed} == {0x08, 0x0C}:
+        return  # two names of PKCS#1 with SHA-256
+    fits = kind_of(algorithm) == kind_of(claimed)
+    expected = StatusCode.UNACCEPTABLE_CONTENT if fits else StatusCode.UNACCEPTABLE_ALGORITHM
+    assert refusal(claimed, sign(algorithm, key, DATA), key.public_key()) is expected
+
+
+def kind_of(algorithm: int) -> object:
+    return ECDSA[algorithm][0] if algorithm in ECDSA else "RSA" if algorithm in RSA else algorithm
+
+
+@given(st.binary(max_size=100), st.sampled_from([*ECDSA, *RSA]))
+def test_a_raw_signature_is_encoded_as_its_algorithm_wants_it(data: bytes, algorithm: int) -> None:
+    key, bare = key_of(algorithm), {0x02: 0x01, 0x04: 0x03, 0x06: 0x05, 0x09: 0x08}.get(algorithm, algorithm)
+    encoded = encode_signature(Algorithm(algorithm), sign(bare, key, data))
+    verify_signature(key.public_key(), algorithm, encoded, data)
+
+
+@pytest.mark.parametrize("salt", [0, 20, 31, 33, 48, 222])
+def test_the_salt_of_a_pss_signature_is_as_long_as_its_hash(salt: int) -> None:
+    scheme = padding.PSS(padding.MGF1(SHA256), salt)
+    signature = key_of(3).sign(DATA, scheme, SHA256)
+    assert refusal(3, signature, key_of(3).public_key()) is StatusCode.UNACCEPTABLE_CONTENT
+
+
+def test_the_mask_of_a_pss_signature_is_made_with_its_hash() -> None:
+    for mask in (hashes.SHA224(), hashes.SHA512()):
+        signature = key_of(3).sign(DATA, padding.PSS(padding.MGF1(mask), 32), SHA256)
+        assert refusal(3, signature, key_of(3).public_key()) is StatusCode.UNACCEPTABLE_CONTENT
+
+
+@pytest.mark.parametrize("algorithm", [0x04, 0x09])
+def test_an_rsa_signature_in_der_is_one_octet_string_and_no_more(algorithm: int) -> None:
+    key = key_of(algorithm)
+    wrapped = sign(algorithm, key, DATA)
+    bare = wrapped[4:]
+    verify_signature(key.public_key(), algorithm, wrapped, DATA)
+    for other in (
+        bare,
+        b"\x03" + wrapped[1:],
+        b"\x24" + wrapped[1:],
+        b"\x04\x83\x00\x01\x00" + bare,
+        b"\x04\x80" + bare + b"\x00\x00",
+        octets(bare + b"\x00"),
+        octets(b"\x00" + bare),
+        octets(bare[:-1]),
+        octets(wrapped),
+        b"\x30\x82\x01\x04" + wrapped,
+        wrapped + b"\x00",
+        octets(bytes(0xFFF8)),
+        b"\x04\x82" + bytes(70000),
+    ):
+        assert refusal(algorithm, other, key.public_key()) is StatusCode.UNACCEPTABLE_CONTENT
+
+
+def test_an_rsa_key_too_small_too_large_or_of_an_absurd_exponent_is_refused() -> None:
+    for key in (other_rsa(1024), other_rsa(5120)):
+        assert refusal(3, bytes(key.key_size // 8), key.public_key()) is StatusCode.UNACCEPTABLE_ALGORITHM
+    numbers = rsa2048().public_key().public_numbers()
+    slow = rsa.RSAPublicNumbers(2**64 + 1, numbers.n).public_key()
+    assert refusal(3, bytes(256), slow) is StatusCode.UNACCEPTABLE_ALGORITHM
+
+
+def test_a_larger_rsa_key_signs_as_many_bytes_as_it_has() -> None:
+    key = other_rsa(3072)
+    for algorithm in RSA:
+        verify_signature(key.public_key(), algorithm, sign(algorithm, key, DATA), DATA)
+        assert refusal(algorithm, sign(algorithm, rsa2048(), DATA), key.public_key()) is CONTENT
+
+
+CONTENT = StatusCode.UNACCEPTABLE_CONTENT
+
+
+def secp256k1_signature_where_r_is_short() -> bytes:
+    while True:
+        signature: bytes = sign(0x05, key_of(0x05), DATA)
+        if signature[0] == 0:
+            return signature
+
+
+def test_numbers_of_secp256k1_are_read_as_those_of_p_256() -> None:
+    """Leading zeros in raw, integers without their leading 00 in DER."""
+    short, public = secp256k1_signature_where_r_is_short(), key_of(0x05).public_key()
+    verify_signature(public, 0x05, short, DATA)
+    verify_signature(public, 0x06, sequence(integer(short[1:32]), integer(short[32:])), DATA)
 
 
 @pytest.mark.parametrize(
@@ -132,18 +245,31 @@ def test_other_data_or_another_key_does_not_verify() -> None:
     assert refusal(1, RAW, p256(1).public_key()) is StatusCode.UNACCEPTABLE_CONTENT
 
 
-@pytest.mark.parametrize("algorithm", [number for number in (0, *range(3, 20), 257, -1) if number not in SUPPORTED])
+@pytest.mark.parametrize("algorithm", [-1, 0, 0x07, 0x0F, 0x14, 0x101, 0xFFFF])
 def test_an_algorithm_not_on_the_list_is_refused(algorithm: int) -> None:
     assert refusal(algorithm, RAW) is StatusCode.UNACCEPTABLE_ALGORITHM
 
 
-@pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.SECP384R1()])
-def test_a_key_on_another_curve_is_refused(curve: ec.EllipticCurve) -> None:
-    other = ec.derive_private_key(77, curve)
-    for algorithm in (1, 2):
-        assert refusal(algorithm, der(other, DATA), other.public_key()) is StatusCode.UNACCEPTABLE_ALGORITHM
+def test_a_key_that_is_none_of_a_kind_we_know_is_refused() -> None:
+    for key in (None, x25519.X25519PrivateKey.from_private_bytes(bytes(32)).public_key()):
+        for algorithm in ALL:
+            assert refusal(algorithm, RAW, key) is StatusCode.UNACCEPTABLE_ALGORITHM
 
 
-def test_only_p_256_signatures_can_be_encoded() -> None:
-    with pytest.raises(ValueError, match="not ECDSA on P-256"):
-        encode_signature(Algorithm.RSASSA_PSS_SHA256_RAW, RAW)
+@pytest.mark.parametrize("algorithm", [Algorithm.SM2_SM3_RAW, Algorithm.RSASSA_PKCSV15_SHA1_RAW])
+def test_a_signature_of_an_algorithm_not_on_the_list_is_not_encoded(algorithm: Algorithm) -> None:
+    with pytest.raises(ValueError, match="not supported"):
+        encode_signature(algorithm, RAW)
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_challenges_and_transactions_are_hashed_as_the_algorithm_hashes(algorithm: int) -> None:
+    expected = hashlib.new(HASHES[algorithm], b"text").digest()
+    assert digest(algorithm, b"text") == expected
+    assert final_challenge_hash("text", algorithm) == transaction_content_hash(b"text", algorithm) == expected
+
+
+def test_an_algorithm_not_on_the_list_hashes_nothing() -> None:
+    with pytest.raises(UafRefusal) as caught:
+        digest(0x07, b"")
+    assert caught.value.status is StatusCode.UNACCEPTABLE_ALGORITHM

@@ -56,7 +56,7 @@ STORED = StoredKey(
     sign_counter=4,
 )
 PAY, OTHER_TEXT = b"Pay 10 CHF?", b"Pay 99 CHF?"
-ASKED = {transaction_content_hash(content): content for content in (PAY, b"Pay CHF 10?")}
+ASKED = (PAY, b"Pay CHF 10?")
 CONFIRMED = AUTHENTICATION.with_(mode=2, tc_hash=transaction_content_hash(PAY))
 
 
@@ -77,7 +77,7 @@ def verify(text: str, **changes: Any) -> tuple[VerifiedAuthentication, ...]:  # 
         "policy": ANY,
         "metadata": models(entry()),
         "keys": stored(),
-        "transactions": {},
+        "transactions": (),
         **changes,
     }
     response = decode_response(text)
@@ -244,9 +244,9 @@ REFUSED: dict[str, tuple[Assertion, dict[str, Any], dict[str, Any], StatusCode, 
         "registered",
     ),
     "algorithm not supported": (
-        AUTHENTICATION.with_(algorithm=6),
+        AUTHENTICATION.with_(algorithm=7),
         {},
-        {"keys": stored(signature_algorithm=6)},
+        {"keys": stored(signature_algorithm=7)},
         StatusCode.UNACCEPTABLE_ALGORITHM,
         "not supported",
     ),
