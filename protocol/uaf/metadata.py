@@ -10,8 +10,8 @@ from cryptography import x509
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import strictjson
+from fidoloop.protocol.certificates import load_base64_certificate
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.certificates import load_base64_certificate
 from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Version
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts
 from fidoloop.protocol.uaf.registry import AttestationType, UserVerification

@@ -8,8 +8,8 @@ from cryptography import x509
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.certificates import load_base64_certificate
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.certificates import load_base64_certificate
 from fidoloop.protocol.uaf.messages import UafResponse, UInt16, decode_response
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
 

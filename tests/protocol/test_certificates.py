@@ -1,9 +1,9 @@
 import pytest
 
+from fidoloop.protocol.certificates import load_certificate
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.certificates import load_certificate
 
-from ..builders import leaf, to_der
+from .builders import leaf, to_der
 
 DER = to_der(leaf())
 BASIC_CONSTRAINTS = bytes.fromhex("0603551d13")
