@@ -1,9 +1,7 @@
 """`fidoloop keys`: the keys in a token, named by a key-store URI."""
 
 import datetime
-import getpass
 import json
-import os
 import secrets
 import sys
 from pathlib import Path
@@ -19,59 +17,16 @@ from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
 from fidoloop.cli.common import Json, Verification, answer, cell, console, show
 from fidoloop.cli.exits import Exit
-from fidoloop.hsm.errors import PinRequired
+from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
-from fidoloop.hsm.open import open_key_store
 from fidoloop.protocol import strictjson
 
 app = typer.Typer(no_args_is_help=True, help="Keys in a token, named by a key-store URI.")
-
-Uri = Annotated[
-    str,
-    typer.Argument(
-        metavar="URI",
-        help="Key store, e.g. 'pkcs11:token=lab?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/path/pin'. "
-        "Without a PIN in it: the environment's FIDOLOOP_PIN, or a prompt.",
-    ),
-]
-
 
 MetadataDirectory = Annotated[Path | None, typer.Option("--metadata", metavar="DIR", help="Write metadata here.")]
 VerificationOption = Annotated[
     Verification, typer.Option("--uv", help="How the phone with this token verifies its user.")
 ]
-
-
-def _hex(text: str) -> bytes:
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        raise typer.BadParameter("the id is written in hexadecimal") from None
-    if not value:
-        raise typer.BadParameter("the id is empty")
-    return value
-
-
-_ID = typer.Option("--id", metavar="HEX", parser=_hex, help="The key's id (CKA_ID).")
-KeyId = Annotated[bytes, _ID]
-MaybeKeyId = Annotated[bytes | None, _ID]
-
-
-def open_store(uri: str) -> KeyStore:
-    """Open a key store for a command: PIN from the URI, else FIDOLOOP_PIN, else a prompt without echo."""
-    return open_key_store(uri, pin_prompt=_ask_pin)
-
-
-def _ask_pin(label: str) -> str:
-    pin = os.environ.get("FIDOLOOP_PIN")
-    if pin is not None:
-        return pin
-    if not sys.stdin.isatty():
-        raise PinRequired(f"the token {label!r} wants a PIN: give pin-source in the URI or set FIDOLOOP_PIN")
-    try:
-        return getpass.getpass(f"PIN of token {label!r}: ")
-    except EOFError:
-        raise PinRequired(f"the token {label!r} wants a PIN, and none was typed") from None
 
 
 @app.command("list")

@@ -37,7 +37,7 @@ from fidoloop.cli.common import (
     note,
     show,
 )
-from fidoloop.cli.keys import open_store
+from fidoloop.cli.key_store import open_store
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.protocol import base64url
