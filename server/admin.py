@@ -137,6 +137,5 @@ async def audit_entries(store: Store, username: str | None = None, *, limit: int
 
 
 async def _note(transaction: Transaction, event: str, username: str, now: int) -> None:
-    await audit.record(
-        transaction, now=now, event=event, outcome=StatusCode.OK, username=username, requested_from="operator"
-    )
+    entry = audit.entry(now=now, event=event, outcome=StatusCode.OK, username=username, requested_from="operator")
+    await audit.record(transaction, entry)

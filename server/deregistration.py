@@ -56,8 +56,7 @@ async def remove_key(
         queries.DELETE_CREDENTIAL, key_id=credential.key_id, aaid=credential.aaid, username=credential.username
     )
     await sessions.fail_open_sessions(transaction, now=now, key_id=credential.key_id)
-    await audit.record(
-        transaction,
+    entry = audit.entry(
         now=now,
         event="deregistration",
         outcome=StatusCode.OK,
@@ -67,6 +66,7 @@ async def remove_key(
         session_id=session_id,
         requested_from=requested_from,
     )
+    await audit.record(transaction, entry)
 
 
 def _is_named(context: DeregistrationContext, credential: Credential) -> bool:

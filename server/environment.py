@@ -10,6 +10,7 @@ from fidoloop.server.config import ServerConfig
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.policies import Policies
 from fidoloop.server.prepared_requests import PreparedRequest
+from fidoloop.server.remembered import Remembered
 from fidoloop.server.store.base import Store
 
 Clock = Callable[[], int]
@@ -59,6 +60,7 @@ class Environment:
     trusted_facets: frozenset[str]
     changes: Changes = field(default_factory=Changes)
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
+    remembered: Remembered = field(default_factory=Remembered)
 
 
 def make_environment(config: ServerConfig, store: Store, clock: Clock) -> Environment:

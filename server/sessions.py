@@ -9,8 +9,9 @@ from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.server.remembered import Remembered
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Query, Statements, Store, Transaction
+from fidoloop.server.store.base import Change, Query, Statements, Store, Transaction, Value
 from fidoloop.server.store.rows import IssuedRequest, Nothing, TokenSession
 
 RANDOM_BYTES = 64
@@ -84,12 +85,7 @@ async def issue(
     session_id: str | None,
 ) -> Issued:
     """Store a request with a fresh challenge: in a session of its own, or in the one whose token was redeemed."""
-    random = secrets.token_bytes(2 * RANDOM_BYTES + _ID_BYTES)
-    issued = Issued(
-        session_id or _session_id(now, random[2 * RANDOM_BYTES :]),
-        base64url.encode(random[:RANDOM_BYTES]),
-        base64url.encode(random[RANDOM_BYTES : 2 * RANDOM_BYTES]),
-    )
+    issued = _new_issued(session_id, now)
     contents = _encode_contents(request.transactions)
     # Spelt out twice: a dictionary handed through costs as much as the statement.
     if session_id is None:
@@ -120,6 +116,35 @@ async def issue(
             request_expires_at=now + lifetime,
             now=now,
         )
+    return issued
+
+
+def _new_issued(session_id: str | None, now: int) -> Issued:
+    random = secrets.token_bytes(2 * RANDOM_BYTES + _ID_BYTES)
+    return Issued(
+        session_id or _session_id(now, random[2 * RANDOM_BYTES :]),
+        base64url.encode(random[:RANDOM_BYTES]),
+        base64url.encode(random[RANDOM_BYTES : 2 * RANDOM_BYTES]),
+    )
+
+
+async def issue_usernameless(
+    store: Store, remembered: Remembered, policy: str, *, now: int, lifetime: int, requested_from: str
+) -> Issued:
+    """Store an authentication request for whoever answers, in a session of its own, and remember it."""
+    issued = _new_issued(None, now)
+    session_id, challenge, server_data = issued.session_id, issued.challenge, issued.server_data
+    parameters: dict[str, Value] = {
+        "id": session_id,
+        "now": now,
+        "requested_from": requested_from,
+        "server_data": server_data,
+        "challenge": challenge,
+        "policy": policy,
+        "request_expires_at": now + lifetime,
+    }
+    await store.apply((Change(queries.ADD_USERNAMELESS_REQUEST, parameters),))
+    remembered.request_issued(server_data, IssuedRequest(session_id, None, challenge, policy, None, requested_from))
     return issued
 
 
@@ -155,6 +180,22 @@ async def find_open(transaction: Transaction, *, op: Operation, server_data: str
 async def consume(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> bool:
     """Take a live request and end its session; of any number of callers exactly one gets True."""
     return await _end(transaction, queries.CONSUME, session_id, outcome, now=now) == 1
+
+
+def success(
+    issued: IssuedRequest, server_data: str, username: str, taken: tuple[StatusAuthenticator, ...], *, now: int
+) -> Change:
+    """Return the change that takes a live authentication request and ends its session well, in one statement."""
+    return Change(
+        queries.SUCCEED,
+        {
+            "id": issued.id,
+            "server_data": server_data,
+            "username": username,
+            "authenticators": strictjson.encode(taken),
+            "now": now,
+        },
+    )
 
 
 async def finish(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> None:

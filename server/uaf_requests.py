@@ -82,8 +82,15 @@ async def answer_usernameless(environment: Environment, context: AuthenticationC
         header = _header(environment, "Auth", MARKS)
         message = AuthenticationRequest(header, MARKS.challenge, named.policy)
         prepared = environment.prepared[name] = PreparedRequest.cut(_returned(environment, "Auth", message))
-    new = NewRequest(op="Auth", username=None, policy=named.text)
-    return prepared.fill(await _issue(environment, environment.store, new, asking))
+    issued = await sessions.issue_usernameless(
+        environment.store,
+        environment.remembered,
+        named.text,
+        now=environment.clock(),
+        lifetime=environment.config.lifetimes.response_millis("Auth"),
+        requested_from=asking.requested_from,
+    )
+    return prepared.fill(issued)
 
 
 def _returned(

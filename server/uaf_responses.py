@@ -127,8 +127,7 @@ async def conclude(
     if not await sessions.consume(transaction, issued.id, outcome, now=now):
         raise no_request()
     first = ending.keys[0] if ending.keys else None
-    await audit.record(
-        transaction,
+    entry = audit.entry(
         now=now,
         event=event,
         outcome=ending.status,
@@ -139,6 +138,7 @@ async def conclude(
         address=address,
         requested_from=issued.requested_from,
     )
+    await audit.record(transaction, entry)
 
 
 def expected_of(environment: Environment, issued: IssuedRequest) -> Expected:

@@ -7,6 +7,7 @@ where it may not, stands twice, or is critical and unknown makes the assertion m
 import re
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -355,6 +356,7 @@ def _text(value: bytes, path: str, valid: Callable[[str], bool]) -> str:
     return text
 
 
+@lru_cache(maxsize=1024)
 def _aaid(value: bytes, path: str) -> str:
     """Return the AAID in upper case: HHHH#HHHH, compared without regard to case (digest 1.1)."""
     if _AAID_FORM.fullmatch(value) is None:

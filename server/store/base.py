@@ -1,10 +1,13 @@
 """The store as everything above sees it: transactions over typed queries, on any database."""
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import InitVar, dataclass, field
 from importlib import resources
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from fidoloop.server.store.rows import Nothing
 
 Row = TypeVar("Row")
 Value = str | int | bytes | None
@@ -28,6 +31,13 @@ class Query(Generic[Row]):
         names = tuple(dict.fromkeys(_PARAMETER.findall(sql)))
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "numbered", _PARAMETER.sub(lambda match: f"?{names.index(match.group(1)) + 1}", sql))
+
+
+class Change(NamedTuple):
+    """A statement that must change one row and returns none, and what its parameters stand for."""
+
+    query: Query[Nothing]
+    parameters: dict[str, Value]
 
 
 class Statements(Protocol):
@@ -62,6 +72,13 @@ class Store(Statements, Protocol):
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Begin a transaction that writes: committed at the end, rolled back on an exception."""
+        ...
+
+    async def apply(self, changes: Sequence[Change]) -> bool:
+        """Make all `changes` in one transaction, or none where one of them would not change one row.
+
+        What a caller knows beforehand needs no transaction that it holds open. Raises ConflictError.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import lru_cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from fidoloop.server.errors import ConflictError, StoreError
-from fidoloop.server.store.base import Query, Row, Value, migrations
+from fidoloop.server.store.base import Change, Query, Row, Value, migrations
 
 MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
@@ -58,9 +58,26 @@ class PostgresStore:
         """Run a single writing statement; see Store."""
         return await _PostgresTransaction(self._pool).execute(query, **parameters)
 
+    async def apply(self, changes: Sequence[Change]) -> bool:
+        """Make all changes or none; see Store."""
+        if len(changes) == 1:
+            return await self.execute(changes[0].query, **changes[0].parameters) == 1
+        try:
+            async with self.transaction() as transaction:
+                for query, parameters in changes:
+                    if await transaction.execute(query, **parameters) != 1:
+                        raise _UnappliedError
+        except _UnappliedError:
+            return False
+        return True
+
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()
+
+
+class _UnappliedError(Exception):
+    pass
 
 
 class _PostgresTransaction:

@@ -129,6 +129,12 @@ ADD_REQUEST: Final = Query(
     " :server_data, :challenge, :policy, :transactions, :request_expires_at)",
     Nothing,
 )
+ADD_USERNAMELESS_REQUEST: Final = Query(
+    "INSERT INTO session (id, op, state, created_at, updated_at, requested_from, server_data, challenge, policy,"
+    " request_expires_at) VALUES (:id, 'Auth', 'clientAuthenticating', :now, :now, :requested_from, :server_data,"
+    " :challenge, :policy, :request_expires_at)",
+    Nothing,
+)
 OPEN_REQUEST: Final = Query(
     "UPDATE session SET username = :username, state = :state, updated_at = :now, server_data = :server_data,"
     " challenge = :challenge, policy = :policy, transactions = :transactions,"
@@ -147,6 +153,13 @@ _END = (
     " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL"
 )
 CONSUME: Final = Query(f"{_END}, consumed_at = :now WHERE id = :id AND {_IS_OPEN}", Nothing)
+_SUCCESS = (
+    "UPDATE session SET state = 'succeeded', updated_at = :now, username = :username, uaf_status = 1200,"
+    " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL, consumed_at = :now"
+)
+SUCCEED: Final = Query(
+    f"{_SUCCESS} WHERE id = :id AND server_data = :server_data AND op = 'Auth' AND {_IS_OPEN}", Nothing
+)
 FINISH: Final = Query(f"{_END} WHERE id = :id", Nothing)
 STATUS: Final = Query(
     "SELECT id, username, state, updated_at, token_expires_at, redeemed_at, dispatcher, dispatcher_response,"

@@ -9,10 +9,11 @@ fails, it fails for all of them.
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-from fidoloop.server.errors import StoreError
+from fidoloop.server.errors import ConflictError, StoreError
+from fidoloop.server.store.base import Change
 
 BUSY_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 0.001
@@ -36,6 +37,11 @@ async def patiently(run: Callable[[], T]) -> T:
         await asyncio.sleep(RETRY_SECONDS)
 
 
+class _Queued(NamedTuple):
+    changes: Sequence[Change]
+    future: "asyncio.Future[bool]"
+
+
 class SharedCommits:
     """The commits of one connection; `lock` keeps others out of an open transaction, `committed` is told of each."""
 
@@ -47,7 +53,11 @@ class SharedCommits:
         self._alone = False
         self._savepoint = False
         self._scheduled = False
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[tuple[asyncio.Future[Any], bool]] = []
+        self._queue: list[_Queued] = []
+        self._queued_before = 0
+        self._busy_until: float | None = None
+        self._cursor = connection.cursor()
 
     async def enter(self, *, savepoint: bool = True) -> None:
         """Begin a transaction, once nobody else is in one. Raises StoreError."""
@@ -91,8 +101,20 @@ class SharedCommits:
         if self._open:
             self._schedule()
             future = asyncio.get_running_loop().create_future()
-            self._waiting.append(future)
+            self._waiting.append((future, True))
             await future
+
+    async def apply(self, changes: Sequence[Change]) -> bool:
+        """Make all changes or none, in the next commit; see Store. Raises StoreError, ConflictError."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Queued(changes, future))
+        self._schedule()
+        return await future
+
+    def flush(self) -> None:
+        """Run and commit everything that waits."""
+        if self._run_queue():
+            self.commit()
 
     def commit(self) -> None:
         """Commit what was left, and wake those who wait for it."""
@@ -118,17 +140,104 @@ class SharedCommits:
 
     def _next_turn(self) -> None:
         self._scheduled = False
-        # Whoever is in the middle of a transaction schedules the commit when he leaves.
-        if not self._lock.locked():
-            self.commit()
+        queued = len(self._queue)
+        if self._lock.locked():
+            # Whoever is in the middle of a transaction schedules the commit when he leaves; a reader does not.
+            if queued:
+                self._later()
+        elif queued > self._queued_before:
+            # More may come in one more turn, and a larger commit costs little more.
+            self._queued_before = queued
+            self._schedule()
+        else:
+            self._queued_before = 0
+            if self._run_queue():
+                self.commit()
+
+    def _later(self) -> None:
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._schedule)
+
+    def _run_queue(self) -> bool:
+        """Run what is queued in the open transaction, or in a new one; False where the database is locked."""
+        queue, self._queue = self._queue, []
+        try:
+            while queue:
+                joins = self._connection.in_transaction
+                if not joins:
+                    self._begin()
+                self._open = True
+                self._busy_until = None
+                half_done = self._run_all(queue, savepoints=joins)
+                if half_done is None:
+                    break
+                # Rare, so that no savepoint need stand around what everybody does: the others start again.
+                self._connection.execute("ROLLBACK")
+                self._open = False
+                queue.remove(half_done)
+                if not half_done.future.done():
+                    half_done.future.set_result(False)
+        except sqlite3.Error as error:
+            self._queue = queue
+            return self._broken(error)
+        return True
+
+    def _run_all(self, queue: list[_Queued], *, savepoints: bool) -> _Queued | None:
+        """Run everybody's changes; stop at, and return, one that changed something before it went wrong."""
+        results = []
+        for queued in queue:
+            changes, future = queued
+            if future.done():
+                continue
+            guarded = savepoints and len(changes) > 1
+            if guarded:
+                self._cursor.execute("SAVEPOINT changes")
+            made = self._make(changes, future)
+            if guarded:
+                if made < len(changes):
+                    self._cursor.execute("ROLLBACK TO changes")
+                self._cursor.execute("RELEASE changes")
+            elif 0 < made < len(changes):
+                return queued
+            results.append((future, made == len(changes)))
+        self._waiting.extend(results)
+        return None
+
+    def _make(self, changes: Sequence[Change], future: "asyncio.Future[bool]") -> int:
+        """Return how many of `changes`, from the first on, were made; a conflict is told to him who waits."""
+        execute = self._cursor.execute
+        made = 0
+        try:
+            for query, parameters in changes:
+                if execute(query.numbered, [parameters[name] for name in query.names]).rowcount != 1:
+                    break
+                made += 1
+        except sqlite3.IntegrityError:
+            future.set_exception(ConflictError("a row of this name exists already"))
+        return made
+
+    def _broken(self, error: sqlite3.Error) -> bool:
+        """Wait for a locked database, up to the limit; what else failed has failed for everybody."""
+        if not self._open and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            now = time.monotonic()
+            self._busy_until = self._busy_until or now + BUSY_TIMEOUT_SECONDS
+            if now < self._busy_until:
+                self._later()
+                return False
+        self._busy_until = None
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        queue, self._queue = self._queue, []
+        self._waiting.extend((future, False) for _, future in queue)
+        self._wake(StoreError(str(error)))
+        return False
 
     def _wake(self, error: StoreError | None) -> None:
         self._open = False
         waiting, self._waiting = self._waiting, []
-        for future in waiting:
+        for future, result in waiting:
             if future.done():
                 continue
             if error is None:
-                future.set_result(None)
+                future.set_result(result)
             else:
                 future.set_exception(StoreError(*error.args))

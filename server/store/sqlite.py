@@ -8,12 +8,13 @@ that end in one turn of the event loop share a commit (`SharedCommits`).
 import asyncio
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from fidoloop.server.errors import ConflictError, StoreError
-from fidoloop.server.store.base import Query, Row, Value, migrations
+from fidoloop.server.store.base import Change, Query, Row, Value, migrations
 from fidoloop.server.store.checkpoints import Checkpoints
 from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, patiently
 
@@ -97,9 +98,13 @@ class SqliteStore:
         await self.commits.settled()
         return changed
 
+    async def apply(self, changes: Sequence[Change]) -> bool:
+        """Make all changes or none; see Store."""
+        return await self.commits.apply(changes)
+
     async def close(self) -> None:
         """Close the connection."""
-        self.commits.commit()
+        self.commits.flush()
         await self.checkpoints.finished()
         self.connection.close()
 

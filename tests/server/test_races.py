@@ -17,7 +17,7 @@ from fidoloop.server import admin
 from fidoloop.server.app import create_app
 from fidoloop.server.environment import Environment, system_clock
 from fidoloop.server.services import authentication_response
-from fidoloop.server.store.base import Query, Transaction, Value
+from fidoloop.server.store.base import Change, Query, Transaction, Value
 from fidoloop.server.store.open import open_store
 from fidoloop.server.store.rows import IssuedRequest, Nothing
 from fidoloop.server.uaf_responses import Received
@@ -174,6 +174,89 @@ def test_what_changes_between_verifying_and_writing_is_seen(
             assert (status["status"], status["uafStatusCode"]) == ("failed", refusal)
             monkeypatch.undo()
             assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1491
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "refusal"),
+    [
+        ("DELETE FROM credential", 1481),
+        ("UPDATE credential SET public_key = :other", 1494),
+        ("UPDATE credential SET username = 'mia'", 1200),
+        ("UPDATE account SET disabled_at = 1", 1403),
+        ("UPDATE credential SET sign_counter = 2", 1498),
+        ("UPDATE session SET state = 'failed' WHERE consumed_at IS NULL", 1491),
+        ("UPDATE session SET request_expires_at = 0 WHERE consumed_at IS NULL", 1491),
+        ("UPDATE session SET consumed_at = 1 WHERE consumed_at IS NULL", 1491),
+        ("UPDATE session SET server_data = 'another' WHERE consumed_at IS NULL", 1491),
+        ("UPDATE session SET op = 'Reg' WHERE consumed_at IS NULL", 1491),
+    ],
+)
+def test_what_is_remembered_and_true_no_more_is_not_believed(
+    tmp_path: Path, database: str, meanwhile: str, refusal: int
+) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            phone = await bench.registered()
+            for wanted in (1200, refusal):
+                request = await bench.uaf_request("Auth", {}, api=False)
+                if wanted == refusal:
+                    # As another process would.
+                    values: dict[str, Value] = {"other": b"another key"} if ":other" in meanwhile else {}
+                    await bench.store.execute(Query(meanwhile, Nothing), **values)
+                before = await admin.list_credentials(bench.store)
+                answer = await bench.respond("Auth", phone.authenticate(request))
+                assert answer["statusCode"] == wanted
+            if refusal == 1200:
+                assert (await bench.status(session_id_of(request)))["userId"] == "mia"
+                return
+            assert await admin.list_credentials(bench.store) == before
+            if refusal != 1491:
+                status = await bench.status(session_id_of(request))
+                assert (status["status"], status["uafStatusCode"]) == ("failed", refusal)
+
+    asyncio.run(scenario())
+
+
+def test_a_response_is_taken_by_another_server_than_issued_the_request(tmp_path: Path, database: str) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            phone = await bench.registered()
+            other = await open_store(bench.config.database)
+            transport = httpx2.ASGITransport(app=create_app(bench.config, other, clock=bench.clock))
+            async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
+                for _ in range(3):
+                    for answering in (bench.client, client):
+                        request = await bench.uaf_request("Auth", {}, api=False)
+                        body = json.dumps({"uafResponse": json.dumps([phone.authenticate(request)])})
+                        path = "/nevisfido/uaf/1.1/authentication"
+                        answer = await answering.post(path, content=body, headers=UAF)
+                        assert answer.json()["statusCode"] == 1200
+                        again = await bench.client.post(path, content=body, headers=UAF)
+                        assert again.json()["statusCode"] == 1491
+            await other.close()
+
+    asyncio.run(scenario())
+
+
+def test_changes_are_made_all_or_none(tmp_path: Path, database: str) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+            disabling = Query("UPDATE account SET disabled_at = 1 WHERE username = :username", Nothing)
+
+            def disable(name: str) -> Change:
+                return Change(disabling, {"username": name})
+
+            async def disabled() -> list[str]:
+                return [user.username for user in await admin.list_users(bench.store) if user.disabled_at]
+
+            assert not await bench.store.apply([disable("nobody")])
+            assert not await bench.store.apply([disable("jeff"), disable("nobody")])
+            assert not await bench.store.apply([disable("nobody"), disable("jeff")])
+            assert await disabled() == []
+            assert await bench.store.apply([disable("mia"), disable("jeff")])
+            assert await disabled() == ["jeff", "mia"]
 
     asyncio.run(scenario())
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fidoloop.server.errors import ConflictError, StoreError
-from fidoloop.server.store import checkpoints, queries
-from fidoloop.server.store.base import Transaction
+from fidoloop.server.store import checkpoints, queries, shared_commits
+from fidoloop.server.store.base import Change, Query, Transaction
+from fidoloop.server.store.rows import Nothing
 from fidoloop.server.store.sqlite import SqliteStore
 
 
@@ -160,6 +161,123 @@ def test_a_locked_database_is_waited_for_while_others_go_on(tmp_path: Path) -> N
             await other.close()
 
     run(tmp_path, check)
+
+
+def adding(name: str) -> Change:
+    return Change(queries.ADD_API_KEY, {"id": name, "name": name, "secret_hash": "", "now": 1})
+
+
+REVOKE = Query("UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", Nothing)
+
+
+def revoking(name: str) -> Change:
+    return Change(REVOKE, {"id": name, "now": 2})
+
+
+def test_changes_of_several_callers_share_a_commit_and_fail_alone(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        await add(store, "old")
+        seen: list[str] = []
+        store.connection.set_trace_callback(seen.append)
+        answers = await asyncio.gather(
+            store.apply([adding("a")]),
+            store.apply([adding("b"), revoking("b"), revoking("b")]),
+            store.apply([revoking("old"), adding("old")]),
+            store.apply([revoking("absent")]),
+            store.apply([adding("c"), revoking("c")]),
+            return_exceptions=True,
+        )
+        assert [answers[0], answers[1], answers[3], answers[4]] == [True, False, False, True]
+        assert isinstance(answers[2], ConflictError)
+        assert seen.count("COMMIT") == 1
+        keys = {key.name: key.revoked_at for key in await store.fetch_all(queries.API_KEYS)}
+        assert keys == {"old": None, "a": None, "c": 2}
+        assert committed(tmp_path) == set(keys)
+
+    run(tmp_path, check)
+
+
+def test_changes_join_an_open_transaction_and_fail_alone(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        answers = await asyncio.gather(
+            add(store, "a"),
+            store.apply([adding("b"), revoking("absent")]),
+            store.apply([adding("c"), revoking("c")]),
+            add(store, "d", fail=True),
+            return_exceptions=True,
+        )
+        assert list(answers[1:3]) == [False, True]
+        assert await names(store) == {"a", "c"} == committed(tmp_path)
+
+    run(tmp_path, check)
+
+
+def test_changes_wait_for_a_transaction_that_takes_its_time(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        answers = await asyncio.gather(
+            add(store, "a", pause=30, fail=True), store.apply([adding("b")]), return_exceptions=True
+        )
+        assert answers[1] is True
+        assert await names(store) == {"b"} == committed(tmp_path)
+
+    run(tmp_path, check)
+
+
+def test_changes_wait_for_a_locked_database(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        other = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.ensure_future(store.apply([adding("a")]))
+        await asyncio.wait([waiting], timeout=0.02)
+        assert not waiting.done()
+        other.execute("COMMIT")
+        assert await waiting
+        assert committed(tmp_path) == {"a"}
+        other.close()
+
+    run(tmp_path, check)
+
+
+def test_changes_give_up_on_a_database_that_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_commits, "BUSY_TIMEOUT_SECONDS", 0.01)
+
+    async def check(store: SqliteStore) -> None:
+        other = sqlite3.connect(tmp_path / "s.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        answers = await asyncio.gather(
+            store.apply([adding("a")]), store.apply([adding("b"), revoking("b")]), return_exceptions=True
+        )
+        assert [type(answer) for answer in answers] == [StoreError, StoreError]
+        other.execute("ROLLBACK")
+        other.close()
+        assert await store.apply([adding("c")])
+        assert committed(tmp_path) == {"c"}
+
+    run(tmp_path, check)
+
+
+def test_changes_of_a_caller_who_is_gone_are_not_made(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        tasks = [asyncio.ensure_future(store.apply([adding(name)])) for name in "ab"]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(answers[0]), answers[1]] == [asyncio.CancelledError, True]
+        assert committed(tmp_path) == {"b"}
+
+    run(tmp_path, check)
+
+
+def test_changes_that_wait_when_the_store_is_closed_are_made(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path / "s.sqlite")
+        task = asyncio.ensure_future(store.apply([adding("a")]))
+        await asyncio.sleep(0)
+        await store.close()
+        assert await task
+
+    asyncio.run(scenario())
+    assert committed(tmp_path) == {"a"}
 
 
 def test_the_log_starts_over_after_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
