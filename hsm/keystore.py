@@ -8,6 +8,9 @@ from typing import Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from fidoloop.hsm.errors import NotSupported
+from fidoloop.protocol.evidence.values import Evidence
+
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
@@ -166,6 +169,16 @@ class KeyStore(abc.ABC):
     @abc.abstractmethod
     def random(self, n: int) -> bytes:
         """Return `n` random bytes made by the token."""
+
+    def attest(self, key_id: bytes, nonce: bytes) -> Evidence:
+        """Return evidence about the key, as good as the device can give it, for this `nonce` of 8 to 32 bytes.
+
+        Raises:
+            KeyGone: there is no such key.
+            NotSupported: the device, or its way with this key, has no evidence; the message says why.
+            ValueError: the nonce is of another size.
+        """
+        raise NotSupported(f"this kind of key store gives no evidence about key {key_id.hex()}")
 
     @abc.abstractmethod
     def close(self) -> None:

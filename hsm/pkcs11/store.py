@@ -19,6 +19,7 @@ from fidoloop.hsm.keystore import (
     MacKey,
     TokenInfo,
 )
+from fidoloop.hsm.pkcs11.attest import attest_by_claims
 from fidoloop.hsm.pkcs11.ec_key import Pkcs11EcKey
 from fidoloop.hsm.pkcs11.errors import translate
 from fidoloop.hsm.pkcs11.generate import generate_mac_key, generate_pair
@@ -27,6 +28,7 @@ from fidoloop.hsm.pkcs11.objects import Attributes, HeldObject, read_key, read_p
 from fidoloop.hsm.pkcs11.rsa_key import Pkcs11RsaKey
 from fidoloop.hsm.pkcs11.token import is_hardware, is_softhsm, lease_token
 from fidoloop.hsm.uri import Pkcs11Uri
+from fidoloop.protocol.evidence.values import Evidence
 
 _HMAC = {Mechanism.SHA256_HMAC, Mechanism.GENERIC_SECRET_KEY_GEN}
 
@@ -145,6 +147,10 @@ class Pkcs11KeyStore(KeyStore):
         if not self._lease.run("making a MAC key", ensure):
             return None
         return Pkcs11MacKey(HeldObject(self._lease, ObjectClass.SECRET_KEY, key_id))
+
+    def attest(self, key_id: bytes, nonce: bytes) -> Evidence:
+        """Return the key's attributes, which nobody signs; see `KeyStore.attest`."""
+        return attest_by_claims(self.info(), self.key(key_id), nonce)
 
     def verify_pin(self, pin: str) -> None:
         """Ask the token whether this is the user's PIN; see `KeyStore.verify_pin`."""

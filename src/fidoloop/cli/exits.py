@@ -8,6 +8,7 @@ from fidoloop.bridge.errors import BridgeError, ClientFailureError, NetworkError
 from fidoloop.bridge.profile import ProfileMissingError
 from fidoloop.hsm.errors import KeyStoreError, UriError
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.evidence.values import EvidenceRefusal
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError
 from fidoloop.server.errors import ConfigError, ListenError, ServerError
 
@@ -33,6 +34,7 @@ TABLE: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (ProfileMissingError, Exit.USAGE),
     (BridgeError, Exit.REFUSED),
     (MalformedError, Exit.REFUSED),
+    (EvidenceRefusal, Exit.REFUSED),
     (ConfigError, Exit.USAGE),
     (ListenError, Exit.NETWORK),
     (ServerError, Exit.REFUSED),

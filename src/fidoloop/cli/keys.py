@@ -15,6 +15,7 @@ from rich.table import Table
 
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
+from fidoloop.cli import keys_evidence
 from fidoloop.cli.common import Json, Verification, answer, cell, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
@@ -135,6 +136,10 @@ def metadata(
     show(
         {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json
     )
+
+
+app.command("attest")(keys_evidence.attest)
+app.command("verify-evidence")(keys_evidence.verify_evidence_file)
 
 
 def _write_metadata(store: KeyStore, verification: Verification, directory: Path) -> list[Path]:
