@@ -36,12 +36,15 @@ class StoreKind(Enum):
     SOFTHSM = "01"
     SOFTWARE_TOKEN = "02"  # noqa: S105 - a model number
     HARDWARE_TOKEN = "03"  # noqa: S105 - a model number
+    TPM = "06"
 
     @classmethod
     def of(cls, token: TokenInfo) -> "StoreKind":
         """Return the kind of a token, by what it says about itself."""
         if token.kind == "softhsm":
             return cls.SOFTHSM
+        if token.kind == "tpm" and token.hardware:  # swtpm and its like are software tokens among others
+            return cls.TPM
         return cls.HARDWARE_TOKEN if token.hardware else cls.SOFTWARE_TOKEN
 
 
@@ -101,7 +104,9 @@ _STORE_NAMES = {
     StoreKind.SOFTHSM: "SoftHSM token",
     StoreKind.SOFTWARE_TOKEN: "PKCS#11 software token",
     StoreKind.HARDWARE_TOKEN: "PKCS#11 hardware token",
+    StoreKind.TPM: "TPM 2.0",
 }
+_HARDWARE = {StoreKind.HARDWARE_TOKEN, StoreKind.TPM}
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -125,12 +130,12 @@ class Model(msgspec.Struct, frozen=True):
     @property
     def key_protection(self) -> KeyProtection:
         """HARDWARE only where the token says it is hardware."""
-        return KeyProtection.HARDWARE if self.store is StoreKind.HARDWARE_TOKEN else KeyProtection.SOFTWARE
+        return KeyProtection.HARDWARE if self.store in _HARDWARE else KeyProtection.SOFTWARE
 
     @property
     def matcher_protection(self) -> MatcherProtection:
         """ON_CHIP where a hardware token itself compares the PIN."""
-        on_chip = self.store is StoreKind.HARDWARE_TOKEN and self.verification is UserVerification.PASSCODE
+        on_chip = self.store in _HARDWARE and self.verification is UserVerification.PASSCODE
         return MatcherProtection.ON_CHIP if on_chip else MatcherProtection.SOFTWARE
 
     @property

@@ -34,9 +34,9 @@ class KeyUsage(Flag):
 class TokenInfo:
     """What the token says about itself.
 
-    `kind` is "softhsm", "tpm", "opensc", "pkcs11" (any other module) or "piv"; `hardware` is True only where the token
-    says it is in a hardware slot and is known to be neither SoftHSM nor simulated; `mechanisms` holds PKCS#11 names
-    without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP").
+    `kind` is "softhsm", "tpm", "nss", "opensc", "pkcs11" (any other module) or "piv"; `hardware` is True only where the
+    token says it is in a hardware slot and is not known to be a program or simulated; `mechanisms` holds PKCS#11 names
+    without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP"); `pin_pad` tells that the user types the PIN on the device.
     """
 
     kind: str
@@ -47,13 +47,15 @@ class TokenInfo:
     firmware: str
     hardware: bool
     mechanisms: frozenset[str]
+    pin_pad: bool = False
 
 
 @dataclass(frozen=True)
 class KeyInfo:
     """One key as the token describes it; attributes a token does not give count as the less secure value.
 
-    `place` is the slot of a device that has few (PIV: "9a", "82"), empty elsewhere.
+    `place` is the slot of a device that has few (PIV: "9a", "82"), empty elsewhere; `pin_always` tells that the device
+    wants the PIN before every use.
     """
 
     key_id: bytes
@@ -66,6 +68,7 @@ class KeyInfo:
     never_extractable: bool
     local: bool
     place: str = ""
+    pin_always: bool = False
 
 
 class EcHardwareKey(ec.EllipticCurvePrivateKey):
@@ -162,7 +165,8 @@ class KeyStore(abc.ABC):
     def verify_pin(self, pin: str) -> None:
         """Ask the token itself whether this is the user's PIN. Raises PinIncorrect, PinLocked.
 
-        The store stays logged in either way. Logging in again with the right PIN resets the token's own
+        Where the token has a PIN pad, `pin` is not looked at and the user types it there. The store stays logged in
+        either way. Logging in again with the right PIN resets the token's own
         counter of wrong tries, so a caller that lets people type PINs has to count them itself.
         """
 

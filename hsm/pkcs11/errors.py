@@ -33,6 +33,12 @@ STALE: Final = (
 )
 """A held session or handle may just be out of date: worth opening and finding again, once."""
 
+WRONG_PIN: Final = (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange)
+
+_LOGGED_IN_ELSEWHERE = (
+    "something else in this process is logged in to this token: open it through one module, by one path"
+)
+
 TABLE: Final[dict[type[p11.PKCS11Error], tuple[type[KeyStoreError], str]]] = {
     p11.PinIncorrect: (PinIncorrect, "the PIN is wrong"),
     p11.PinInvalid: (PinIncorrect, "the PIN is wrong (it has characters the token does not take)"),
@@ -45,6 +51,8 @@ TABLE: Final[dict[type[p11.PKCS11Error], tuple[type[KeyStoreError], str]]] = {
     p11.TokenNotRecognised: (TokenAbsent, "the module does not know this token"),
     p11.DeviceRemoved: (TokenAbsent, "the token was pulled out"),
     p11.SlotIDInvalid: (TokenAbsent, "the token's slot is not there any more"),
+    p11.UserAlreadyLoggedIn: (ModuleError, _LOGGED_IN_ELSEWHERE),
+    p11.AnotherUserAlreadyLoggedIn: (ModuleError, _LOGGED_IN_ELSEWHERE),
     p11.NoSuchToken: (TokenAbsent, "no such token"),
     p11.MultipleTokensReturned: (TokenAmbiguous, "several tokens match"),
     p11.DeviceMemory: (TokenFull, "the token is full"),

@@ -7,6 +7,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 
 from fidoloop.hsm.errors import KeyExists, KeyRefused, ModuleError, NotSupported
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage
+from fidoloop.hsm.pkcs11.kinds import kind_of
 from fidoloop.hsm.pkcs11.objects import CURVES, read_key, read_public, search
 
 _USAGES: Final = {
@@ -16,6 +17,11 @@ _USAGES: Final = {
     (KeyAlgorithm.P384, KeyUsage.DERIVE): (Attribute.DERIVE, Attribute.DERIVE),
     (KeyAlgorithm.RSA2048, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
     (KeyAlgorithm.RSA2048, KeyUsage.DECRYPT): (Attribute.DECRYPT, Attribute.ENCRYPT),
+}
+_GENERATION: Final = {
+    KeyAlgorithm.P256: Mechanism.EC_KEY_PAIR_GEN,
+    KeyAlgorithm.P384: Mechanism.EC_KEY_PAIR_GEN,
+    KeyAlgorithm.RSA2048: Mechanism.RSA_PKCS_KEY_PAIR_GEN,
 }
 _PROTECTED: Final = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
@@ -34,6 +40,7 @@ def generate_pair(
         raise NotSupported(f"a {algorithm} key cannot be for {usage.name or 'nothing'}")
     if not key_id:
         raise ValueError("a key needs an id")
+    _check_mechanisms(session, algorithm, usage)
     if any(isinstance(found, p11.PrivateKey | p11.PublicKey) for found in search(session, None, key_id)):
         raise KeyExists(f"a key with id {key_id.hex()} is in the token already")
     try:
@@ -95,11 +102,22 @@ def check_protection(*, sensitive: bool, extractable: bool, never_extractable: b
         raise KeyRefused(f"the token made a key that is {' and '.join(wrong)}: it does not protect keys")
 
 
+def _check_mechanisms(session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage) -> None:
+    """Refuse what the token could not do with the key: some make it all the same."""
+    mechanisms = session.token.slot.get_mechanisms()
+    if _GENERATION[algorithm] not in mechanisms:
+        raise NotSupported(
+            f"{algorithm} keys are not made by this module: make one by other means, and have the phone adopt it"
+        )
+    if usage is KeyUsage.DERIVE and Mechanism.ECDH1_DERIVE not in mechanisms:
+        raise NotSupported("this token cannot agree on keys (no CKM_ECDH1_DERIVE)")
+
+
 def _generate(
     session: p11.Session, algorithm: KeyAlgorithm, usage: KeyUsage, key_id: bytes, label: str
 ) -> tuple[Any, Any]:
     private_use, public_use = _USAGES[algorithm, usage]
-    # Every use is named, allowed or not: tokens differ in what they assume of a use that is not (tpm2-pkcs11).
+    # Every use is named, allowed or not: tokens differ in what they assume of a use that is not.
     private: dict[Attribute, Any] = {
         **_PROTECTED,
         **_no(Attribute.SIGN, Attribute.DERIVE, Attribute.DECRYPT, Attribute.UNWRAP),
@@ -110,6 +128,9 @@ def _generate(
         **_no(Attribute.VERIFY, Attribute.DERIVE, Attribute.ENCRYPT, Attribute.WRAP),
         public_use: True,
     }
+    if kind_of(session.token) == "tpm":  # tpm2-pkcs11 makes keys for both uses, and fails where it is asked for one
+        private |= {Attribute.SIGN: True, Attribute.DECRYPT: True}
+        public |= {Attribute.VERIFY: True, Attribute.ENCRYPT: True}
     common: dict[str, Any] = {"id": key_id, "label": label, "store": True, "capabilities": MechanismFlag(0)}
     templates: dict[str, Any] = {"public_template": public, "private_template": private}
     if algorithm is KeyAlgorithm.RSA2048:

@@ -16,6 +16,7 @@ import pkcs11 as p11
 from pkcs11 import _pkcs11
 
 from fidoloop.hsm.errors import ModuleError
+from fidoloop.hsm.pkcs11.errors import ckr_name
 
 _registry_lock = threading.RLock()
 _modules: dict[str, "Module"] = {}
@@ -61,7 +62,9 @@ class Module:
         try:
             self._library.initialize()
         except p11.PKCS11Error as error:
-            raise ModuleError(f"the PKCS#11 module {self.path} cannot be initialised again: {error}") from error
+            raise ModuleError(
+                f"the PKCS#11 module {self.path} cannot be initialised again: {ckr_name(error)}"
+            ) from error
 
     def _void(self) -> None:
         for dependant in self.dependants:
@@ -83,7 +86,8 @@ def load_module(path: str) -> Module:
             try:
                 library = p11.lib(real)
             except p11.PKCS11Error as error:
-                raise ModuleError(f"the PKCS#11 module {path} cannot be loaded: {error}") from error
+                reason = str(error) or f"it answers {ckr_name(error)} to C_Initialize"
+                raise ModuleError(f"the PKCS#11 module {path} cannot be loaded: {reason}") from error
             module = _modules[real] = Module(real, library)
     return module
 

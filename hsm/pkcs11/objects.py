@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import pkcs11 as p11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from pkcs11 import Attribute, KeyType, ObjectClass
 
-from fidoloop.hsm.errors import KeyGone
+from fidoloop.hsm.errors import KeyGone, NotSupported
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage, PublicKey
-from fidoloop.hsm.pkcs11.errors import STALE, translate
-from fidoloop.hsm.pkcs11.token import Lease
+from fidoloop.hsm.pkcs11.errors import WRONG_PIN, translate
+from fidoloop.hsm.pkcs11.token import Lease, Token
 
 T = TypeVar("T")
 Attributes = Mapping[Attribute, Any]
@@ -44,6 +44,7 @@ _READ: Final = [
     Attribute.EXTRACTABLE,
     Attribute.NEVER_EXTRACTABLE,
     Attribute.LOCAL,
+    Attribute.ALWAYS_AUTHENTICATE,
 ]
 _READ_PUBLIC: Final = [Attribute.ID, Attribute.EC_POINT, Attribute.MODULUS, Attribute.PUBLIC_EXPONENT]
 
@@ -57,8 +58,14 @@ class HeldObject:
         self._lease = lease
         self._token = lease.token
         self._class = object_class
+        self._pin_always = False
         self._handle: Any = None
         self._epoch = -1
+
+    @property
+    def in_tpm(self) -> bool:
+        """Whether the token is a TPM."""
+        return self._token.kind == "tpm"
 
     def call(self, doing: str, operation: Callable[[Any], T]) -> T:
         """Run `operation` on python-pkcs11's object, under the module's lock.
@@ -70,12 +77,13 @@ class HeldObject:
         token = self._token
         with token.module.lock:
             try:
-                if self._epoch == token.epoch and self._lease.open:
-                    try:
-                        return operation(self._handle)
-                    except STALE:
-                        token.reopen()
-                return operation(self.find())
+                if self._epoch != token.epoch or not self._lease.open:
+                    self.find()
+                try:
+                    return operation(self._handle)
+                except token.stale:
+                    token.renew()
+                    return operation(self.find())
             except p11.PKCS11Error as error:
                 raise translate(error, doing) from error
 
@@ -97,7 +105,38 @@ class HeldObject:
 
     def hold(self, found: Any) -> None:  # noqa: ANN401  # a python-pkcs11 object
         """Keep the handle of the object, just found or made, under the module's lock."""
-        self._handle, self._epoch = found, self._token.epoch
+        self._handle = _PinAlways(found, self._token) if self._pin_always else found
+        self._epoch = self._token.epoch
+
+    def give_pin_always(self) -> None:
+        """From now on give the PIN before every use, as a key with CKA_ALWAYS_AUTHENTICATE wants it."""
+        self._pin_always = True
+        self._epoch = -1
+
+
+class _PinAlways:
+    """A private key that is given the PIN between the beginning of an operation and the operation itself."""
+
+    def __init__(self, key: Any, token: Token) -> None:  # noqa: ANN401  # a python-pkcs11 object
+        self._key = key
+        self._token = token
+
+    def sign(self, data: bytes, **how: Any) -> bytes:  # noqa: ANN401  # arguments of python-pkcs11's key
+        return self._with_pin(lambda pin: self._key.sign(data, pin=pin, **how))
+
+    def decrypt(self, data: bytes, **how: Any) -> bytes:  # noqa: ANN401  # arguments of python-pkcs11's key
+        return self._with_pin(lambda pin: self._key.decrypt(data, pin=pin, **how))
+
+    def derive_key(self, *_: object, **__: object) -> NoReturn:
+        raise NotSupported("the key wants the PIN before every use, and PKCS#11 has no way to give it to derive a key")
+
+    def _with_pin(self, operation: Callable[[str], bytes]) -> bytes:
+        pin = self._token.pin_for_use()
+        try:
+            return operation(pin)
+        except WRONG_PIN:
+            self._token.refuse_pin()
+            raise
 
 
 def search(session: p11.Session, object_class: ObjectClass | None, key_id: bytes | None = None) -> list[Any]:
@@ -128,12 +167,13 @@ def read_key(private: Any, public: Attributes) -> KeyInfo | None:  # noqa: ANN40
         key_id=attributes.get(Attribute.ID, b""),
         label=attributes.get(Attribute.LABEL, ""),
         algorithm=algorithm,
-        usage=_usage(attributes),
+        usage=_usage(attributes, algorithm),
         public_key=public_key,
         sensitive=bool(attributes.get(Attribute.SENSITIVE, False)),
         extractable=bool(attributes.get(Attribute.EXTRACTABLE, True)),
         never_extractable=bool(attributes.get(Attribute.NEVER_EXTRACTABLE, False)),
         local=bool(attributes.get(Attribute.LOCAL, False)),
+        pin_always=bool(attributes.get(Attribute.ALWAYS_AUTHENTICATE, False)),
     )
 
 
@@ -177,13 +217,11 @@ def _public_key(private: Attributes, public: Attributes) -> tuple[KeyAlgorithm |
     return None, None
 
 
-def _usage(attributes: Attributes) -> KeyUsage:
+def _usage(attributes: Attributes, algorithm: KeyAlgorithm) -> KeyUsage:
+    # tpm2-pkcs11 calls every key one to decrypt with; an EC key cannot.
+    other = (Attribute.DERIVE, KeyUsage.DERIVE) if algorithm in CURVES else (Attribute.DECRYPT, KeyUsage.DECRYPT)
     usage = KeyUsage(0)
-    for attribute, flag in (
-        (Attribute.SIGN, KeyUsage.SIGN),
-        (Attribute.DERIVE, KeyUsage.DERIVE),
-        (Attribute.DECRYPT, KeyUsage.DECRYPT),
-    ):
+    for attribute, flag in ((Attribute.SIGN, KeyUsage.SIGN), other):
         if attributes.get(attribute, False):
             usage |= flag
     return usage

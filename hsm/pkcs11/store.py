@@ -23,10 +23,11 @@ from fidoloop.hsm.pkcs11.attest import attest_by_claims
 from fidoloop.hsm.pkcs11.ec_key import Pkcs11EcKey
 from fidoloop.hsm.pkcs11.errors import translate
 from fidoloop.hsm.pkcs11.generate import generate_mac_key, generate_pair
+from fidoloop.hsm.pkcs11.kinds import is_hardware, kind_of
 from fidoloop.hsm.pkcs11.module import load_module
 from fidoloop.hsm.pkcs11.objects import Attributes, HeldObject, read_key, read_public, search
 from fidoloop.hsm.pkcs11.rsa_key import Pkcs11RsaKey
-from fidoloop.hsm.pkcs11.token import is_hardware, is_softhsm, lease_token
+from fidoloop.hsm.pkcs11.token import has_pin_pad, lease_token
 from fidoloop.hsm.uri import Pkcs11Uri
 from fidoloop.protocol.evidence.values import Evidence
 
@@ -56,17 +57,15 @@ class Pkcs11KeyStore(KeyStore):
         def read(session: p11.Session) -> TokenInfo:
             token = session.token
             return TokenInfo(
-                kind="softhsm" if is_softhsm(token) else "pkcs11",
+                kind=kind_of(token),
                 label=token.label,
                 manufacturer=token.manufacturer_id,
                 model=token.model,
                 serial=token.serial.decode(errors="replace").rstrip("\0 "),
                 firmware=".".join(map(str, token.firmware_version)),
                 hardware=is_hardware(token),
-                mechanisms=frozenset(
-                    getattr(mechanism, "name", f"0x{mechanism:x}").lstrip("_")
-                    for mechanism in token.slot.get_mechanisms()
-                ),
+                pin_pad=has_pin_pad(token),
+                mechanisms=_mechanism_names(token.slot),
             )
 
         return self._lease.run("describing the token", read)
@@ -80,7 +79,11 @@ class Pkcs11KeyStore(KeyStore):
             held.hold(private)
             return info, held
 
-        return self._keep(*self._lease.run("generating a key", make))
+        info, held = self._lease.run("generating a key", make)
+        if self._token.kind == "tpm":  # tpm2-pkcs11 leaves a context in the TPM for every key made
+            with self._token.module.lock:
+                self._token.renew()
+        return self._keep(info, held)
 
     def key(self, key_id: bytes) -> HardwareKey:
         """Open the key with this CKA_ID; the handle is kept. Raises KeyGone, NotSupported."""
@@ -182,6 +185,8 @@ class Pkcs11KeyStore(KeyStore):
         return info
 
     def _keep(self, info: KeyInfo, held: HeldObject) -> HardwareKey:
+        if info.pin_always:
+            held.give_pin_always()
         make = Pkcs11RsaKey if info.algorithm is KeyAlgorithm.RSA2048 else Pkcs11EcKey
         key = self._keys[info.key_id] = make(held, info)
         return key
@@ -198,6 +203,12 @@ class Pkcs11MacKey:
         """Return HMAC-SHA-256 of `data`, 32 bytes (CKM_SHA256_HMAC)."""
         code: bytes = self._held.call("computing a MAC", lambda key: key.sign(data, mechanism=Mechanism.SHA256_HMAC))
         return code
+
+
+def _mechanism_names(slot: p11.Slot) -> frozenset[str]:
+    # Where a module counts more mechanisms than it lists, python-pkcs11 gives what was in its memory for the rest.
+    numbers = (mechanism for mechanism in slot.get_mechanisms() if mechanism < 1 << 32)
+    return frozenset(getattr(number, "name", f"0x{number:x}").lstrip("_") for number in numbers)
 
 
 def _list(session: p11.Session) -> builtins.list[KeyInfo]:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pkcs11 as p11
-from pkcs11 import Attribute, ObjectClass, SlotFlag, TokenFlag
+from pkcs11 import Attribute, ObjectClass, TokenFlag
+from pkcs11.types import PROTECTED_AUTH
 
 from fidoloop.hsm.errors import (
     KeyStoreError,
     ModuleError,
+    NotSupported,
     PinIncorrect,
     PinLocked,
     PinRequired,
@@ -18,7 +20,8 @@ from fidoloop.hsm.errors import (
     TokenAmbiguous,
     TokenNotInitialised,
 )
-from fidoloop.hsm.pkcs11.errors import STALE, translate, tries_left
+from fidoloop.hsm.pkcs11.errors import STALE, WRONG_PIN, translate, tries_left
+from fidoloop.hsm.pkcs11.kinds import kind_of
 from fidoloop.hsm.pkcs11.module import Module
 from fidoloop.hsm.uri import Pkcs11Uri
 
@@ -37,10 +40,18 @@ class Token:
         """Remember which token was found; nothing is opened yet."""
         self.module = module
         self.identity: _Identity = (found.slot.slot_id, found.serial, found.label)
+        self.kind = kind_of(found)
+        self.stale: tuple[type[p11.PKCS11Error], ...] = STALE
+        """What tells that sessions or handles are out of date, or used up, and that `renew` may help."""
+        if self.kind == "tpm":  # tpm2-pkcs11 says so when the TPM has no room for one more loaded key
+            self.stale = (*STALE, p11.GeneralError)
         self.epoch = 0
         """Changes whenever all handles of the token have become void."""
         self.users = 0
+        self.pin_pad = has_pin_pad(found)
+        """Whether the PIN is typed on the device: it gets none from here."""
         self._pin: str | None = None
+        self._pin_refused = False
         self._session: p11.Session | None = None
         module.dependants.append(self._forget)
 
@@ -54,8 +65,28 @@ class Token:
             except p11.PKCS11Error:
                 pass  # no random numbers in this token, but the session is there
         if self._session is None:
-            self._session = self._open(self._pin)
+            self._session = self._open_again()
         return self._session
+
+    def pin_for_use(self) -> str:
+        """Return the PIN for a key that wants it before every use. Raises NotSupported, PinIncorrect."""
+        pin = self.remembered_pin()
+        if pin is None:
+            raise NotSupported("the key wants the PIN typed on the device before every use, which is not supported")
+        return pin
+
+    def refuse_pin(self) -> None:
+        """Take note that the token refused the remembered PIN: it is not sent again."""
+        self._pin_refused = True
+
+    def remembered_pin(self) -> str | None:
+        """Return the PIN that opened the token. Raises PinIncorrect where the token refused it since then."""
+        if self._pin_refused:
+            raise PinIncorrect(
+                "the PIN is not the one this key store was opened with any more; "
+                "it is not sent again, lest it lock the token: open the store with the new one"
+            )
+        return self._pin
 
     def reopen(self) -> None:
         """Close the session; the next use opens, logs in and finds again."""
@@ -65,12 +96,19 @@ class Token:
             with contextlib.suppress(p11.PKCS11Error):  # it was broken: that is why it is reopened
                 session.close()
 
+    def renew(self) -> None:
+        """Do what may help after a `stale` error: begin a new session, and with a TPM unload what was loaded."""
+        if self.kind == "tpm":
+            self.module.reinitialise()
+        else:
+            self.reopen()
+
     def login(self, pin: str | None) -> None:
         """Open the token with this PIN, or check the PIN if it is open already."""
         known = self._pin
         if self._session is None:
             self._session = self._open(pin)
-            self._pin = pin
+            self._remember(pin)
         elif pin is not None and (known is None or not hmac.compare_digest(pin.encode(), known.encode())):
             self.verify_pin(pin)
 
@@ -81,13 +119,13 @@ class Token:
             self._session = self._open(pin)
         except KeyStoreError:
             with contextlib.suppress(KeyStoreError):  # locked just now: the next use says so
-                self._session = self._open(self._pin)
+                self._session = self._open_again()
             raise
-        self._pin = pin
+        self._remember(pin)
 
     def logged_in(self, session: p11.Session) -> bool:
         """Tell whether private objects can be seen, so that "not found" may be believed."""
-        if self._pin is None:
+        if self._pin is None and not self.pin_pad:
             return True
         probe = {
             Attribute.CLASS: ObjectClass.DATA,
@@ -126,11 +164,22 @@ class Token:
         self._session = None
         self.epoch += 1
 
+    def _open_again(self) -> p11.Session:
+        try:
+            return self._open(self.remembered_pin())
+        except PinIncorrect:
+            self.refuse_pin()
+            raise
+
+    def _remember(self, pin: str | None) -> None:
+        self._pin, self._pin_refused = None if self.pin_pad else pin, False
+
     def _open(self, pin: str | None) -> p11.Session:
         try:
             return self._open_once(pin)
-        except p11.UserAlreadyLoggedIn:
-            # Somebody else in this process logged in; that says nothing about *this* PIN: start from scratch.
+        except (p11.UserAlreadyLoggedIn, p11.SessionCount):
+            # Somebody else in this process logged in, which says nothing about *this* PIN, or left sessions open:
+            # start from scratch.
             self.module.reinitialise()
         except p11.PKCS11Error as error:
             raise translate(error, "logging in") from error
@@ -141,12 +190,13 @@ class Token:
 
     def _open_once(self, pin: str | None) -> p11.Session:
         found = self._find_again()
+        user_pin: object = PROTECTED_AUTH if self.pin_pad else pin
         try:
             try:
-                return found.open(rw=True, user_pin=pin)
+                return found.open(rw=True, user_pin=user_pin)
             except (p11.TokenWriteProtected, p11.SessionReadOnly):
-                return found.open(rw=False, user_pin=pin)
-        except (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange) as error:
+                return found.open(rw=False, user_pin=user_pin)
+        except WRONG_PIN as error:
             flags = found.slot.get_token().flags
             self.module.session_leaked()
             left = tries_left(flags)
@@ -174,8 +224,8 @@ class Lease:
             try:
                 try:
                     return operation(self.token.session())
-                except STALE:
-                    self.token.reopen()
+                except self.token.stale:
+                    self.token.renew()
                     return operation(self.token.session())
             except p11.PKCS11Error as error:
                 raise translate(error, doing) from error
@@ -199,7 +249,7 @@ def lease_token(module: Module, uri: Pkcs11Uri, pin: Callable[[str], str | None]
     Args:
         module: the loaded module.
         uri: names the token.
-        pin: called with the token's label, only if the token wants a PIN, and not under the module's lock.
+        pin: called with the token's label, only if the token wants a PIN from here, and not under the module's lock.
 
     Raises:
         TokenAbsent, TokenAmbiguous, TokenNotInitialised, PinRequired, PinIncorrect, PinLocked, ModuleError.
@@ -212,6 +262,7 @@ def lease_token(module: Module, uri: Pkcs11Uri, pin: Callable[[str], str | None]
                 raise TokenNotInitialised(f"the token {found.label!r} has no user PIN yet")
         except p11.PKCS11Error as error:
             raise translate(error, "looking for the token") from error
+    wants_pin = wants_pin and not has_pin_pad(found)
     given = pin(found.label) if wants_pin else None
     if wants_pin and given is None:
         raise PinRequired(f"the token {found.label!r} wants a PIN: give pin-source in the URI, or the PIN when asked")
@@ -254,6 +305,11 @@ def find_token(module: Module, uri: Pkcs11Uri) -> p11.Token:
     return ready[0]
 
 
+def has_pin_pad(token: p11.Token) -> bool:
+    """Tell whether the user types the PIN on the device (PKCS#11 2.40, 4.4, CKF_PROTECTED_AUTHENTICATION_PATH)."""
+    return bool(token.flags & TokenFlag.PROTECTED_AUTHENTICATION_PATH and token.flags & TokenFlag.LOGIN_REQUIRED)
+
+
 def _search_slots(module: Module, matches: Callable[[p11.Token], bool]) -> list[p11.Token]:
     """Return the tokens that match. If none does, the module is initialised anew, once: it may not have seen
     tokens come and go. A slot that fails hides no token in another one; it is an error only if nothing is found.
@@ -281,13 +337,3 @@ def _read_slots(module: Module, matches: Callable[[p11.Token], bool]) -> tuple[l
         if matches(token):
             found.append(token)
     return found, failure
-
-
-def is_hardware(token: p11.Token) -> bool:
-    """Tell whether the token may be called hardware: it says so itself, and is not SoftHSM."""
-    return bool(token.slot.flags & SlotFlag.HW_SLOT) and not is_softhsm(token)
-
-
-def is_softhsm(token: p11.Token) -> bool:
-    """Recognise SoftHSM, whichever module it is reached through."""
-    return token.manufacturer_id.startswith("SoftHSM") or token.model.startswith("SoftHSM")

@@ -25,8 +25,10 @@ from fidoloop.lab import LabServer
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
 from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
+from fidoloop.swtpm import SoftwareTpm
 
 SOFTHSM_PIN = "271828"
+TPM_PIN = "314159"
 SURROGATE_POLICY = "surrogate_only"
 """A policy of the lab server beside those it ships: surrogate attestation and nothing else."""
 
@@ -101,6 +103,19 @@ def fidoloop_make_token(tmp_path_factory: pytest.TempPathFactory) -> Callable[[]
         return make_softhsm_token(directory, f"fidoloop-test-{next(_numbers)}", SOFTHSM_PIN, "31415926")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fidoloop_tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftwareTpm]:
+    """A software TPM with its access broker, on a D-Bus session bus of its own; this process's environment names it."""
+    with SoftwareTpm(tmp_path_factory.mktemp("tpm")) as tpm:
+        yield tpm
+
+
+@pytest.fixture(scope="session")
+def fidoloop_tpm_token(fidoloop_tpm: SoftwareTpm) -> str:
+    """Return the URI of a PKCS#11 token in the software TPM, PIN included."""
+    return fidoloop_tpm.make_token("fidoloop-tpm", TPM_PIN, "31415926")
 
 
 @pytest.fixture(scope="session")

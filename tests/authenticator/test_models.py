@@ -37,6 +37,8 @@ def test_every_statement_is_read_back_as_written_and_contradicts_nothing(model: 
         ("softhsm", True, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
         ("pkcs11", False, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
         ("pkcs11", True, KeyProtection.HARDWARE, MatcherProtection.ON_CHIP),
+        ("tpm", False, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
+        ("tpm", True, KeyProtection.HARDWARE, MatcherProtection.ON_CHIP),
     ],
 )
 def test_hardware_is_claimed_only_where_the_token_is_hardware(
@@ -44,6 +46,13 @@ def test_hardware_is_claimed_only_where_the_token_is_hardware(
 ) -> None:
     for model in models_of(token(kind, hardware=hardware), UserVerification.PASSCODE):
         assert (model.key_protection, model.matcher_protection) == (protection, matcher)
+
+
+def test_a_tpm_is_a_kind_of_its_own_only_where_it_is_hardware() -> None:
+    kinds = {
+        hardware: models_of(token("tpm", hardware=hardware), UserVerification.PASSCODE) for hardware in (False, True)
+    }
+    assert [model.aaid[:7] for model in (kinds[False][0], kinds[True][0])] == ["F10B#02", "F10B#06"]
 
 
 def test_surrogate_models_list_no_roots_and_full_ones_do() -> None:

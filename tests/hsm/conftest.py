@@ -8,6 +8,8 @@ from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsag
 from fidoloop.hsm.open import open_key_store
 from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
 
+from .quirky import Quirky, build, quirky_module
+
 PIN = "271828"
 EC_KEYS = {"P-256": KeyAlgorithm.P256, "P-384": KeyAlgorithm.P384}
 _numbers = itertools.count()
@@ -85,3 +87,16 @@ def rsa_decrypt_key(shared: KeyStore) -> RsaHardwareKey:
     key = shared.generate(KeyAlgorithm.RSA2048, KeyUsage.DECRYPT, key_id=b"rsa-decrypt", label="decrypts")
     assert isinstance(key, RsaHardwareKey)
     return key
+
+
+@pytest.fixture(scope="session")
+def quirky_built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("quirky"))
+
+
+@pytest.fixture
+def quirky(quirky_built: Path, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Quirky:
+    """A module with a SoftHSM token that takes on the quirks a test tells it."""
+    for name in ("QUIRKY_TARGET", "QUIRKY_TARGET_PIN", "QUIRKY_PIN", "QUIRKY_LOG", "QUIRKS"):
+        monkeypatch.setenv(name, "")
+    return quirky_module(quirky_built, tmp_path, uri)
