@@ -158,8 +158,11 @@ class KeyStore(abc.ABC):
         """Return the X.509 certificate (DER) stored under this CKA_ID, or None."""
 
     @abc.abstractmethod
-    def mac_key(self, key_id: bytes, label: str) -> MacKey | None:
-        """Open the HMAC-SHA-256 key with this CKA_ID, or make it; None where the token has no HMAC."""
+    def mac_key(self, key_id: bytes, label: str, *, make: bool = True) -> MacKey | None:
+        """Open the HMAC-SHA-256 key with this CKA_ID, or make it; None where the token has no HMAC.
+
+        Without `make` nothing is made: None also where there is no such key.
+        """
 
     @abc.abstractmethod
     def verify_pin(self, pin: str) -> None:

@@ -135,13 +135,15 @@ class Pkcs11KeyStore(KeyStore):
 
         return self._lease.run("reading a certificate", read)
 
-    def mac_key(self, key_id: bytes, label: str) -> MacKey | None:
-        """Open the HMAC-SHA-256 key with this CKA_ID, or make it; None where the token has no HMAC."""
+    def mac_key(self, key_id: bytes, label: str, *, make: bool = True) -> MacKey | None:
+        """Open the HMAC-SHA-256 key with this CKA_ID, or make it; see `KeyStore.mac_key`."""
 
         def ensure(session: p11.Session) -> bool:
             if not session.token.slot.get_mechanisms() >= _HMAC:
                 return False
             if not search(session, ObjectClass.SECRET_KEY, key_id):
+                if not make:
+                    return False
                 generate_mac_key(session, key_id, label)
             return True
 

@@ -1,0 +1,94 @@
+"""`fidoloop keys check`: can the loop run on this token, and how fast."""
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from fidoloop.authenticator.state import MAC_KEY_ID
+from fidoloop.cli.common import Json, cell, console
+from fidoloop.cli.exits import Exit
+from fidoloop.cli.key_store import Uri, open_store
+from fidoloop.hsm.check import CheckResult, Outcome, check_store, missing_for_loop, unchecked_for_loop
+
+_COLOURS = {
+    Outcome.OK: "green",
+    Outcome.NOT_SUPPORTED: "yellow",
+    Outcome.FAILED: "red",
+    Outcome.NOT_CHECKED: "dim",
+}
+
+
+def check(
+    uri: Uri,
+    *,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make keys of every kind, try them and remove them; one at a time.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Try on a token everything the loop needs: list, sign, agree on secrets, decrypt, certificates, MAC.
+
+    Without --create nothing on the token is changed, and only what fidoloop's own keys there can do is tried. Others'
+    keys are never used. Exit 1 if the loop could not run on this token, 3 if it cannot be opened.
+    """
+    start = time.perf_counter()
+    with open_store(uri) as store:
+        opened = CheckResult("", "open and log in", Outcome.OK, store.uri, time.perf_counter() - start)
+        terminal = console(stderr=True)
+        with terminal.status("checking") if terminal.is_terminal else nullcontext() as status:
+
+            def report(result: CheckResult) -> None:
+                if status is not None:
+                    status.update(f"{cell(result.algorithm)} {cell(result.operation)}: {result.outcome.value}")
+
+            results = (opened, *check_store(store, mac_key_id=MAC_KEY_ID, create=create, report=report))
+    missing, unchecked = missing_for_loop(results), unchecked_for_loop(results)
+    if as_json:
+        typer.echo(json.dumps(_as_json(results, missing, unchecked)))
+    else:
+        console().print(_table(results))
+        console().print(_verdict(missing, unchecked), soft_wrap=True)
+    if missing:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _as_json(results: Sequence[CheckResult], missing: Sequence[str], unchecked: Sequence[str]) -> dict[str, object]:
+    return {
+        "can_run": False if missing else None if unchecked else True,
+        "missing": list(missing),
+        "unchecked": list(unchecked),
+        "checks": [
+            {
+                "algorithm": result.algorithm,
+                "operation": result.operation,
+                "outcome": result.outcome.value,
+                "detail": result.detail,
+                "milliseconds": None if result.seconds is None else round(result.seconds * 1000, 3),
+                "key": result.key_id,
+            }
+            for result in results
+        ],
+    }
+
+
+def _table(results: Sequence[CheckResult]) -> Table:
+    table = Table("algorithm", "operation", "result", "ms", "")
+    for result in results:
+        colour = _COLOURS[result.outcome]
+        shown = "" if result.seconds is None else f"{result.seconds * 1000:.1f}"
+        outcome = f"[{colour}]{result.outcome.value}[/{colour}]"
+        table.add_row(result.algorithm, result.operation, outcome, shown, cell(result.detail))
+    return table
+
+
+def _verdict(missing: Sequence[str], unchecked: Sequence[str]) -> str:
+    if missing:
+        return f"[red]the loop cannot run on this token[/red]: it lacks {'; '.join(missing)}"
+    if unchecked:
+        return f"nothing found that keeps the loop from running; not checked: {'; '.join(unchecked)} (--create does)"
+    return "[green]the loop can run on this token[/green]"
