@@ -17,6 +17,10 @@ from fidoloop.protocol.uaf.tlv import Span, element, is_critical, sequence, span
 from fidoloop.protocol.uaf.usual_layout import read_usual_layout, write_signed_data
 
 MAX_ASSERTION_BYTES = 4096
+MIN_NONCE_BYTES = 8
+MIN_KEY_ID_BYTES = 32
+MAX_KEY_ID_BYTES = 2048
+AAID_FORM = re.compile(rb"[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}")
 
 _REG_INFO = struct.Struct("<HBHH")
 _AUTH_INFO = struct.Struct("<HBH")
@@ -359,12 +363,9 @@ def _text(value: bytes, path: str, valid: Callable[[str], bool]) -> str:
 @lru_cache(maxsize=1024)
 def _aaid(value: bytes, path: str) -> str:
     """Return the AAID in upper case: HHHH#HHHH, compared without regard to case (digest 1.1)."""
-    if _AAID_FORM.fullmatch(value) is None:
+    if AAID_FORM.fullmatch(value) is None:
         raise MalformedError(f"{path}/AAID", "not of the form HHHH#HHHH")
     return value.decode("ascii").upper()
-
-
-_AAID_FORM = re.compile(rb"[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}")
 
 
 def _unpack(layout: struct.Struct, value: bytes, path: str, name: str) -> tuple[int, ...]:

@@ -140,6 +140,19 @@ class Tag(IntEnum):
     EXTENSION_DATA = 0x2E14
 
 
+class UserVerificationTag(IntEnum):
+    """Tags of the user verification index and state extensions, 32 bytes at most, and of verification caching.
+
+    UAF registry 1.1, 3.9; none is critical, and nothing here acts on them.
+    """
+
+    RAW_USER_VERIFICATION_INDEX = 0x0103
+    USER_VERIFICATION_INDEX = 0x0104
+    RAW_USER_VERIFICATION_STATE = 0x0105
+    USER_VERIFICATION_STATE = 0x0106
+    USER_VERIFICATION_CACHING = 0x0108
+
+
 TAG_COMPOSITE = 0x1000
 TAG_CRITICAL = 0x2000
 

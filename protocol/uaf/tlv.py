@@ -12,7 +12,7 @@ from fidoloop.protocol.uaf.registry import TAG_COMPOSITE, TAG_CRITICAL, Tag
 
 MAX_DEPTH = 8
 
-_HEADER = struct.Struct("<HH")
+HEADER = struct.Struct("<HH")
 _NAMES = {int(tag): tag.name for tag in Tag}
 
 
@@ -45,7 +45,7 @@ def spans(data: bytes, start: int, end: int, where: str) -> list[Span]:
         MalformedError: a header is cut off, or a length runs past the end.
     """
     found = []
-    unpack = _HEADER.unpack_from
+    unpack = HEADER.unpack_from
     while start < end:
         value = start + 4
         if value > end:
@@ -95,7 +95,7 @@ def sequence(*elements: tuple[int, bytes]) -> bytes:
     Raises:
         ValueError: a value is longer than 65,535 bytes.
     """
-    pack = _HEADER.pack
+    pack = HEADER.pack
     try:
         return b"".join([part for tag, value in elements for part in (pack(tag, len(value)), value)])
     except struct.error:
@@ -110,4 +110,4 @@ def element(tag: int, value: bytes) -> bytes:
     """
     if len(value) > 0xFFFF:
         raise ValueError(f"{tag_name(tag)}: {len(value)} bytes do not fit a TLV element")
-    return _HEADER.pack(tag, len(value)) + value
+    return HEADER.pack(tag, len(value)) + value

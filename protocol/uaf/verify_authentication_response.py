@@ -7,7 +7,11 @@ import msgspec
 
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.assertions import AuthenticationAssertion, parse_authentication_assertion
+from fidoloop.protocol.uaf.assertions import (
+    MIN_NONCE_BYTES,
+    AuthenticationAssertion,
+    parse_authentication_assertion,
+)
 from fidoloop.protocol.uaf.expectations import Expected, check_response, check_wrapper
 from fidoloop.protocol.uaf.extensions import first_unknown_required
 from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
@@ -19,8 +23,6 @@ from fidoloop.protocol.uaf.registry import AuthenticationMode
 from fidoloop.protocol.uaf.signatures import verify_signature
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
-
-MIN_NONCE_BYTES = 8
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):

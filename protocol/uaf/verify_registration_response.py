@@ -8,7 +8,12 @@ import msgspec
 
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.assertions import RegistrationAssertion, parse_registration_assertion
+from fidoloop.protocol.uaf.assertions import (
+    MAX_KEY_ID_BYTES,
+    MIN_KEY_ID_BYTES,
+    RegistrationAssertion,
+    parse_registration_assertion,
+)
 from fidoloop.protocol.uaf.attestation import verify_attestation
 from fidoloop.protocol.uaf.expectations import Expected, check_response, check_wrapper
 from fidoloop.protocol.uaf.extensions import first_unknown_required
@@ -20,8 +25,6 @@ from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
-MIN_KEY_ID_BYTES = 32
-MAX_KEY_ID_BYTES = 2048
 MAX_REGISTRATION_COUNTER = 1_000_000
 
 

@@ -96,3 +96,20 @@ def test_what_a_response_says_cannot_drive_the_terminal() -> None:
     shown = verify("-", given=example).stdout
     assert "\x1b[2J" not in shown
     assert "\\x1b[2J\\u202e" in shown
+
+
+def test_bytes_names_every_byte_and_says_what_is_wrong_also_where_nothing_can_be_verified() -> None:
+    shown = verify("-", "--bytes", given=VECTORS["dds-auth"])
+    assert shown.returncode == Exit.OK
+    assert "   25     2          authenticatorVersion: 1" in shown.stdout
+    example = json.loads(json.dumps(VECTORS["spec-auth"]))
+    example["response"][0]["assertions"][0]["assertion"] = "Aj4B"
+    cut = verify("-", "--bytes", given=example)
+    assert cut.returncode == Exit.REFUSED
+    assert "rest: 023e01  3 bytes are no tag and length" in cut.stdout
+
+
+def test_bytes_are_a_tree_in_json() -> None:
+    tree = json.loads(verify("-", "--bytes", "--json", given=VECTORS["raon-reg"]).stdout)["bytes"][0]
+    assert (tree["offset"], tree["name"]) == (0, "assertion")
+    assert tree["children"][0]["children"][0]["name"] == "UAFV1_KRD"

@@ -9,8 +9,10 @@ import typer
 
 from fidoloop.cli.common import Json, printable
 from fidoloop.cli.exits import Exit
+from fidoloop.protocol import base64url
+from fidoloop.protocol.uaf.dissect import Node, dissect_assertion
 from fidoloop.protocol.uaf.inspect_response import AssertionReport, Check, Outcome, ResponseReport, inspect_response
-from fidoloop.protocol.uaf.verification_input import MAX_INPUT_BYTES, parse_verification_input
+from fidoloop.protocol.uaf.verification_input import MAX_INPUT_BYTES, VerificationInput, parse_verification_input
 
 _COLOURS = {Outcome.OK: "green", Outcome.FAILED: "red", Outcome.NOT_CHECKED: "yellow"}
 
@@ -26,6 +28,9 @@ def verify(
     ],
     *,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse what could not be checked.")] = False,
+    each_byte: Annotated[
+        bool, typer.Option("--bytes", help="Name every byte of each assertion, and what is wrong with it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print what each assertion says and which rules hold; exit 0 if it verifies, 1 if not.
@@ -33,15 +38,33 @@ def verify(
     A rule whose counterpart was not given (roots, fcParams, transactions) is `not checked`, which --strict refuses.
     A signature must be checked: an authentication verifies only beside its registration.
     """
-    report = inspect_response(parse_verification_input(file.read(MAX_INPUT_BYTES + 1)), now=datetime.now(UTC))
+    given = parse_verification_input(file.read(MAX_INPUT_BYTES + 1))
+    trees = [_dissected(given, index) for index in range(len(given.response.assertions))] if each_byte else []
+    if not as_json:
+        for tree in trees:  # before the rules: a malformed assertion, which ends them, is the one to look at
+            _print_bytes(tree)
+    report = inspect_response(given, now=datetime.now(UTC))
     verified = report.verified(strict=strict)
     if as_json:
-        typer.echo(json.dumps({"verified": verified, **msgspec.to_builtins(report)}))
+        bytes_of_each = {"bytes": msgspec.to_builtins(trees)} if each_byte else {}
+        typer.echo(json.dumps({"verified": verified, **msgspec.to_builtins(report), **bytes_of_each}))
     else:
         _print(report)
         typer.secho("verified" if verified else "NOT VERIFIED", fg="green" if verified else "red", bold=True)
     if not verified:
         raise typer.Exit(Exit.REFUSED)
+
+
+def _dissected(given: VerificationInput, index: int) -> Node:
+    where = f"assertions[{index}].assertion"
+    return dissect_assertion(base64url.decode(given.response.assertions[index].assertion, where))
+
+
+def _print_bytes(tree: Node) -> None:
+    for depth, node in tree.walk():
+        value = "" if node.value is None else f": {printable(str(node.value))}"
+        problem = typer.style(f"  {printable(node.problem)}", fg="red") if node.problem else ""
+        typer.echo(f"{node.offset:5} {node.length:5}  {'  ' * depth}{node.name}{value}{problem}")
 
 
 def _print(report: ResponseReport) -> None:

@@ -6,8 +6,8 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf import tlv
 from fidoloop.protocol.uaf.tlv import Element
 
-PLAIN_TAGS = st.integers(0, 0xFFFF).filter(lambda tag: not tag & 0x1000)
-COMPOSITE_TAGS = st.integers(0, 0xFFFF).filter(lambda tag: tag & 0x1000)
+PLAIN_TAGS = st.integers(0, 0xFFFF).map(lambda tag: tag & ~0x1000)
+COMPOSITE_TAGS = st.integers(0, 0xFFFF).map(lambda tag: tag | 0x1000)
 LEAVES = st.builds(Element, PLAIN_TAGS, st.binary(max_size=12))
 ELEMENTS = st.recursive(
     LEAVES, lambda inner: st.builds(Element, COMPOSITE_TAGS, st.lists(inner, max_size=3).map(tuple)), max_leaves=8
