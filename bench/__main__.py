@@ -7,11 +7,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import http_uaf_auth, oob_login, uaf_sign, uaf_verify
+from bench import http_uaf_auth, oob_login, policy, uaf_sign, uaf_verify
 from bench.measure import Row
 
 GROUPS = {
     "uaf-verify": uaf_verify.run,
+    "policy-200x50": policy.run,
     "uaf-sign-softhsm": uaf_sign.run,
     "http-uaf-auth": http_uaf_auth.run,
     "oob-login-qr": oob_login.run,
@@ -34,14 +35,20 @@ def main(names: list[str]) -> int:
         colour = "green" if row.met else "red"
         table.add_row(
             row.name,
-            f"{row.value:,.1f}",
+            f"{row.value:,.1f}" if row.limit is None else f"[{colour}]{row.value:,.3f}[/{colour}]",
             row.unit,
             "" if row.floor is None else f"{row.floor:,.1f}",
             "" if row.ratio is None else f"[{colour}]{row.ratio:.3f}[/{colour}]",
-            "" if row.wanted is None else f"≥ {row.wanted:.2f}",
+            _wanted(row),
         )
     Console().print(table)
     return 0 if all(row.met for row in rows) else 1
+
+
+def _wanted(row: Row) -> str:
+    if row.limit is not None:
+        return f"≤ {row.limit:.2f} {row.unit}"
+    return "" if row.wanted is None else f"≥ {row.wanted:.2f}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ ROUNDS = 15
 
 @dataclass(frozen=True)
 class Row:
-    """One figure; `floor` is what it is held against and `ratio` = value / floor, None where there is no floor."""
+    """One figure; `floor` is what it is held against and `ratio` = value / floor, None where there is no floor.
+
+    The ratio is `wanted` or more, the value itself at most `limit`, where the project holds itself to either.
+    """
 
     name: str
     value: float
@@ -19,15 +22,17 @@ class Row:
     floor: float | None = None
     ratio: float | None = None
     wanted: float | None = None
+    limit: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as build/bench.json has it."""
-        return {key: value for key, value in asdict(self).items() if key != "wanted"}
+        return {key: value for key, value in asdict(self).items() if key not in ("wanted", "limit")}
 
     @property
     def met(self) -> bool:
-        """Whether the ratio is what the project holds itself to."""
-        return self.wanted is None or (self.ratio is not None and self.ratio >= self.wanted)
+        """Whether ratio and value are what the project holds itself to."""
+        high_enough = self.wanted is None or (self.ratio is not None and self.ratio >= self.wanted)
+        return high_enough and (self.limit is None or self.value <= self.limit)
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:

@@ -30,7 +30,7 @@ from fidoloop.protocol.uaf.messages import (
     Version,
     decode_request,
 )
-from fidoloop.protocol.uaf.policy import AuthenticatorFacts, MatchCriteria, Policy, satisfying_set
+from fidoloop.protocol.uaf.policy import AuthenticatorFacts, MatchCriteria, Policy, choose, policy_extensions
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME
 from fidoloop.protocol.uaf.status import CLIENT_ERROR_OF_ASM_STATUS, AsmStatus, ClientError
 
@@ -203,10 +203,10 @@ def _choose(
     policy: Policy, authenticators: Sequence[AuthenticatorFacts]
 ) -> list[tuple[AuthenticatorFacts, MatchCriteria]]:
     """Return the authenticators of the first alternative they can meet, each with its criteria."""
-    for alternative in policy.accepted:
-        chosen = satisfying_set(Policy(accepted=(alternative,), disallowed=policy.disallowed), authenticators)
-        if chosen is not None:
-            return [(authenticators[index], alternative[at]) for at, index in enumerate(chosen)]
+    choice = choose(policy, authenticators)
+    if choice is not None:
+        alternative = policy.accepted[choice.alternative]
+        return [(authenticators[index], alternative[at]) for at, index in enumerate(choice.candidates)]
     offered = ", ".join(facts.aaid for facts in authenticators) or "none"
     raise ClientFailureError(
         ClientError.NO_SUITABLE_AUTHENTICATOR, f"the policy accepts none of this phone's authenticators ({offered})"
@@ -217,9 +217,7 @@ def _extensions(request: UafRequest) -> list[Extension]:
     """Return every extension of a message, wherever it stands."""
     found = list(request.header.exts or ())
     if not isinstance(request, DeregistrationRequest):
-        criteria = [entry for alternative in request.policy.accepted for entry in alternative]
-        criteria.extend(request.policy.disallowed or ())
-        found.extend(extension for entry in criteria for extension in entry.exts or ())
+        found.extend(policy_extensions(request.policy))
     return found
 
 

@@ -1,39 +1,35 @@
-"""Policy and MatchCriteria, and which authenticators meet them (UAF protocol 3.1.11, 3.1.12; digest section 2)."""
+"""Policy, and which authenticators meet it (UAF protocol 3.1.11, 3.1.12; digest section 2)."""
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterable, Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from fidoloop.protocol.uaf.candidates import Candidates
 from fidoloop.protocol.uaf.extensions import Extension
-from fidoloop.protocol.uaf.registry import UserVerification
+from fidoloop.protocol.uaf.match_criteria import (
+    AuthenticatorFacts,
+    MatchCriteria,
+    matches,
+    user_verification_matches,
+)
 
-UInt16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
-UInt32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
-NonEmptyInts = Annotated[tuple[UInt16, ...], Meta(min_length=1)]
-NonEmptyTexts = Annotated[tuple[str, ...], Meta(min_length=1)]
+__all__ = [
+    "AuthenticatorFacts",
+    "Choice",
+    "MatchCriteria",
+    "Policy",
+    "choose",
+    "disallowed",
+    "matches",
+    "narrow",
+    "policy_extensions",
+    "satisfying_set",
+    "user_verification_matches",
+]
+
 MAX_ALTERNATIVES = 256
-_ALL = int(UserVerification.ALL)
-
-
-class MatchCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an authenticator must be; every member present must match."""
-
-    aaid: NonEmptyTexts | UnsetType = UNSET
-    vendorID: NonEmptyTexts | str | UnsetType = UNSET
-    keyIDs: NonEmptyTexts | UnsetType = UNSET
-    userVerification: UInt32 | UnsetType = UNSET
-    keyProtection: UInt16 | UnsetType = UNSET
-    matcherProtection: UInt16 | UnsetType = UNSET
-    attachmentHint: UInt32 | UnsetType = UNSET
-    tcDisplay: UInt16 | UnsetType = UNSET
-    authenticationAlgorithms: NonEmptyInts | UnsetType = UNSET
-    assertionSchemes: NonEmptyTexts | UnsetType = UNSET
-    attestationTypes: NonEmptyInts | UnsetType = UNSET
-    authenticatorVersion: UInt16 | UnsetType = UNSET
-    exts: tuple[Extension, ...] | UnsetType = UNSET
-
 
 Alternative = Annotated[tuple[MatchCriteria, ...], Meta(min_length=1, max_length=16)]
 
@@ -45,58 +41,6 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     disallowed: tuple[MatchCriteria, ...] | UnsetType = UNSET
 
 
-class AuthenticatorFacts(msgspec.Struct, frozen=True):
-    """What is known of an authenticator: from its metadata (server) or its ASM (client).
-
-    `key_ids` are the base64url KeyIDs it holds (client) or asserted (server). `attachment_hint` is None on the
-    server: it is only a hint there and never decides (digest section 2).
-    """
-
-    aaid: str
-    key_ids: frozenset[str]
-    user_verification: int
-    key_protection: int
-    matcher_protection: int
-    attachment_hint: int | None
-    tc_display: int
-    algorithms: frozenset[int]
-    assertion_schemes: frozenset[str]
-    attestation_types: frozenset[int]
-    version: int
-
-
-def user_verification_matches(wanted: int, offered: int) -> bool:
-    """Equal, or neither has ALL and a bit is common (UAF protocol 3.1.12)."""
-    return wanted == offered or ((wanted | offered) & _ALL == 0 and wanted & offered != 0)
-
-
-def matches(criteria: MatchCriteria, facts: AuthenticatorFacts) -> bool:
-    """Tell whether an authenticator meets every member of `criteria` that is present (UAF protocol 3.1.12)."""
-    c = criteria
-    return (
-        (c.aaid is UNSET or facts.aaid.upper() in {aaid.upper() for aaid in c.aaid})
-        and (c.vendorID is UNSET or _vendor_matches(c.vendorID, facts.aaid[:4]))
-        and (c.keyIDs is UNSET or not facts.key_ids.isdisjoint(c.keyIDs))
-        and (c.userVerification is UNSET or user_verification_matches(c.userVerification, facts.user_verification))
-        and (c.keyProtection is UNSET or c.keyProtection & facts.key_protection != 0)
-        and (c.matcherProtection is UNSET or c.matcherProtection & facts.matcher_protection != 0)
-        and (
-            c.attachmentHint is UNSET or facts.attachment_hint is None or c.attachmentHint & facts.attachment_hint != 0
-        )
-        and (c.tcDisplay is UNSET or c.tcDisplay & facts.tc_display != 0)
-        and (c.authenticationAlgorithms is UNSET or not facts.algorithms.isdisjoint(c.authenticationAlgorithms))
-        and (c.assertionSchemes is UNSET or not facts.assertion_schemes.isdisjoint(c.assertionSchemes))
-        and (c.attestationTypes is UNSET or not facts.attestation_types.isdisjoint(c.attestationTypes))
-        and (c.authenticatorVersion is UNSET or facts.version >= c.authenticatorVersion)
-    )
-
-
-def _vendor_matches(wanted: tuple[str, ...] | str, vendor: str) -> bool:
-    """Compare vendors; the specification's own example writes one as a bare string."""
-    vendors = (wanted,) if isinstance(wanted, str) else wanted
-    return vendor.upper() in {name.upper() for name in vendors}
-
-
 def disallowed(policy: Policy, facts: AuthenticatorFacts) -> bool:
     """Tell whether any entry of policy.disallowed matches."""
     if not policy.disallowed:
@@ -104,30 +48,83 @@ def disallowed(policy: Policy, facts: AuthenticatorFacts) -> bool:
     return any(matches(criteria, facts) for criteria in policy.disallowed)
 
 
-def satisfying_set(policy: Policy, candidates: Sequence[AuthenticatorFacts]) -> tuple[int, ...] | None:
-    """Return the candidates' indices that meet the first alternative that can be met, or None.
+class Choice(NamedTuple):
+    """The alternative of policy.accepted that was met, and the candidate for each of its criteria."""
+
+    alternative: int
+    candidates: tuple[int, ...]
+
+
+def choose(policy: Policy, candidates: Sequence[AuthenticatorFacts]) -> Choice | None:
+    """Return the first alternative that can be met, alternatives standing in order of preference; None if none can.
 
     Each criteria of an alternative is met by a candidate of its own; disallowed candidates do not count.
     """
-    usable = [index for index, facts in enumerate(candidates) if not disallowed(policy, facts)]
-    for alternative in policy.accepted:
-        chosen = _assign(alternative, candidates, usable)
-        if chosen is not None:
-            return chosen
+    if len(candidates) == 1:
+        return _choose_single(policy, candidates[0])
+    index = Candidates(candidates)
+    usable = index.everyone
+    for criteria in policy.disallowed or ():
+        usable &= ~index.matching(criteria)
+    if usable:
+        for at, alternative in enumerate(policy.accepted):
+            chosen = _distinct([index.matching(criteria) & usable for criteria in alternative])
+            if chosen is not None:
+                return Choice(at, chosen)
     return None
 
 
-def _assign(
-    alternative: Sequence[MatchCriteria], candidates: Sequence[AuthenticatorFacts], usable: list[int]
-) -> tuple[int, ...] | None:
-    for index in usable:
-        if matches(alternative[0], candidates[index]):
-            if len(alternative) == 1:
-                return (index,)
-            rest = _assign(alternative[1:], candidates, [other for other in usable if other != index])
-            if rest is not None:
-                return (index, *rest)
+def _choose_single(policy: Policy, facts: AuthenticatorFacts) -> Choice | None:
+    """As `choose` for one candidate: most responses hold one assertion, for which no index need be made."""
+    if disallowed(policy, facts):
+        return None
+    for at, alternative in enumerate(policy.accepted):
+        if len(alternative) == 1 and matches(alternative[0], facts):
+            return Choice(at, (0,))
     return None
+
+
+def satisfying_set(policy: Policy, candidates: Sequence[AuthenticatorFacts]) -> tuple[int, ...] | None:
+    """Return the candidates' indices that meet the first alternative that can be met, or None."""
+    choice = choose(policy, candidates)
+    return None if choice is None else choice.candidates
+
+
+def _distinct(masks: list[int]) -> tuple[int, ...] | None:
+    """Return one bit of each mask, no two the same; None where that cannot be (a bipartite matching).
+
+    The lowest bit that is free is taken; where none is, an earlier choice gives way if it can.
+    """
+    if not all(masks):
+        return None
+    holders: dict[int, int] = {}
+    for at in range(len(masks)):
+        if not _place(at, masks, holders, set()):
+            return None
+    by_criteria = {holder: candidate for candidate, holder in holders.items()}
+    return tuple(by_criteria[at] for at in range(len(masks)))
+
+
+def _place(at: int, masks: list[int], holders: dict[int, int], tried: set[int]) -> bool:
+    options = [candidate for candidate in range(masks[at].bit_length()) if masks[at] >> candidate & 1]
+    for candidate in options:
+        if candidate not in holders:
+            holders[candidate] = at
+            return True
+    for candidate in options:
+        if candidate not in tried:
+            tried.add(candidate)
+            if _place(holders[candidate], masks, holders, tried):
+                holders[candidate] = at
+                return True
+    return False
+
+
+def policy_extensions(policy: Policy) -> Iterable[Extension]:
+    """Return the extensions of every criteria, accepted and disallowed (digest 1.3)."""
+    every = [criteria for alternative in policy.accepted for criteria in alternative]
+    every.extend(policy.disallowed or ())
+    return [extension for criteria in every for extension in criteria.exts or ()]
 
 
 def narrow(policy: Policy, registered: Sequence[AuthenticatorFacts]) -> Policy | None:
