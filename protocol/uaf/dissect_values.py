@@ -5,10 +5,10 @@ from enum import IntEnum
 from typing import NamedTuple, Self
 
 from fidoloop.protocol import base64url
+from fidoloop.protocol.certificates import load_certificate
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.algorithms import ALGORITHMS, Scheme
 from fidoloop.protocol.uaf.assertions import AAID_FORM, MAX_KEY_ID_BYTES, MIN_KEY_ID_BYTES, MIN_NONCE_BYTES
-from fidoloop.protocol.uaf.certificates import load_certificate
 from fidoloop.protocol.uaf.registry import (
     Algorithm,
     AuthenticationMode,
