@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pkcs11 import Attribute, CertificateType, Mechanism, ObjectClass
 
-from fidoloop.hsm.errors import KeyGone, NotSupported, UriError
+from fidoloop.hsm.errors import KeyGone, NotSupported, PinIncorrect, UriError
 from fidoloop.hsm.keystore import (
     HardwareKey,
     KeyAlgorithm,
@@ -28,6 +28,7 @@ from fidoloop.hsm.pkcs11.module import load_module
 from fidoloop.hsm.pkcs11.objects import Attributes, HeldObject, read_key, read_public, search
 from fidoloop.hsm.pkcs11.rsa_key import Pkcs11RsaKey
 from fidoloop.hsm.pkcs11.token import has_pin_pad, lease_token
+from fidoloop.hsm.tpm.attest import attest_by_tpm
 from fidoloop.hsm.uri import Pkcs11Uri
 from fidoloop.protocol.evidence.values import Evidence
 
@@ -154,8 +155,17 @@ class Pkcs11KeyStore(KeyStore):
         return Pkcs11MacKey(HeldObject(self._lease, ObjectClass.SECRET_KEY, key_id))
 
     def attest(self, key_id: bytes, nonce: bytes) -> Evidence:
-        """Return the key's attributes, which nobody signs; see `KeyStore.attest`."""
-        return attest_by_claims(self.info(), self.key(key_id), nonce)
+        """Return what a TPM signs, else the key's attributes, which nobody does; see `KeyStore.attest`."""
+        token, key = self.info(), self.key(key_id)
+        if token.kind != "tpm":
+            return attest_by_claims(token, key, nonce)
+        with self._token.module.lock:
+            pin = self._token.remembered_pin() or ""
+            try:
+                return attest_by_tpm(token.label, key.info, pin=pin, nonce=nonce)
+            except PinIncorrect:
+                self._token.refuse_pin()
+                raise
 
     def verify_pin(self, pin: str) -> None:
         """Ask the token whether this is the user's PIN; see `KeyStore.verify_pin`."""

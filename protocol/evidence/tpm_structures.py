@@ -131,6 +131,10 @@ class Reader:
             raise MalformedError(self._where, f"algorithm 0x{found:04x} has no place there")
         return Alg(found)
 
+    def rest(self) -> bytes:
+        """Return all that is left."""
+        return self.take(len(self._data) - self._at)
+
     def end(self) -> None:
         """Refuse what is left."""
         if self._at != len(self._data):

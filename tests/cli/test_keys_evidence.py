@@ -11,7 +11,7 @@ from fidoloop.cli.exits import Exit
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.protocol.evidence import cmw
 from fidoloop.protocol.evidence.values import Evidence
-from fidoloop.pytest_plugin import SOFTHSM_PIN
+from fidoloop.pytest_plugin import SOFTHSM_PIN, TPM_PIN
 from tests.cli.command import Done, invoke
 from tests.protocol.builders import AT, p256, root
 from tests.protocol.evidence.builders import DEVICE_KEY, NONCE, Certified, attested, device, piv, pkix
@@ -128,6 +128,19 @@ def test_a_tpms_attestation_key_is_shown_to_be_pinned(tmp_path: Path) -> None:
     pin.write_text(said["attestation_key"])
     assert load_pem_public_key(pin.read_bytes()) == p256(DEVICE_KEY).public_key()
     assert verify(file, "--nonce", HEX, "--root", str(pin))[0] == Exit.OK
+
+
+@pytest.mark.xdist_group("tpm")
+def test_a_key_in_a_tpm_is_attested_and_verified(fidoloop_tpm_token: str, tmp_path: Path) -> None:
+    uri = parse_uri(fidoloop_tpm_token).without_pin()
+    made = invoke("keys", "generate", uri, "--json", pin=TPM_PIN).json
+    file, pin = tmp_path / "evidence.json", tmp_path / "ak.pem"
+    done = invoke("keys", "attest", uri, "--id", made["id"], "--nonce", HEX, "--out", str(file), "--json", pin=TPM_PIN)
+    assert (done.code, done.json["kind"], done.json["key"]) == (Exit.OK, "tpm2-certify", made["public_key"])
+    pin.write_text(done.json["attestation_key"])
+    code, said = verify(file, "--nonce", HEX, "--root", str(pin))
+    assert (code, said["tier"], said["key"]) == (Exit.OK, "attested", made["public_key"])
+    assert verify(file, "--nonce", "22" * 32, "--root", str(pin))[1]["failed"] == "nonce"
 
 
 @pytest.mark.parametrize(

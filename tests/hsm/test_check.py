@@ -289,3 +289,18 @@ def test_a_token_that_is_pulled_fails_check_by_check(bare: KeyStore) -> None:
         "p256 sign and verify",
         "p256 key agreement or rsa2048 decryption",
     )
+
+
+@pytest.mark.xdist_group("tpm")
+def test_a_tpm_agrees_on_no_keys_but_decrypts_and_will_do(fidoloop_tpm_token: str) -> None:
+    with open_key_store(fidoloop_tpm_token) as store:
+        before = store.list()
+        results = check(store, create=True)
+        assert store.list() == before
+    found = by_name(results)
+    assert found["p256", "generate, to agree"].outcome is NOT_SUPPORTED
+    assert found["hmac", "authenticate (HMAC)"].outcome is NOT_SUPPORTED
+    for name in (("p256", "sign and verify"), ("p384", "sign and verify"), ("rsa2048", "decrypt (OAEP)")):
+        assert found[name].outcome is OK
+    assert {one.outcome for one in results} == {OK, NOT_SUPPORTED}
+    assert missing_for_loop(results) == unchecked_for_loop(results) == ()
