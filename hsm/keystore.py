@@ -116,7 +116,7 @@ class MacKey(Protocol):
 class KeyStore(abc.ABC):
     """One token, opened and logged in; a context manager. Every method may raise `KeyStoreError`.
 
-    Safe to share between threads, and usable in a child after `os.fork`.
+    Safe to share between threads, and usable in a child after `os.fork`, or refused there (TPM): ModuleError.
     """
 
     uri: str

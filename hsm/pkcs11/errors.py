@@ -30,6 +30,7 @@ STALE: Final = (
     p11.OperationNotInitialized,
     p11.DeviceRemoved,
     p11.TokenNotPresent,
+    p11.DeviceError,
 )
 """A held session or handle may just be out of date: worth opening and finding again, once."""
 
@@ -50,6 +51,7 @@ TABLE: Final[dict[type[p11.PKCS11Error], tuple[type[KeyStoreError], str]]] = {
     p11.TokenNotPresent: (TokenAbsent, "the token is not there any more"),
     p11.TokenNotRecognised: (TokenAbsent, "the module does not know this token"),
     p11.DeviceRemoved: (TokenAbsent, "the token was pulled out"),
+    p11.DeviceError: (TokenAbsent, "the device, or the process that has the keys, does not answer"),
     p11.SlotIDInvalid: (TokenAbsent, "the token's slot is not there any more"),
     p11.UserAlreadyLoggedIn: (ModuleError, _LOGGED_IN_ELSEWHERE),
     p11.AnotherUserAlreadyLoggedIn: (ModuleError, _LOGGED_IN_ELSEWHERE),

@@ -7,6 +7,7 @@ parent's sessions are not touched by that.
 """
 
 import contextlib
+import ctypes
 import os
 import threading
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pkcs11 as p11
 from pkcs11 import _pkcs11
 
 from fidoloop.hsm.errors import ModuleError
-from fidoloop.hsm.pkcs11.errors import ckr_name
+from fidoloop.hsm.pkcs11.errors import ckr_name, translate
 
 _registry_lock = threading.RLock()
 _modules: dict[str, "Module"] = {}
@@ -32,22 +33,32 @@ class Module:
         self.lock = threading.RLock()
         self.dependants: list[Callable[[], None]] = []
         """Called, with no PKCS#11 call allowed, when all sessions and handles of the module have become void."""
+        self.survives_fork = True
+        """False where a child would share the parent's connection to the device: it may not use the module at all."""
         self._library = library
+        self._stopped = False
         self._forked = False
         self._leaked = 0
 
     def library(self) -> _pkcs11.lib:
-        """Return the library, initialised in this process."""
+        """Return the library, initialised in this process. Raises KeyStoreError where that does not work."""
+        if self._forked and not self.survives_fork:
+            raise ModuleError(
+                "this module's keys cannot be used in a fork of a process that used them: start a program of its own"
+            )
         if self._forked:
-            self._initialise()
-            self._forked = False
+            self._start_in_child()
+        elif self._stopped:
+            self._start()
         return self._library
 
     def reinitialise(self) -> None:
-        """Finalise and initialise the module: closes every session in this process, and shows new tokens."""
+        """Finalise and initialise the module: closes every session in this process, and shows new tokens.
+
+        Raises KeyStoreError; the next use tries again.
+        """
         self._void()
-        self._forked = False
-        self._initialise()
+        self._start()
 
     def session_leaked(self) -> None:
         """Count a session that python-pkcs11 opened and lost, as it does when a PIN is wrong; clean up in time."""
@@ -55,16 +66,25 @@ class Module:
         if self._leaked >= _MAX_LEAKED_SESSIONS:
             self.reinitialise()
 
-    def _initialise(self) -> None:
+    def _start(self) -> None:
         self._leaked = 0
-        with contextlib.suppress(p11.PKCS11Error):  # modules that notice a fork say "not initialised": just as good
+        self._stopped = True
+        with contextlib.suppress(p11.PKCS11Error):  # what was broken is thrown away
             self._library.finalize()
         try:
             self._library.initialize()
         except p11.PKCS11Error as error:
-            raise ModuleError(
-                f"the PKCS#11 module {self.path} cannot be initialised again: {ckr_name(error)}"
-            ) from error
+            raise translate(error, f"starting the module {self.path} again") from error
+        self._stopped = self._forked = False
+
+    def _start_in_child(self) -> None:
+        """Initialise without finalising first, as PKCS#11 2.40 5.4 asks; some modules want it all the same."""
+        try:
+            self._library = _pkcs11.lib(self.path)
+        except p11.PKCS11Error:
+            self._start()
+        self._leaked = 0
+        self._stopped = self._forked = False
 
     def _void(self) -> None:
         for dependant in self.dependants:
@@ -75,6 +95,9 @@ class Module:
         self.lock = threading.RLock()
         self._forked = True
         self._void()
+        if not self.survives_fork:
+            # Never finalised, not even when the child ends: that would wait for a thread the child does not have.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._library))
 
 
 def load_module(path: str) -> Module:

@@ -1,12 +1,13 @@
 """Objects of a token: finding them, holding their handles, reading what they say about themselves."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
 import pkcs11 as p11
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from pkcs11 import Attribute, KeyType, ObjectClass
+from pkcs11 import Attribute, KeyType, ObjectClass, _pkcs11
 
 from fidoloop.hsm.errors import KeyGone, NotSupported
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage, PublicKey
@@ -30,6 +31,7 @@ CURVES: Final = {
     KeyAlgorithm.P256: Curve(bytes.fromhex("06082a8648ce3d030107"), ec.SECP256R1(), 32),
     KeyAlgorithm.P384: Curve(bytes.fromhex("06052b81040022"), ec.SECP384R1(), 48),
 }
+_BATCH: Final = 64
 _READ: Final = [
     Attribute.ID,
     Attribute.LABEL,
@@ -81,8 +83,8 @@ class HeldObject:
                     self.find()
                 try:
                     return operation(self._handle)
-                except token.stale:
-                    token.renew()
+                except token.stale as error:
+                    token.renew(error)
                     return operation(self.find())
             except p11.PKCS11Error as error:
                 raise translate(error, doing) from error
@@ -146,7 +148,15 @@ def search(session: p11.Session, object_class: ObjectClass | None, key_id: bytes
         template[Attribute.CLASS] = object_class
     if key_id is not None:
         template[Attribute.ID] = key_id
-    return list(session.get_objects(template))
+    operation = _pkcs11.SearchIter(session, template, _BATCH)  # type: ignore[attr-defined]  # what get_objects uses
+    try:
+        with operation:
+            return [found for batch in operation for found in batch]
+    except p11.PKCS11Error:
+        # One that did not begin would hold the session's lock for as long as this error is held by anybody.
+        with contextlib.suppress(p11.PKCS11Error):
+            operation._finalize()
+        raise
 
 
 def read_key(private: Any, public: Attributes) -> KeyInfo | None:  # noqa: ANN401  # a python-pkcs11 object

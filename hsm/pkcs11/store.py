@@ -83,7 +83,7 @@ class Pkcs11KeyStore(KeyStore):
         info, held = self._lease.run("generating a key", make)
         if self._token.kind == "tpm":  # tpm2-pkcs11 leaves a context in the TPM for every key made
             with self._token.module.lock:
-                self._token.renew()
+                self._token.module.reinitialise()
         return self._keep(info, held)
 
     def key(self, key_id: bytes) -> HardwareKey:

@@ -26,6 +26,8 @@ from fidoloop.hsm.pkcs11.module import Module
 from fidoloop.hsm.uri import Pkcs11Uri
 
 T = TypeVar("T")
+# Its connection to whoever has the keys is lost, or (TPM) everything loaded has to go.
+_START_ANEW = (p11.DeviceError, p11.GeneralError)
 _Identity = tuple[int, bytes, str]
 
 
@@ -45,6 +47,7 @@ class Token:
         """What tells that sessions or handles are out of date, or used up, and that `renew` may help."""
         if self.kind == "tpm":  # tpm2-pkcs11 says so when the TPM has no room for one more loaded key
             self.stale = (*STALE, p11.GeneralError)
+            module.survives_fork = False
         self.epoch = 0
         """Changes whenever all handles of the token have become void."""
         self.users = 0
@@ -60,8 +63,8 @@ class Token:
         if self._session is not None:
             try:
                 self._session.generate_random(64)
-            except STALE:
-                self.reopen()
+            except STALE as error:
+                self.renew(error)
             except p11.PKCS11Error:
                 pass  # no random numbers in this token, but the session is there
         if self._session is None:
@@ -96,9 +99,9 @@ class Token:
             with contextlib.suppress(p11.PKCS11Error):  # it was broken: that is why it is reopened
                 session.close()
 
-    def renew(self) -> None:
-        """Do what may help after a `stale` error: begin a new session, and with a TPM unload what was loaded."""
-        if self.kind == "tpm":
+    def renew(self, error: p11.PKCS11Error) -> None:
+        """Do what may help after a `stale` error: begin a new session, or start the module anew."""
+        if isinstance(error, _START_ANEW):
             self.module.reinitialise()
         else:
             self.reopen()
@@ -166,7 +169,7 @@ class Token:
 
     def _open_again(self) -> p11.Session:
         try:
-            return self._open(self.remembered_pin())
+            return self._open(self.remembered_pin(), proven=True)
         except PinIncorrect:
             self.refuse_pin()
             raise
@@ -174,9 +177,10 @@ class Token:
     def _remember(self, pin: str | None) -> None:
         self._pin, self._pin_refused = None if self.pin_pad else pin, False
 
-    def _open(self, pin: str | None) -> p11.Session:
+    def _open(self, pin: str | None, *, proven: bool = False) -> p11.Session:
+        user_pin: object = PROTECTED_AUTH if self.pin_pad else pin
         try:
-            return self._open_once(pin)
+            return self._open_once(user_pin)
         except (p11.UserAlreadyLoggedIn, p11.SessionCount):
             # Somebody else in this process logged in, which says nothing about *this* PIN, or left sessions open:
             # start from scratch.
@@ -184,13 +188,18 @@ class Token:
         except p11.PKCS11Error as error:
             raise translate(error, "logging in") from error
         try:
-            return self._open_once(pin)
+            try:
+                return self._open_once(user_pin)
+            except p11.UserAlreadyLoggedIn:
+                # After a fork p11-kit cannot log out of a module behind it. The PIN was right before: go on.
+                if not proven:
+                    raise
+                return self._open_once(None)
         except p11.PKCS11Error as error:
             raise translate(error, "logging in") from error
 
-    def _open_once(self, pin: str | None) -> p11.Session:
+    def _open_once(self, user_pin: object) -> p11.Session:
         found = self._find_again()
-        user_pin: object = PROTECTED_AUTH if self.pin_pad else pin
         try:
             try:
                 return found.open(rw=True, user_pin=user_pin)
@@ -224,8 +233,8 @@ class Lease:
             try:
                 try:
                     return operation(self.token.session())
-                except self.token.stale:
-                    self.token.renew()
+                except self.token.stale as error:
+                    self.token.renew(error)
                     return operation(self.token.session())
             except p11.PKCS11Error as error:
                 raise translate(error, doing) from error
@@ -326,7 +335,11 @@ def _search_slots(module: Module, matches: Callable[[p11.Token], bool]) -> list[
 
 def _read_slots(module: Module, matches: Callable[[p11.Token], bool]) -> tuple[list[p11.Token], p11.PKCS11Error | None]:
     found, failure = [], None
-    for slot in module.library().get_slots(token_present=True):
+    try:
+        slots = module.library().get_slots(token_present=True)
+    except p11.PKCS11Error as error:
+        return [], error
+    for slot in slots:
         try:
             token = slot.get_token()
         except (p11.TokenNotPresent, p11.TokenNotRecognised):

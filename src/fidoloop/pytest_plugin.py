@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +23,15 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab import LabServer
+from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
-from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
+from fidoloop.softhsm import current_softhsm_directory, find_softhsm_module, make_softhsm_token
 from fidoloop.swtpm import SoftwareTpm
 
 SOFTHSM_PIN = "271828"
 TPM_PIN = "314159"
+NSS_PIN = "161803"
 SURROGATE_POLICY = "surrogate_only"
 """A policy of the lab server beside those it ships: surrogate attestation and nothing else."""
 
@@ -103,6 +106,44 @@ def fidoloop_make_token(tmp_path_factory: pytest.TempPathFactory) -> Callable[[]
         return make_softhsm_token(directory, f"fidoloop-test-{next(_numbers)}", SOFTHSM_PIN, "31415926")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fidoloop_p11_kit_proxy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return p11-kit-proxy.so, which shows this process SoftHSM's tokens and NSS softoken's, and no other module.
+
+    It has a copy of SoftHSM: one process cannot have the same file's module by itself and through p11-kit.
+    """
+    directory = tmp_path_factory.mktemp("p11-kit")
+    softhsm = Path(shutil.copy(find_softhsm_module(), directory))
+    return use_p11_kit(
+        directory, {"softhsm": {"module": str(softhsm)}, "nss": nss_softoken(directory / "nss", NSS_PIN)}
+    )
+
+
+@pytest.fixture(scope="session")
+def fidoloop_proxy_token(fidoloop_make_token: Callable[[], str], fidoloop_p11_kit_proxy: Path) -> str:
+    """Return the URI of a SoftHSM token reached through p11-kit-proxy, PIN included."""
+    return through(fidoloop_make_token(), fidoloop_p11_kit_proxy)
+
+
+@pytest.fixture(scope="session")
+def fidoloop_nss_token(fidoloop_p11_kit_proxy: Path) -> str:
+    """Return the URI of NSS softoken's token, PIN included: no key hardware, whatever its attributes say."""
+    return f"pkcs11:token=NSS%20Certificate%20DB?module-path={fidoloop_p11_kit_proxy}&pin-value={NSS_PIN}"
+
+
+@pytest.fixture(scope="session")
+def fidoloop_p11_kit_server(fidoloop_make_token: Callable[[], str]) -> Iterator[P11KitServer]:
+    """A process that has SoftHSM's keys; p11-kit-client.so reaches it."""
+    with P11KitServer(find_softhsm_module()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fidoloop_remote_token(fidoloop_make_token: Callable[[], str], fidoloop_p11_kit_server: P11KitServer) -> str:
+    """Return the URI of a SoftHSM token whose keys another process has, PIN included."""
+    return through(fidoloop_make_token(), find_p11_kit_module("p11-kit-client.so"))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ ALL = [kind for _, kind in inspect.getmembers(exceptions, inspect.isclass) if is
         (p11.MechanismInvalid, NotSupported),
         (p11.FunctionNotSupported, NotSupported),
         (p11.GeneralError, ModuleError),
-        (p11.DeviceError, ModuleError),
+        (p11.DeviceError, TokenAbsent),
         (p11.SessionHandleInvalid, ModuleError),
     ],
 )

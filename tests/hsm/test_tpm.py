@@ -162,3 +162,33 @@ def failed_tries() -> int:
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     line = next(line for line in shown.splitlines() if line.startswith("TPM2_PT_LOCKOUT_COUNTER"))
     return int(line.split(":")[1], 16)
+
+
+FORK = """
+import os, sys
+from fidoloop.hsm.errors import ModuleError
+from fidoloop.hsm.open import open_key_store
+store = open_key_store(sys.argv[1])
+key = store.key(bytes.fromhex(sys.argv[2]))
+child = os.fork()
+if child == 0:
+    for use in (lambda: key.sign_digest_raw(bytes(32)), store.list, lambda: open_key_store(sys.argv[1])):
+        try:
+            use()
+        except ModuleError as error:
+            assert "fork" in str(error)
+        else:
+            sys.exit(3)
+    sys.exit(7)  # the long way out, which finalises everything
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(len(key.sign_digest_raw(bytes(32))), len(store.list()) > 0)
+"""
+
+
+def test_a_fork_is_refused_the_tpm_ends_by_itself_and_leaves_the_parent_alone(
+    tpm: KeyStore, fidoloop_tpm_token: str
+) -> None:
+    key = made(tpm)
+    command = [sys.executable, "-c", FORK, fidoloop_tpm_token, key.key_id.hex()]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "7\n64 True\n"

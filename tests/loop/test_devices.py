@@ -33,6 +33,16 @@ def test_the_whole_loop_on_softhsm(fidoloop_token: str) -> None:
     run_the_loop(fidoloop_token, aaid="F10B#0111", encryption_key="EC")
 
 
+@pytest.mark.xdist_group("p11-kit")
+def test_the_whole_loop_through_p11_kit_proxy(fidoloop_proxy_token: str) -> None:
+    run_the_loop(fidoloop_proxy_token, aaid="F10B#0111", encryption_key="EC")
+
+
+@pytest.mark.xdist_group("p11-kit")
+def test_the_whole_loop_with_the_keys_in_another_process(fidoloop_remote_token: str) -> None:
+    run_the_loop(fidoloop_remote_token, aaid="F10B#0111", encryption_key="RSA")
+
+
 @pytest.mark.xdist_group("tpm")
 def test_the_whole_loop_on_a_tpm(fidoloop_tpm_token: str) -> None:
     run_the_loop(fidoloop_tpm_token, aaid="F10B#0211", encryption_key="RSA")
