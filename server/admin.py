@@ -133,9 +133,10 @@ async def revoke_target(store: Store, target_id: str, *, now: int) -> None:
 
 async def audit_entries(store: Store, username: str | None = None, *, limit: int = 100) -> list[AuditEntry]:
     """Return the audit trail, newest first."""
-    return await store.fetch_all(queries.AUDIT, username=username, limit=limit)
+    return await audit.entries(store, username, limit=limit)
 
 
 async def _note(transaction: Transaction, event: str, username: str, now: int) -> None:
-    entry = audit.entry(now=now, event=event, outcome=StatusCode.OK, username=username, requested_from="operator")
-    await audit.record(transaction, entry)
+    await audit.record(
+        transaction, now=now, event=event, outcome=StatusCode.OK, username=username, requested_from="operator"
+    )

@@ -56,7 +56,8 @@ async def remove_key(
         queries.DELETE_CREDENTIAL, key_id=credential.key_id, aaid=credential.aaid, username=credential.username
     )
     await sessions.fail_open_sessions(transaction, now=now, key_id=credential.key_id)
-    entry = audit.entry(
+    await audit.record(
+        transaction,
         now=now,
         event="deregistration",
         outcome=StatusCode.OK,
@@ -66,7 +67,6 @@ async def remove_key(
         session_id=session_id,
         requested_from=requested_from,
     )
-    await audit.record(transaction, entry)
 
 
 def _is_named(context: DeregistrationContext, credential: Credential) -> bool:

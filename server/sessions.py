@@ -9,12 +9,14 @@ from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.server import audit
 from fidoloop.server.remembered import Remembered
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Change, Query, Statements, Store, Transaction, Value
 from fidoloop.server.store.rows import IssuedRequest, Nothing, TokenSession
 
 RANDOM_BYTES = 64
+PURGED_AT_ONCE = 500
 _ID_BYTES = 10
 _VARIANT = "89ab"
 REGISTERING = "clientRegistering"
@@ -66,8 +68,13 @@ def new_session_id(now: int) -> str:
 
 def _session_id(now: int, random: bytes) -> str:
     # Spelt out: uuid.UUID takes three times as long.
-    time, digits = f"{now:012x}", random.hex()
-    return f"{time[:8]}-{time[8:]}-7{digits[:3]}-{_VARIANT[random[9] & 3]}{digits[3:6]}-{digits[6:18]}"
+    digits = random.hex()
+    return f"{_time_digits(now)}-7{digits[:3]}-{_VARIANT[random[9] & 3]}{digits[3:6]}-{digits[6:18]}"
+
+
+def _time_digits(now: int) -> str:
+    time = f"{now:012x}"
+    return f"{time[:8]}-{time[8:]}"
 
 
 def registration_context(username: str) -> str:
@@ -177,15 +184,28 @@ async def find_open(transaction: Transaction, *, op: Operation, server_data: str
     return await transaction.fetch_one(queries.OPEN, server_data=server_data, op=op, now=now)
 
 
-async def consume(transaction: Transaction, session_id: str, outcome: Outcome, *, now: int) -> bool:
-    """Take a live request and end its session; of any number of callers exactly one gets True."""
-    return await _end(transaction, queries.CONSUME, session_id, outcome, now=now) == 1
+async def consume(
+    transaction: Transaction, session_id: str, outcome: Outcome, *, now: int, event: str, address: str
+) -> bool:
+    """Take a live request and end its session; of any number of callers exactly one gets True.
+
+    `event` and `address`, the one that answered, are for the audit trail.
+    """
+    ended = await _end(transaction, queries.CONSUME, session_id, outcome, now=now, event=event, address=address)
+    return ended == 1
 
 
 def success(
-    issued: IssuedRequest, server_data: str, username: str, taken: tuple[StatusAuthenticator, ...], *, now: int
+    issued: IssuedRequest,
+    server_data: str,
+    username: str,
+    taken: tuple[StatusAuthenticator, ...],
+    *,
+    now: int,
+    event: str,
+    address: str,
 ) -> Change:
-    """Return the change that takes a live authentication request and ends its session well, in one statement."""
+    """Return the change that takes a live authentication request and ends its session well; see `consume`."""
     return Change(
         queries.SUCCEED,
         {
@@ -194,6 +214,8 @@ def success(
             "username": username,
             "authenticators": strictjson.encode(taken),
             "now": now,
+            "event": event,
+            "address": address,
         },
     )
 
@@ -203,7 +225,9 @@ async def finish(transaction: Transaction, session_id: str, outcome: Outcome, *,
     await _end(transaction, queries.FINISH, session_id, outcome, now=now)
 
 
-async def _end(transaction: Transaction, query: Query[Nothing], session_id: str, outcome: Outcome, *, now: int) -> int:
+async def _end(
+    transaction: Transaction, query: Query[Nothing], session_id: str, outcome: Outcome, **parameters: Value
+) -> int:
     taken = outcome.authenticators
     return await transaction.execute(
         query,
@@ -214,7 +238,7 @@ async def _end(transaction: Transaction, query: Query[Nothing], session_id: str,
         asm_status=outcome.asm_status,
         client_error=outcome.client_error,
         authenticators=strictjson.encode(taken) if taken else None,
-        now=now,
+        **parameters,
     )
 
 
@@ -292,7 +316,19 @@ async def fail_open_sessions(
 
 
 async def purge(store: Store, *, now: int, keep_millis: int) -> int:
-    """Delete sessions older than `keep_millis` and request ids that cannot be replayed any more."""
-    async with store.transaction() as transaction:
-        await transaction.execute(queries.PURGE_REQUEST_IDS, now=now)
-        return await transaction.execute(queries.PURGE_SESSIONS, before=now - keep_millis)
+    """Delete sessions older than `keep_millis`, a few at a time, and request ids that cannot be replayed any more.
+
+    What the audit trail needs of the sessions is written to it. Return how many there were.
+    """
+    await store.execute(queries.PURGE_REQUEST_IDS, now=now)
+    # Ids begin with the time.
+    before = _time_digits(now - keep_millis)
+    removed = 0
+    while True:
+        async with store.transaction() as transaction:
+            ended = await transaction.fetch_all(queries.REMOVE_SESSIONS, before=before, limit=PURGED_AT_ONCE)
+            for session in ended:
+                await audit.record_ended(transaction, session)
+        removed += len(ended)
+        if len(ended) < PURGED_AT_ONCE:
+            return removed

@@ -19,7 +19,7 @@ from fidoloop.protocol.uaf.messages import (
 )
 from fidoloop.protocol.uaf.policy import Policy
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
-from fidoloop.server import audit, sessions
+from fidoloop.server import sessions
 from fidoloop.server.contexts import ResponseContext, parse_context
 from fidoloop.server.environment import Environment
 from fidoloop.server.store.base import Transaction
@@ -110,7 +110,7 @@ async def conclude(
     event: str,
     address: str,
 ) -> None:
-    """Take the request and keep the ending, in its session and in the audit trail.
+    """Take the request and keep the ending in its session, which is its entry in the audit trail too.
 
     This statement decides between racing responses. What else the transaction holds falls with it.
 
@@ -124,21 +124,8 @@ async def conclude(
         client_error=received.client_error,
         authenticators=ending.keys,
     )
-    if not await sessions.consume(transaction, issued.id, outcome, now=now):
+    if not await sessions.consume(transaction, issued.id, outcome, now=now, event=event, address=address):
         raise no_request()
-    first = ending.keys[0] if ending.keys else None
-    entry = audit.entry(
-        now=now,
-        event=event,
-        outcome=ending.status,
-        username=ending.username,
-        aaid=first.aaid if first else None,
-        key_id=first.keyId if first else None,
-        session_id=issued.id,
-        address=address,
-        requested_from=issued.requested_from,
-    )
-    await audit.record(transaction, entry)
 
 
 def expected_of(environment: Environment, issued: IssuedRequest) -> Expected:

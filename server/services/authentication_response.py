@@ -10,7 +10,7 @@ from fidoloop.protocol.uaf.verify_authentication_response import (
     parse_authentication_assertions,
     verify_authentication_response,
 )
-from fidoloop.server import audit, sessions
+from fidoloop.server import sessions
 from fidoloop.server.accounts import load_keys
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import uaf_response
@@ -87,18 +87,7 @@ async def _succeed(
     taken = tuple(StatusAuthenticator(result.key.aaid, result.key.key_id) for result in verified)
     changes = [
         *(_advancing(result, app_id, now) for result in verified),
-        sessions.success(issued, received.server_data, owner, taken, now=now),
-        audit.entry(
-            now=now,
-            event=_event(issued),
-            outcome=int(StatusCode.OK),
-            username=owner,
-            aaid=taken[0].aaid,
-            key_id=taken[0].keyId,
-            session_id=issued.id,
-            address=address,
-            requested_from=issued.requested_from,
-        ),
+        sessions.success(issued, received.server_data, owner, taken, now=now, event=_event(issued), address=address),
     ]
     if not await environment.store.apply(changes):
         return False

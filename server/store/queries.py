@@ -8,6 +8,7 @@ from fidoloop.server.store.rows import (
     ApiKey,
     AuditEntry,
     Credential,
+    EndedSession,
     IssuedRequest,
     Key,
     Nothing,
@@ -152,10 +153,13 @@ _END = (
     # What the response was held against is of no more use, and need not be kept.
     " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL"
 )
-CONSUME: Final = Query(f"{_END}, consumed_at = :now WHERE id = :id AND {_IS_OPEN}", Nothing)
+CONSUME: Final = Query(
+    f"{_END}, consumed_at = :now, event = :event, address = :address WHERE id = :id AND {_IS_OPEN}", Nothing
+)
 _SUCCESS = (
     "UPDATE session SET state = 'succeeded', updated_at = :now, username = :username, uaf_status = 1200,"
-    " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL, consumed_at = :now"
+    " authenticators = :authenticators, challenge = NULL, policy = NULL, transactions = NULL, consumed_at = :now,"
+    " event = :event, address = :address"
 )
 SUCCEED: Final = Query(
     f"{_SUCCESS} WHERE id = :id AND server_data = :server_data AND op = 'Auth' AND {_IS_OPEN}", Nothing
@@ -176,7 +180,11 @@ FAIL: Final = Query(
     " AND state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
     Nothing,
 )
-PURGE_SESSIONS: Final = Query("DELETE FROM session WHERE created_at < :before", Nothing)
+REMOVE_SESSIONS: Final = Query(
+    "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE id < :before ORDER BY id LIMIT :limit)"
+    " RETURNING updated_at, event, uaf_status, username, authenticators, id, address, requested_from",
+    EndedSession,
+)
 PURGE_REQUEST_IDS: Final = Query("DELETE FROM used_request WHERE expires_at < :now", Nothing)
 
 # audit and settings
@@ -189,6 +197,12 @@ AUDIT: Final = Query(
     "SELECT at, event, outcome, username, aaid, key_id, session_id, address, requested_from FROM audit"
     " WHERE CAST(:username AS TEXT) IS NULL OR username = :username ORDER BY at DESC LIMIT :limit",
     AuditEntry,
+)
+AUDIT_OF_SESSIONS: Final = Query(
+    "SELECT updated_at, event, uaf_status, username, authenticators, id, address, requested_from FROM session"
+    " WHERE event IS NOT NULL AND (CAST(:username AS TEXT) IS NULL OR username = :username)"
+    " ORDER BY updated_at DESC LIMIT :limit",
+    EndedSession,
 )
 SET_SETTING: Final = Query(
     "INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value", Nothing

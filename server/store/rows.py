@@ -137,3 +137,16 @@ class AuditEntry(msgspec.Struct, frozen=True):
     session_id: str | None
     address: str | None
     requested_from: str | None
+
+
+class EndedSession(msgspec.Struct, frozen=True):
+    """A session as the audit trail sees it; `event` is None where it did not end by a response."""
+
+    at: int
+    event: str | None
+    outcome: int | None
+    username: str | None
+    authenticators: str | None
+    id: str
+    address: str | None
+    requested_from: str

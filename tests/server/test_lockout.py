@@ -5,8 +5,11 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from fidoloop.server import admin, sessions
 from tests.server.harness import JSON, Bench, running, session_id_of
+from tests.server.phone import NOW as START
 
 Check = Callable[[Bench], Awaitable[None]]
 
@@ -81,5 +84,45 @@ def test_old_sessions_are_purged_and_open_ones_kept(tmp_path: Path) -> None:
         assert await sessions.purge(bench.store, now=bench.clock(), keep_millis=3_600_000) == 1
         assert (await bench.status(session_id_of(old)))["status"] == "unknown"
         assert (await bench.status(session_id_of(new)))["status"] == "clientAuthenticating"
+
+    run(tmp_path, check)
+
+
+def test_the_audit_trail_outlives_the_sessions_it_is_read_from(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        phone = await bench.registered()
+        for _ in range(2):  # the second by what the server remembers
+            bench.clock.advance(1)
+            request = await bench.uaf_request("Auth", {}, api=False)
+            assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1200
+        bench.clock.advance(1)
+        request = await bench.uaf_request("Auth", {"username": "jeff"})
+        await bench.respond("Auth", phone.authenticate(request) | {"fcParams": "e30"})
+        await bench.uaf_request("Auth", {}, api=False)  # never answered
+        trail = await admin.audit_entries(bench.store, "jeff")
+        wanted = [("authentication", 1498), ("authentication", 1200), ("authentication", 1200), ("registration", 1200)]
+        assert [(entry.event, entry.outcome) for entry in trail if entry.event != "user-added"] == wanted
+        (latest,) = [entry for entry in trail if entry.session_id and entry.outcome == 1498]
+        assert (latest.address, latest.requested_from, latest.key_id) == ("127.0.0.1", "127.0.0.1", None)
+        assert {entry.key_id for entry in trail if entry.outcome == 1200} >= {phone.keys[0].text}
+        for now in (0, 3600, 3604):
+            bench.clock.now = START + now * 1000
+            removed = await sessions.purge(bench.store, now=bench.clock(), keep_millis=3_600_000)
+            assert removed == (5 if now == 3604 else 0)
+            again = await admin.audit_entries(bench.store, "jeff")
+            assert sorted(map(repr, again)) == sorted(map(repr, trail))
+        assert (await admin.audit_entries(bench.store, "jeff", limit=1)) == again[:1]
+
+    run(tmp_path, check)
+
+
+def test_sessions_are_purged_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PURGED_AT_ONCE", 2)
+
+    async def check(bench: Bench) -> None:
+        for _ in range(5):
+            await bench.uaf_request("Auth", {}, api=False)
+        bench.clock.advance(3601)
+        assert await sessions.purge(bench.store, now=bench.clock(), keep_millis=3_600_000) == 5
 
     run(tmp_path, check)
