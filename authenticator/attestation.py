@@ -1,7 +1,8 @@
-"""The attestation key in the token, and the lab CA that certifies it.
+"""The attestation key in the token, and what vouches for it.
 
-Both keys are made in the token; the certificates lie beside them. The root is what metadata lists as
-attestationRootCertificates (FIDO metadata statements 4).
+Where there is room a lab CA certifies it, whose key is made in the token too. Where every key takes one of few places
+(a PIV card's slots) the attestation certificate is signed by its own key. Either way the root is what metadata lists as
+attestationRootCertificates, which may be "the attestation certificate itself" (FIDO metadata statements 4).
 """
 
 import datetime
@@ -20,7 +21,7 @@ _VALIDITY = datetime.timedelta(days=3650)
 
 
 class Attestation(msgspec.Struct, frozen=True):
-    """The attestation key and its chain (DER, leaf first, without the root) and the root."""
+    """The attestation key and its chain (DER, leaf first, without a root above it) and the root, or the leaf again."""
 
     key: EcHardwareKey
     chain: tuple[bytes, ...]
@@ -33,15 +34,18 @@ def load_attestation(store: KeyStore) -> Attestation | None:
     Raises:
         KeyStoreError: the certificates are there but the key is gone.
     """
-    leaf, root = store.certificate(ATTESTATION_KEY_ID), store.certificate(CA_KEY_ID)
-    if leaf is None or root is None:
+    leaf = store.certificate(ATTESTATION_KEY_ID)
+    if leaf is None:
+        return None
+    root = leaf if _is_self_signed(leaf) else store.certificate(CA_KEY_ID)
+    if root is None:
         return None
     key = store.key(ATTESTATION_KEY_ID)
     return Attestation(key, (leaf,), root) if isinstance(key, EcHardwareKey) else None
 
 
 def attest_init(store: KeyStore, *, now: datetime.datetime) -> Attestation:
-    """Make a lab CA and an attestation key in the token, or return those that are there.
+    """Make an attestation key in the token, and a lab CA if it has room, or return what is there.
 
     `now` (UTC) starts the certificates' validity of ten years.
 
@@ -52,14 +56,24 @@ def attest_init(store: KeyStore, *, now: datetime.datetime) -> Attestation:
     if existing is not None:
         return existing
     token = store.info()
-    ca_key = _key(store, CA_KEY_ID, "fidoloop attestation CA")
     key = _key(store, ATTESTATION_KEY_ID, "fidoloop attestation")
+    if key.info.place:
+        name = _name(f"fidoloop authenticator {token.label}", token.serial)
+        leaf = _certificate(name, name, key, key, now=now, ca=False)
+        store.put_certificate(ATTESTATION_KEY_ID, leaf, "fidoloop attestation")
+        return Attestation(key, (leaf,), leaf)
+    ca_key = _key(store, CA_KEY_ID, "fidoloop attestation CA")
     ca_name = _name(f"fidoloop lab attestation CA {token.label}", token.serial)
     root = _certificate(ca_name, ca_name, ca_key, ca_key, now=now, ca=True)
     leaf = _certificate(_name(f"fidoloop authenticator {token.label}", None), ca_name, key, ca_key, now=now, ca=False)
     store.put_certificate(CA_KEY_ID, root, "fidoloop attestation CA")
     store.put_certificate(ATTESTATION_KEY_ID, leaf, "fidoloop attestation")
     return Attestation(key, (leaf,), root)
+
+
+def _is_self_signed(der: bytes) -> bool:
+    certificate = x509.load_der_x509_certificate(der)
+    return certificate.issuer == certificate.subject
 
 
 def _key(store: KeyStore, key_id: bytes, label: str) -> EcHardwareKey:

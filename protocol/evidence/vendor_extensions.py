@@ -20,6 +20,7 @@ _MAX_SERIAL = 2**64 - 1
 _PIN_POLICIES: Final = {1: "never", 2: "once", 3: "always", 4: "match once", 5: "match always"}
 _TOUCH_POLICIES: Final = {1: "never", 2: "always", 3: "cached"}
 _FORM_FACTORS: Final = {
+    0: "not told",
     1: "USB-A keychain",
     2: "USB-A nano",
     3: "USB-C keychain",

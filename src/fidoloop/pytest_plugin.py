@@ -136,6 +136,7 @@ def fidoloop_nss_token(fidoloop_p11_kit_proxy: Path) -> str:
 @pytest.fixture(scope="session")
 def fidoloop_p11_kit_server(fidoloop_make_token: Callable[[], str]) -> Iterator[P11KitServer]:
     """A process that has SoftHSM's keys; p11-kit-client.so reaches it."""
+    fidoloop_make_token()  # sets the environment that the server inherits
     with P11KitServer(find_softhsm_module()) as server:
         yield server
 

@@ -304,3 +304,27 @@ def test_a_tpm_agrees_on_no_keys_but_decrypts_and_will_do(fidoloop_tpm_token: st
         assert found[name].outcome is OK
     assert {one.outcome for one in results} == {OK, NOT_SUPPORTED}
     assert missing_for_loop(results) == unchecked_for_loop(results) == ()
+
+
+@pytest.mark.xdist_group("p11-kit")
+def test_p11_kits_rpc_cannot_agree_on_keys_but_decrypts_and_will_do(fidoloop_remote_token: str) -> None:
+    with open_key_store(fidoloop_remote_token) as store:
+        results = check(store, create=True)
+        assert store.list() == []
+    found = by_name(results)
+    other = {name for name, one in found.items() if one.outcome is not OK}
+    assert other == {("p256", "generate, to agree"), ("p384", "generate, to agree")}
+    assert found["p256", "generate, to agree"].outcome is NOT_SUPPORTED
+    assert "CKM_ECDH1_DERIVE" in found["p256", "generate, to agree"].detail
+    assert missing_for_loop(results) == unchecked_for_loop(results) == ()
+
+
+@pytest.mark.xdist_group("p11-kit")
+def test_nss_softoken_cannot_carry_the_loop(fidoloop_nss_token: str) -> None:
+    """Its keys are not what was asked for, and are refused (and destroyed) as they are made."""
+    with open_key_store(fidoloop_nss_token) as store:
+        results = check(store, create=True, kinds=QUICK)
+        assert store.list() == []
+    found = by_name(results)["p256", "generate, to sign"]
+    assert (found.outcome, "it does not protect keys" in found.detail) == (FAILED, True)
+    assert "p256 sign and verify" in missing_for_loop(results)
