@@ -48,11 +48,17 @@ class PathRefusal(ValueError):
 
 
 def verify_path(
-    chain: Sequence[x509.Certificate], *, roots: Sequence[x509.Certificate], at: datetime
+    chain: Sequence[x509.Certificate],
+    *,
+    roots: Sequence[x509.Certificate],
+    at: datetime,
+    root_may_lack_constraints: bool = False,
 ) -> x509.Certificate:
     """Verify the path leaf, intermediates, root at time `at` (UTC) and return the root.
 
-    A root may be the leaf itself, one of the chain, or the issuer of its last certificate.
+    A root may be the leaf itself, one of the chain, or the issuer of its last certificate. With
+    `root_may_lack_constraints` it is one because it is listed, even without BasicConstraints (RFC 5280 section 6.1.1 d:
+    a trust anchor is a name and a key); one that says it is no CA is none all the same.
 
     Raises:
         PathRefusal: no root ends the path, or a certificate breaks a rule.
@@ -61,7 +67,8 @@ def verify_path(
     for depth, certificate in enumerate(path):
         _check_certificate(certificate, at=at)
         if depth + 1 < len(path):
-            _check_issued(certificate, path[depth + 1], intermediates_below=depth)
+            bare = root_may_lack_constraints and depth + 2 == len(path)
+            _check_issued(certificate, path[depth + 1], intermediates_below=depth, may_lack_constraints=bare)
     return path[-1]
 
 
@@ -90,13 +97,19 @@ def _check_certificate(certificate: x509.Certificate, *, at: datetime) -> None:
         raise PathRefusal(PathRule.EXTENSION, "an attestation certificate has an unknown critical extension")
 
 
-def _check_issued(certificate: x509.Certificate, issuer: x509.Certificate, *, intermediates_below: int) -> None:
+def _check_issued(
+    certificate: x509.Certificate, issuer: x509.Certificate, *, intermediates_below: int, may_lack_constraints: bool
+) -> None:
     if not _is_issued_by(certificate, issuer):
         raise PathRefusal(PathRule.ANCHOR, "an attestation certificate is not issued by the next one")
     constraints = find_extension(issuer, x509.BasicConstraints)
-    if constraints is None or not constraints.ca:
+    if not (may_lack_constraints if constraints is None else constraints.ca):
         raise PathRefusal(PathRule.CA, "an issuing certificate is not a CA")
-    if constraints.path_length is not None and intermediates_below > constraints.path_length:
+    if (
+        constraints is not None
+        and constraints.path_length is not None
+        and intermediates_below > constraints.path_length
+    ):
         raise PathRefusal(PathRule.CA, "the attestation chain is longer than a path length constraint allows")
     usage = find_extension(issuer, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:

@@ -51,11 +51,14 @@ def verify_chain(
 ) -> x509.Certificate:
     """Verify the path from the leaf, which is no CA, to one of `roots` and return that root.
 
+    The attesting certificates of some devices (slot F9 of YubiKeys of firmware 5.2.4) lack BasicConstraints: what they
+    issued is accepted where they are themselves listed, and not by the vendor's root.
+
     Raises:
         EvidenceRefusal: ANCHOR, ALGORITHM (of a key too), VALIDITY, CA or EXTENSION.
     """
     try:
-        root = verify_path(chain, roots=roots, at=at)
+        root = verify_path(chain, roots=roots, at=at, root_may_lack_constraints=True)
     except PathRefusal as refusal:
         raise EvidenceRefusal(EvidenceCheck(refusal.rule.value), refusal.detail) from None
     for certificate in (*chain, root):

@@ -81,7 +81,7 @@ def verify_evidence_file(
         typer.Option(
             "--root",
             metavar="PEM",
-            help="What is trusted: root certificates, public keys of attestation keys. Repeatable.",
+            help="What is trusted: root certificates, or a device's own; public keys of attestation keys. Repeatable.",
         ),
     ] = None,
     nonce: Annotated[

@@ -253,6 +253,18 @@ def test_the_keys_of_the_chain_are_of_allowed_kinds_too() -> None:
     assert refused(piv(attested(USER), f9), anchors=Anchors((odd,))) is EvidenceCheck.ALGORITHM
 
 
+def test_a_device_whose_certificate_lacks_constraints_is_trusted_where_it_is_pinned_itself() -> None:
+    """As slot F9 of YubiKeys of firmware 5.2.4."""
+    f9 = device(ca=None)
+    assert refused(piv(attested(USER), f9)) is EvidenceCheck.CA
+    assert verified(piv(attested(USER), f9), anchors=Anchors((f9,))).signed_by == "CN=PIV Attestation"
+    says_no = device(ca=False)
+    assert refused(piv(attested(USER), says_no), anchors=Anchors((says_no,))) is EvidenceCheck.CA
+    low = certificate("low", p256(6), "PIV Attestation", p256(DEVICE_KEY))
+    below = attested(USER, issuer="low", issuer_key=6)
+    assert refused(piv(below, low, device()), anchors=Anchors((device(),))) is EvidenceCheck.CA
+
+
 def test_validity_is_held_against_the_given_time() -> None:
     for at in (AT - timedelta(days=2), AT + timedelta(days=2)):
         assert refused(piv(), at=at) is EvidenceCheck.VALIDITY
