@@ -145,12 +145,14 @@ class Token:
         return True
 
     def _find_again(self) -> p11.Token:
-        """Look for this very token: label, serial number and slot. Raises TokenAbsent."""
+        """Look for this very token: serial number and label, in its slot if there are several. Raises TokenAbsent.
 
-        def is_it(token: p11.Token) -> bool:
-            return (token.slot.slot_id, token.serial, token.label) == self.identity
-
-        found = _search_slots(self.module, is_it)
+        Slots alone say little: p11-kit numbers them anew for every connection.
+        """
+        slot, *same = self.identity
+        found = _search_slots(self.module, lambda token: [token.serial, token.label] == same)
+        if len(found) > 1:
+            found = [token for token in found if token.slot.slot_id == slot]
         if not found:
             raise TokenAbsent(f"the token {self.identity[2]!r} is not there any more")
         return found[0]

@@ -24,10 +24,6 @@ _AK_TEMPLATE: Final = (b"\x00\x23\x00\x0b\x00\x05\x04\x72\x00\x00" + _NULL + b"\
 )
 
 
-class PasswordRefused(ModuleError):
-    """The TPM refused a password that nobody typed."""
-
-
 def create_attestation_key(tpm: TpmConnection) -> tuple[int, bytes]:
     """Make the attestation key, the same each time in the same TPM, and return its handle and TPMT_PUBLIC.
 
@@ -39,10 +35,8 @@ def create_attestation_key(tpm: TpmConnection) -> tuple[int, bytes]:
     """
     no_sensitive, no_pcrs = tpm2b(b"\x00\x00\x00\x00"), b"\x00\x00\x00\x00"
     parameters = no_sensitive + tpm2b(_AK_TEMPLATE) + tpm2b(b"") + no_pcrs
-    try:
-        response = _run(tpm, _CREATE_PRIMARY, {ENDORSEMENT: b""}, parameters, "making an attestation key")
-    except PasswordRefused:
-        raise NotSupported("the TPM's endorsement hierarchy has a password: no attestation key can be made") from None
+    refused = NotSupported("the TPM's endorsement hierarchy has a password: no attestation key can be made")
+    response = _run(tpm, _CREATE_PRIMARY, {ENDORSEMENT: b""}, parameters, refused=refused)
     handle = response.number(4)
     response.number(4)  # parameterSize
     return handle, response.buffer()
@@ -50,22 +44,21 @@ def create_attestation_key(tpm: TpmConnection) -> tuple[int, bytes]:
 
 def load(tpm: TpmConnection, parent: int, parent_auth: bytes, private: bytes, public: bytes) -> int:
     """Load a key or sealed object (TPM2B_PRIVATE, TPM2B_PUBLIC) under its parent and return its handle."""
-    return _run(tpm, _LOAD, {parent: parent_auth}, private + public, "loading a key").number(4)
+    refused = ModuleError("the TPM refused the password of the token's parent key")
+    return _run(tpm, _LOAD, {parent: parent_auth}, private + public, refused=refused).number(4)
 
 
 def unseal(tpm: TpmConnection, handle: int, auth: bytes) -> bytes:
     """Return what an object sealed with the PIN holds. Raises PinIncorrect, PinLocked."""
-    try:
-        response = _run(tpm, _UNSEAL, {handle: auth}, b"", "unsealing")
-    except PasswordRefused:
-        raise PinIncorrect from None
+    response = _run(tpm, _UNSEAL, {handle: auth}, b"", refused=PinIncorrect())
     response.number(4)
     return response.buffer()
 
 
 def certify(tpm: TpmConnection, key: int, key_auth: bytes, ak: int, qualifying_data: bytes) -> tuple[bytes, bytes]:
     """Return TPMS_ATTEST of the key, signed by the attestation key, and the TPMT_SIGNATURE."""
-    response = _run(tpm, _CERTIFY, {key: key_auth, ak: b""}, tpm2b(qualifying_data) + _NULL, "attesting a key")
+    refused = ModuleError("the TPM refused the key's password, as tpm2-pkcs11's file has it")
+    response = _run(tpm, _CERTIFY, {key: key_auth, ak: b""}, tpm2b(qualifying_data) + _NULL, refused=refused)
     parameters = Reader(response.take(response.number(4)), "TPM2_Certify")
     attest = parameters.buffer()
     return attest, parameters.rest()
@@ -73,7 +66,7 @@ def certify(tpm: TpmConnection, key: int, key_auth: bytes, ak: int, qualifying_d
 
 def flush(tpm: TpmConnection, handle: int) -> None:
     """Unload a key."""
-    _run(tpm, _FLUSH, {}, handle.to_bytes(4), "unloading a key")
+    _run(tpm, _FLUSH, {}, handle.to_bytes(4))
 
 
 def tpm2b(data: bytes) -> bytes:
@@ -81,10 +74,17 @@ def tpm2b(data: bytes) -> bytes:
     return len(data).to_bytes(2) + data
 
 
-def _run(tpm: TpmConnection, code: int, handles: dict[int, bytes], parameters: bytes, doing: str) -> Reader:
+def _run(
+    tpm: TpmConnection,
+    code: int,
+    handles: dict[int, bytes],
+    parameters: bytes,
+    *,
+    refused: KeyStoreError | None = None,
+) -> Reader:
     """Run a command and return what stands after the response code (Part 1, 18).
 
-    `handles` come with the passwords that authorise their use.
+    `handles` come with the passwords that authorise their use; `refused` is raised where one is wrong.
     """
     sessions = b"".join(
         _PASSWORD_SESSION.to_bytes(4) + b"\x00\x00" + b"\x00" + tpm2b(password) for password in handles.values()
@@ -99,17 +99,17 @@ def _run(tpm: TpmConnection, code: int, handles: dict[int, bytes], parameters: b
         reader.take(6)
         result = reader.number(4)
     except MalformedError as error:
-        raise ModuleError(f"{error}, while {doing}") from None
+        raise ModuleError(str(error)) from None
     if result:
-        raise _error(result, doing)
+        raise _error(code, result, refused)
     return reader
 
 
-def _error(result: int, doing: str) -> KeyStoreError:
+def _error(command: int, result: int, refused: KeyStoreError | None) -> KeyStoreError:
     # Part 2, 6.6: bit 7 marks a code that names a parameter, handle or session in other bits.
     code = result & 0xBF if result & 0x80 else result
     if code == _LOCKOUT:
         return PinLocked("the TPM locked itself after too many wrong tries")
-    if code in (_AUTH_FAIL, _BAD_AUTH):
-        return PasswordRefused(f"the TPM refused a password while {doing}")
-    return ModuleError(f"the TPM failed with 0x{result:03x} while {doing}")
+    if code in (_AUTH_FAIL, _BAD_AUTH) and refused is not None:
+        return refused
+    return ModuleError(f"the TPM failed with 0x{result:03x} (command 0x{command:03x})")

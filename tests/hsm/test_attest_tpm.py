@@ -161,7 +161,7 @@ def altered(
         ("DELETE FROM tobjects", KeyStoreError, "no private key with id"),
         ("UPDATE sealobjects SET userauthsalt = userauthsalt || '0'", PinIncorrect, "PIN"),
         ("UPDATE pobjects SET config = replace(config, '81000001', '81000002')", ModuleError, "the TPM failed with"),
-        ("UPDATE tobjects SET attrs = replace(attrs, '2399141889', '1')", ModuleError, "refused a password"),
+        ("UPDATE tobjects SET attrs = replace(attrs, '2399141889', '1')", ModuleError, "refused the key's password"),
     ],
 )
 def test_a_file_that_does_not_fit_is_an_error_that_says_so(

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -75,7 +75,7 @@ def test_rsa_keys_sign_and_decrypt(store: KeyStore) -> None:
         message = key.public_key().encrypt(b"message", oaep)
         assert key.decrypt(message, oaep) == b"message"
         with pytest.raises(ValueError, match="Decryption failed"):
-            key.decrypt(b"\x01" + message[1:], oaep)
+            key.decrypt(bytes((message[0] ^ 1,)) + message[1:], oaep)
 
 
 def test_key_agreement_is_there_through_the_proxy_and_not_over_the_rpc(store: KeyStore, uri: str) -> None:
@@ -150,6 +150,20 @@ def test_a_server_that_dies_is_an_absent_token_and_one_started_anew_is_used(
                     use()
         finally:
             fidoloop_p11_kit_server.start()
+        assert len(key.sign_digest_raw(DIGEST)) == 64
+        assert key.info in store.list()
+
+
+def test_tokens_made_meanwhile_do_not_hide_this_one(
+    fidoloop_remote_token: str, fidoloop_p11_kit_server: P11KitServer, fidoloop_make_token: Callable[[], str]
+) -> None:
+    """p11-kit numbers slots anew for every connection, and another token may come first."""
+    with open_key_store(fidoloop_remote_token) as store:
+        key = made(store)
+        for _ in range(5):
+            fidoloop_make_token()
+        fidoloop_p11_kit_server.kill()
+        fidoloop_p11_kit_server.start()
         assert len(key.sign_digest_raw(DIGEST)) == 64
         assert key.info in store.list()
 
