@@ -1,8 +1,10 @@
-"""Metadata statements 1.1: what an AAID is, and what its attestation must chain to.
+"""Metadata statements, of version 1.1 and of the metadata service 3: what an AAID is, what its attestation chains to.
 
-FIDO metadata statements 4; digest 9.1.
+FIDO metadata statements 4; digest 9.1, 9.2.
 """
 
+from collections.abc import Sequence
+from datetime import date
 from typing import Annotated
 
 import msgspec
@@ -12,20 +14,15 @@ from msgspec import UNSET, Meta, UnsetType
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.certificates import load_base64_certificate
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.match_criteria import AuthenticatorFacts, NonEmptyInts, UInt16, UInt32
 from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Version
-from fidoloop.protocol.uaf.policy import AuthenticatorFacts
-from fidoloop.protocol.uaf.registry import AttestationType, UserVerification
+from fidoloop.protocol.uaf.metadata_names import in_numbers
+from fidoloop.protocol.uaf.metadata_rules import check_statement
+from fidoloop.protocol.uaf.registry import UserVerification
+from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.protocol.uaf.status_reports import StatusReport, unacceptable_status
 
 MAX_STATEMENT_BYTES = 262144
-UNACCEPTABLE_STATUSES = frozenset(
-    {
-        "USER_VERIFICATION_BYPASS",
-        "ATTESTATION_KEY_COMPROMISE",
-        "USER_KEY_REMOTE_COMPROMISE",
-        "USER_KEY_PHYSICAL_COMPROMISE",
-        "REVOKED",
-    }
-)
 
 
 class CodeAccuracy(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,13 +37,26 @@ class CodeAccuracy(msgspec.Struct, frozen=True, omit_defaults=True):
 class VerificationMethod(msgspec.Struct, frozen=True, omit_defaults=True):
     """One user verification method and its quality."""
 
-    userVerification: int
+    userVerification: UInt32
     caDesc: CodeAccuracy | UnsetType = UNSET
 
 
-class MetadataStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A metadata statement 1.1 of a UAF authenticator; roots are base64 DER, none for surrogate attestation."""
+class SupportedExtension(msgspec.Struct, frozen=True):
+    """An extension that a model knows; what `data` means is the extension's own."""
 
+    id: Annotated[str, Meta(min_length=1, max_length=32)]
+    data: str | UnsetType = UNSET
+    fail_if_unknown: bool = False
+
+
+class MetadataStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A metadata statement of a UAF authenticator; roots are base64 DER, none for surrogate attestation.
+
+    Members are those of version 1.1; version 3 says several algorithms and key formats, of which the first stands
+    under the name of 1.1 too.
+    """
+
+    schema: int | UnsetType = UNSET
     aaid: Annotated[str, Meta(pattern="^[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}$", max_length=9)]
     description: Annotated[str, Meta(min_length=1, max_length=200)]
     authenticatorVersion: Annotated[int, Meta(ge=0, le=0xFFFF)]
@@ -54,28 +64,36 @@ class MetadataStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
     upv: Annotated[tuple[Version, ...], Meta(min_length=1)]
     assertionScheme: str
     authenticationAlgorithm: int
+    authenticationAlgorithms: NonEmptyInts | UnsetType = UNSET
     publicKeyAlgAndEncoding: int
+    publicKeyAlgAndEncodings: NonEmptyInts | UnsetType = UNSET
     attestationTypes: Annotated[tuple[int, ...], Meta(min_length=1)]
     userVerificationDetails: Annotated[
         tuple[Annotated[tuple[VerificationMethod, ...], Meta(min_length=1)], ...], Meta(min_length=1)
     ]
-    keyProtection: int
+    keyProtection: UInt16
     isKeyRestricted: bool = True
     isFreshUserVerificationRequired: bool = True
-    matcherProtection: int
-    attachmentHint: int
+    matcherProtection: UInt16
+    attachmentHint: UInt32
     isSecondFactorOnly: bool
-    tcDisplay: int
+    tcDisplay: UInt16
     tcDisplayContentType: str | UnsetType = UNSET
     tcDisplayPNGCharacteristics: tuple[DisplayPngCharacteristics, ...] | UnsetType = UNSET
     attestationRootCertificates: tuple[str, ...]
     icon: str | UnsetType = UNSET
+    aaguid: str | UnsetType = UNSET
+    supportedExtensions: tuple[SupportedExtension, ...] | UnsetType = UNSET
 
+    @property
+    def algorithms(self) -> tuple[int, ...]:
+        """ALG_SIGN of the keys this model makes."""
+        return self.authenticationAlgorithms or (self.authenticationAlgorithm,)
 
-class StatusReport(msgspec.Struct, frozen=True):
-    """A status report of the metadata service."""
-
-    status: str
+    @property
+    def key_formats(self) -> tuple[int, ...]:
+        """ALG_KEY in which it hands them out."""
+        return self.publicKeyAlgAndEncodings or (self.publicKeyAlgAndEncoding,)
 
 
 class MetadataEntry(msgspec.Struct, frozen=True):
@@ -86,12 +104,15 @@ class MetadataEntry(msgspec.Struct, frozen=True):
     model_facts: AuthenticatorFacts
     status_reports: tuple[StatusReport, ...] = ()
 
-    @property
-    def unacceptable_status(self) -> str | None:
-        """The latest status report, where it is one that forbids use (digest 9.1)."""
-        if self.status_reports and self.status_reports[-1].status in UNACCEPTABLE_STATUSES:
-            return self.status_reports[-1].status
-        return None
+    def check_status(self, *, version: int, on: date | None) -> None:
+        """Refuse an authenticator of `version` where a status report in force on the day `on` forbids its use.
+
+        Raises:
+            UafRefusal: REVOKED_AUTHENTICATOR.
+        """
+        status = unacceptable_status(self.status_reports, version=version, on=on)
+        if status is not None:
+            raise UafRefusal(StatusCode.REVOKED_AUTHENTICATOR, f"{self.statement.aaid}: {status}")
 
     def facts(self, *, key_id: str, version: int, attestation_type: int | None = None) -> AuthenticatorFacts:
         """Return what a policy sees of an assertion by this model; attachment hints never decide on the server."""
@@ -113,6 +134,7 @@ class MetadataEntry(msgspec.Struct, frozen=True):
 
 class _Entry(msgspec.Struct, frozen=True):
     metadataStatement: MetadataStatement
+    aaid: str | UnsetType = UNSET
     statusReports: tuple[StatusReport, ...] = ()
 
 
@@ -141,25 +163,42 @@ def parse_metadata(document: bytes, where: str = "$") -> MetadataEntry:
     """Return the entry in `document`: a bare statement, or {"metadataStatement", "statusReports"}.
 
     Raises:
-        MalformedError: larger than 256 KiB, not such a document, a root that is no certificate.
+        MalformedError: larger than 256 KiB, not such a document, a statement that contradicts itself, a root that
+            is no certificate.
     """
     if len(document) > MAX_STATEMENT_BYTES:
         raise MalformedError(where, f"{len(document)} bytes, at most {MAX_STATEMENT_BYTES} allowed")
-    value = strictjson.loads(document, where)
-    if isinstance(value, dict) and "metadataStatement" in value:
-        entry = strictjson.convert(value, _Entry, where)
-    else:
-        entry = _Entry(strictjson.convert(value, MetadataStatement, where))
-    roots = tuple(
-        load_base64_certificate(text, f"{where}.attestationRootCertificates[{index}]")
-        for index, text in enumerate(entry.metadataStatement.attestationRootCertificates)
-    )
-    statement = entry.metadataStatement
-    if roots and set(statement.attestationTypes) == {AttestationType.BASIC_SURROGATE}:
-        raise MalformedError(
-            f"{where}.attestationRootCertificates", "roots for a model with surrogate attestation only"
-        )
-    return MetadataEntry(statement, roots, _model_facts(statement), entry.statusReports)
+    return read_entry(strictjson.loads(document, where), where)
+
+
+def read_entry(value: object, where: str) -> MetadataEntry:
+    """Return the entry in parsed JSON, as `parse_metadata`.
+
+    Raises:
+        MalformedError: as `parse_metadata`.
+    """
+    wrapped = isinstance(value, dict) and "metadataStatement" in value
+    path = f"{where}.metadataStatement" if wrapped else where
+    members = value if isinstance(value, dict) and wrapped else {"metadataStatement": value}
+    statement = members["metadataStatement"]
+    if not isinstance(statement, dict):
+        raise MalformedError(path, "not a metadata statement")
+    entry = strictjson.convert({**members, "metadataStatement": in_numbers(statement, path)}, _Entry, where)
+    found = entry.metadataStatement
+    if entry.aaid is not UNSET and entry.aaid.upper() != found.aaid.upper():
+        raise MalformedError(f"{where}.aaid", "is not the statement's")
+    check_statement(found, path)
+    roots = load_roots(found.attestationRootCertificates, f"{path}.attestationRootCertificates")
+    return MetadataEntry(found, roots, _model_facts(found), entry.statusReports)
+
+
+def load_roots(texts: Sequence[str], where: str) -> tuple[x509.Certificate, ...]:
+    """Return the certificates in base64 DER `texts`.
+
+    Raises:
+        MalformedError: one is no certificate.
+    """
+    return tuple(load_base64_certificate(text, f"{where}[{index}]") for index, text in enumerate(texts))
 
 
 def _model_facts(statement: MetadataStatement) -> AuthenticatorFacts:
@@ -171,7 +210,7 @@ def _model_facts(statement: MetadataStatement) -> AuthenticatorFacts:
         matcher_protection=statement.matcherProtection,
         attachment_hint=None,
         tc_display=statement.tcDisplay,
-        algorithms=frozenset((statement.authenticationAlgorithm,)),
+        algorithms=frozenset(statement.algorithms),
         assertion_schemes=frozenset((statement.assertionScheme,)),
         attestation_types=frozenset(statement.attestationTypes),
         version=statement.authenticatorVersion,

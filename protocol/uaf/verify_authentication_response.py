@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 
 import msgspec
 
@@ -72,11 +73,13 @@ def verify_authentication_response(
     metadata: Callable[[str], MetadataEntry | None],
     keys: Mapping[tuple[str, str], StoredKey],
     transactions: Sequence[bytes],
+    on: date | None = None,
 ) -> tuple[VerifiedAuthentication, ...]:
     """Verify `response`, whose `assertions` were parsed before, and return those of the alternative it meets.
 
     `keys` holds the stored keys by (AAID, base64url KeyID); `expected_owner` is the only user whose keys count
-    (None: usernameless); `transactions` are the decoded contents one of which is to be confirmed, if any.
+    (None: usernameless); `transactions` are the decoded contents one of which is to be confirmed, if any; `on` is
+    the day by which status reports are in force (None: all are).
 
     Raises:
         UafRefusal: with the code of HTTP contract 11a; of several failing assertions the first one's.
@@ -95,6 +98,7 @@ def verify_authentication_response(
                 metadata=metadata,
                 keys=keys,
                 transactions=transactions,
+                on=on,
             )
         except UafRefusal as refusal:
             first_refusal = first_refusal or refusal
@@ -123,6 +127,7 @@ def verify_authentication_assertion(
     metadata: Callable[[str], MetadataEntry | None],
     keys: Mapping[tuple[str, str], StoredKey],
     transactions: Sequence[bytes],
+    on: date | None = None,
 ) -> tuple[VerifiedAuthentication, AuthenticatorFacts]:
     """Verify one assertion by its model, its stored key and the response's `fc_params`, as received.
 
@@ -135,8 +140,8 @@ def verify_authentication_assertion(
     entry = metadata(assertion.aaid)
     if entry is None:
         raise UafRefusal(StatusCode.UNKNOWN_AAID, f"no metadata for {assertion.aaid}")
-    if entry.unacceptable_status is not None:
-        raise UafRefusal(StatusCode.REVOKED_AUTHENTICATOR, f"{assertion.aaid}: {entry.unacceptable_status}")
+    if entry.status_reports:
+        entry.check_status(version=assertion.authenticator_version, on=on)
     key_id = base64url.encode(assertion.key_id)
     facts = entry.facts(key_id=key_id, version=assertion.authenticator_version)
     if disallowed(policy, facts):

@@ -113,8 +113,7 @@ def _verify_assertion(
     entry = metadata(assertion.aaid)
     if entry is None:
         raise UafRefusal(StatusCode.UNKNOWN_AAID, f"no metadata for {assertion.aaid}")
-    if entry.unacceptable_status is not None:
-        raise UafRefusal(StatusCode.REVOKED_AUTHENTICATOR, f"{assertion.aaid}: {entry.unacceptable_status}")
+    entry.check_status(version=assertion.authenticator_version, on=at.date())
     key_id = base64url.encode(assertion.key_id)
     facts = entry.facts(
         key_id=key_id, version=assertion.authenticator_version, attestation_type=assertion.attestation_type

@@ -6,6 +6,7 @@ import pytest
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.metadata import MAX_STATEMENT_BYTES, combined_user_verification, parse_metadata
+from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
 from ..builders import AAID, SURROGATE, entry, root, statement, to_der
 
@@ -92,22 +93,39 @@ def test_user_verification_is_combined_as_the_policy_compares_it(details: list[l
     assert found.facts(key_id="k", version=1).user_verification == combined
 
 
+@pytest.mark.parametrize(("statuses", "refused"), [((), False), (("FIDO_CERTIFIED_L1",), False), (("REVOKED",), True)])
+def test_a_status_that_forbids_use_refuses_the_model(statuses: tuple[str, ...], refused: bool) -> None:
+    found = entry(statuses=statuses)
+    if not refused:
+        found.check_status(version=1, on=None)
+        return
+    with pytest.raises(UafRefusal, match="REVOKED") as caught:
+        found.check_status(version=1, on=None)
+    assert caught.value.status is StatusCode.REVOKED_AUTHENTICATOR
+
+
+def test_an_entrys_aaid_is_its_statements() -> None:
+    for aaid in (AAID, AAID.lower()):
+        assert parse_metadata(json.dumps({"aaid": aaid, "metadataStatement": statement()}).encode()).roots
+    with pytest.raises(MalformedError, match=r"\$\.aaid"):
+        parse_metadata(json.dumps({"aaid": "F10B#9999", "metadataStatement": statement()}).encode())
+
+
 @pytest.mark.parametrize(
-    ("statuses", "unacceptable"),
+    ("members", "where"),
     [
-        ((), None),
-        (("FIDO_CERTIFIED_L1",), None),
-        (("REVOKED",), "REVOKED"),
-        (("FIDO_CERTIFIED", "USER_VERIFICATION_BYPASS"), "USER_VERIFICATION_BYPASS"),
-        (("ATTESTATION_KEY_COMPROMISE",), "ATTESTATION_KEY_COMPROMISE"),
-        (("USER_KEY_REMOTE_COMPROMISE",), "USER_KEY_REMOTE_COMPROMISE"),
-        (("USER_KEY_PHYSICAL_COMPROMISE",), "USER_KEY_PHYSICAL_COMPROMISE"),
-        (("USER_VERIFICATION_BYPASS", "UPDATE_AVAILABLE"), None),
-        (("UNHEARD_OF",), None),
+        ({"metadataStatement": []}, r"\$\.metadataStatement"),
+        ({"metadataStatement": statement(), "statusReports": [{}]}, "statusReports"),
+        (
+            {"metadataStatement": statement(), "statusReports": [{"status": "REVOKED", "effectiveDate": "soon"}]},
+            "effec",
+        ),
+        ({"metadataStatement": statement(keyProtection=3)}, r"\$\.metadataStatement\.keyProtection"),
     ],
 )
-def test_the_latest_status_decides(statuses: tuple[str, ...], unacceptable: str | None) -> None:
-    assert entry(statuses=statuses).unacceptable_status == unacceptable
+def test_an_entry_outside_the_rules_is_malformed_and_says_where(members: dict[str, Any], where: str) -> None:
+    with pytest.raises(MalformedError, match=where):
+        parse_metadata(json.dumps(members).encode())
 
 
 def test_facts_are_the_models_but_for_what_the_assertion_says() -> None:
