@@ -91,6 +91,12 @@ def translate(error: p11.PKCS11Error, doing: str) -> KeyStoreError:
     return ModuleError(f"the PKCS#11 module failed with {ckr_name(error)} while {doing}{detail}")
 
 
+def reason_not_loaded(error: p11.PKCS11Error, path: str) -> str:
+    """Say why a module was not loaded or initialised, without its path, which python-pkcs11 says twice."""
+    text = str(error).removeprefix(f"OS exception while loading {path}: ").removeprefix(f"{path}: ")
+    return text or f"it answers {ckr_name(error)} to C_Initialize"
+
+
 def ckr_name(error: p11.PKCS11Error) -> str:
     """Return the name of the PKCS#11 return value: SessionHandleInvalid -> CKR_SESSION_HANDLE_INVALID."""
     if type(error) is p11.PKCS11Error:

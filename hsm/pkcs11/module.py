@@ -17,7 +17,7 @@ import pkcs11 as p11
 from pkcs11 import _pkcs11
 
 from fidoloop.hsm.errors import ModuleError
-from fidoloop.hsm.pkcs11.errors import ckr_name, translate
+from fidoloop.hsm.pkcs11.errors import reason_not_loaded, translate
 
 _registry_lock = threading.RLock()
 _modules: dict[str, "Module"] = {}
@@ -109,7 +109,7 @@ def load_module(path: str) -> Module:
             try:
                 library = p11.lib(real)
             except p11.PKCS11Error as error:
-                reason = str(error) or f"it answers {ckr_name(error)} to C_Initialize"
+                reason = reason_not_loaded(error, real)
                 raise ModuleError(f"the PKCS#11 module {path} cannot be loaded: {reason}") from error
             module = _modules[real] = Module(real, library)
     return module

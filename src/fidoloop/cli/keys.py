@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli import keys_check, keys_evidence
+from fidoloop.cli import keys_check, keys_evidence, keys_tokens
 from fidoloop.cli.common import Json, Verification, answer, cell, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
@@ -138,6 +138,7 @@ def metadata(
     )
 
 
+app.command("tokens")(keys_tokens.tokens)
 app.command("check")(keys_check.check)
 app.command("attest")(keys_evidence.attest)
 app.command("verify-evidence")(keys_evidence.verify_evidence_file)
