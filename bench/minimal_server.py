@@ -5,7 +5,6 @@ limit, a message decoded and a message encoded. Only what a service is there for
 """
 
 import asyncio
-import gc
 import socket
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Endpoint, Kind, uaf_response
 from fidoloop.server.http.messages import FIDO_UAF, Request, Response
 from fidoloop.server.routes import make_routes
+from fidoloop.server.run import spare_collections
 from fidoloop.server.store.open import open_store
 
 MINIMAL_PATH = f"{CONTEXT_PATH}/minimal"
@@ -43,8 +43,7 @@ async def serve(home: Path) -> None:
     settings = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False
     )
-    gc.collect()
-    gc.freeze()
+    spare_collections()
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await uvicorn.Server(settings).serve(sockets=[listener])

@@ -7,7 +7,8 @@ from fidoloop.protocol.errors import MalformedError
 
 def encode(data: bytes) -> str:
     """Return `data` as base64url without padding."""
-    return binascii.b2a_base64(data, newline=False).translate(_TO_URL, b"=").decode("ascii")
+    # translate could strip the padding too, at twice the price.
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
 
 def decode(text: str, where: str = "$", *, padding_allowed: bool = False) -> bytes:

@@ -1,7 +1,7 @@
 """The store as everything above sees it: transactions over typed queries, on any database."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import InitVar, dataclass, field
 from importlib import resources
@@ -74,7 +74,7 @@ class Store(Statements, Protocol):
         """Begin a transaction that writes: committed at the end, rolled back on an exception."""
         ...
 
-    async def apply(self, changes: Sequence[Change]) -> bool:
+    def apply(self, changes: Sequence[Change]) -> Awaitable[bool]:
         """Make all `changes` in one transaction, or none where one of them would not change one row.
 
         What a caller knows beforehand needs no transaction that it holds open. Raises ConflictError.

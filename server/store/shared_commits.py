@@ -104,12 +104,12 @@ class SharedCommits:
             self._waiting.append((future, True))
             await future
 
-    async def apply(self, changes: Sequence[Change]) -> bool:
+    def apply(self, changes: Sequence[Change]) -> "asyncio.Future[bool]":
         """Make all changes or none, in the next commit; see Store. Raises StoreError, ConflictError."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._queue.append(_Queued(changes, future))
         self._schedule()
-        return await future
+        return future
 
     def flush(self) -> None:
         """Run and commit everything that waits."""

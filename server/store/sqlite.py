@@ -8,7 +8,7 @@ that end in one turn of the event loop share a commit (`SharedCommits`).
 import asyncio
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,9 +98,9 @@ class SqliteStore:
         await self.commits.settled()
         return changed
 
-    async def apply(self, changes: Sequence[Change]) -> bool:
+    def apply(self, changes: Sequence[Change]) -> Awaitable[bool]:
         """Make all changes or none; see Store."""
-        return await self.commits.apply(changes)
+        return self.commits.apply(changes)
 
     async def close(self) -> None:
         """Close the connection."""
