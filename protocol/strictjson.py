@@ -57,23 +57,30 @@ def decode(data: bytes | str, type_: type[T], where: str = "$") -> T:
     Raises:
         MalformedError: as `loads`, or a member is missing, null or of another type; `where` is its path.
     """
-    text = _text(data, where)
+    text = data if isinstance(data, bytes) else _text(data, where)
     reader = _READERS.get(type_) or _reader(type_)
-    # msgspec's decoder is five times faster than the checking one. Every member and every text is two quotes and
-    # those escaped in it, so as many quotes when written again as were read means that nothing was dropped: no
-    # member stood twice, and none was unknown, so that nothing was nested deeper than the type. Only \u0022 writes
-    # a quote without one.
-    if reader.is_plain and "\\u" not in text:
+    if reader.is_plain:
         try:
             value: T = reader.decode(text)
         except msgspec.ValidationError as error:
             raise _mistyped(error, where) from None
-        except (msgspec.DecodeError, RecursionError):
-            pass  # not JSON, or much too deep: the slower reader below says where
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # not UTF-8, not JSON, or much too deep: the slower reader below says where
         else:
-            if text.count('"') == _ENCODER.encode(value).count(b'"'):
+            if _says_no_more(text, _ENCODER.encode(value)):
                 return value
     return convert(loads(text, where), type_, where)
+
+
+def _says_no_more(text: bytes | str, written: bytes) -> bool:
+    """Tell whether the JSON `text` holds nothing but the plain value that `written` is.
+
+    Senders that write as we do are recognised at once. Of others, every member and every text is two quotes and those
+    escaped in it, so as many quotes in one as in the other mean that nothing was dropped: no member stood twice, and
+    none was unknown, so that nothing was nested deeper than the type. Only \\u0022 writes a quote without one.
+    """
+    read = text if isinstance(text, bytes) else text.encode("utf-8")
+    return read == written or (b"\\u" not in read and read.count(b'"') == written.count(b'"'))
 
 
 def convert(value: object, type_: type[T], where: str = "$") -> T:
@@ -121,7 +128,7 @@ def _mistyped(error: msgspec.ValidationError, where: str) -> MalformedError:
 
 
 class _Reader(NamedTuple):
-    decode: Callable[[str], Any]
+    decode: Callable[[bytes | str], Any]
     is_plain: bool
 
 
