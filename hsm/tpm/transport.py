@@ -21,9 +21,9 @@ class _Context(ctypes.Structure):
     """TSS2_TCTI_CONTEXT_COMMON_V1, as far as it is used."""
 
 
-_Transmit = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.POINTER(_Context), ctypes.c_size_t, ctypes.c_char_p)
+_Transmit = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.POINTER(_Context), ctypes.c_size_t, ctypes.c_void_p)
 _Receive = ctypes.CFUNCTYPE(
-    ctypes.c_uint32, ctypes.POINTER(_Context), ctypes.POINTER(ctypes.c_size_t), ctypes.c_char_p, ctypes.c_int32
+    ctypes.c_uint32, ctypes.POINTER(_Context), ctypes.POINTER(ctypes.c_size_t), ctypes.c_void_p, ctypes.c_int32
 )
 _Context._fields_ = [
     ("magic", ctypes.c_uint64),
