@@ -1,0 +1,1 @@
+"""The PIV application of a simulated card."""
