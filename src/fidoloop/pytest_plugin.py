@@ -1,4 +1,4 @@
-"""pytest fixtures: SoftHSM tokens, a server process with lab TLS, enrolled phones. Loaded by installing fidoloop."""
+"""pytest fixtures: tokens, virtual PIV cards, a server process with lab TLS, enrolled phones. Installing loads them."""
 
 import contextlib
 import datetime
@@ -21,9 +21,12 @@ from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.profile import Profile
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
+from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab import LabServer
+from fidoloop.lab_card import LabCard
 from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
+from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
 from fidoloop.softhsm import current_softhsm_directory, find_softhsm_module, make_softhsm_token
@@ -189,3 +192,23 @@ def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) 
 def fidoloop_phone(fidoloop_lab: Lab) -> tuple[Phone, str]:
     """Return an enrolled phone with its keys in SoftHSM, and its user's name."""
     return fidoloop_lab.enrolled()
+
+
+@pytest.fixture(scope="session")
+def fidoloop_pcscd() -> Iterator[PrivatePcscd]:
+    """A pcscd of this test session with two virtual readers, used by this process and its children."""
+    with PrivatePcscd() as pcscd, pcscd.use():
+        yield pcscd
+
+
+@pytest.fixture(scope="session")
+def fidoloop_card_factory() -> Factory:
+    """Return the factory of this session's virtual cards; its certificate is what their attestation leads to."""
+    return Factory.create(now=datetime.datetime.now(datetime.UTC))
+
+
+@pytest.fixture
+def fidoloop_card(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory) -> Iterator[LabCard]:
+    """A new virtual PIV card in the session's first reader."""
+    with LabCard(fidoloop_pcscd, fidoloop_card_factory) as card:
+        yield card
