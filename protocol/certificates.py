@@ -1,6 +1,7 @@
 """X.509 certificates, read whole at once, so that nothing in one can fail later."""
 
 import binascii
+from collections.abc import Sequence
 
 from cryptography import x509
 
@@ -25,6 +26,15 @@ def load_certificate(der: bytes, where: str = "$") -> x509.Certificate:
     except _UNREADABLE:
         raise MalformedError(where, "not an X.509 certificate") from None
     return certificate
+
+
+def load_base64_certificates(texts: Sequence[str], where: str = "$") -> tuple[x509.Certificate, ...]:
+    """Return the certificates in base64 DER `texts`, in their order.
+
+    Raises:
+        MalformedError: one is not base64, or not an X.509 certificate.
+    """
+    return tuple(load_base64_certificate(text, f"{where}[{index}]") for index, text in enumerate(texts))
 
 
 def load_base64_certificate(text: str, where: str = "$") -> x509.Certificate:

@@ -31,6 +31,7 @@ def verify_attestation(assertion: RegistrationAssertion, *, roots: Sequence[x509
     if assertion.attestation_type == AttestationType.BASIC_FULL:
         chain = load_chain(assertion.attestation_certificates)
         verify_chain(chain, roots=roots, at=at)
+        check_certified_aaid(chain[0], assertion.aaid)
         verify_full_signature(assertion, chain[0])
     elif assertion.attestation_type == AttestationType.BASIC_SURROGATE:
         if roots:
@@ -77,6 +78,30 @@ def load_chain(certificates: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
         return tuple(load_certificate(der) for der in certificates)
     except MalformedError:
         raise _refused("an attestation certificate is not X.509") from None
+
+
+def check_certified_aaid(leaf: x509.Certificate, aaid: str) -> None:
+    """Where the leaf certificate says for which AAID it is (id-fido-gen-ce-aaid, digest 9), it is for `aaid`.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_ATTESTATION where it is for another, or its extension is no AAID.
+    """
+    try:
+        value = leaf.extensions.get_extension_for_oid(_AAID_EXTENSION).value
+    except x509.ExtensionNotFound:
+        return
+    assert isinstance(value, x509.UnrecognizedExtension)
+    found = value.value
+    # The nine characters, in one of the DER types that hold such a text or bare.
+    if len(found) == 11 and found[0] in _AAID_TYPES and found[1] == 9:
+        found = found[2:]
+    if found.upper() != aaid.encode("ascii"):
+        raise _refused("the attestation certificate is for another AAID")
+
+
+_AAID_EXTENSION = x509.ObjectIdentifier("1.3.6.1.4.1.45724.1.1.1")
+# OCTET STRING, UTF8String, PrintableString, IA5String.
+_AAID_TYPES = (0x04, 0x0C, 0x13, 0x16)
 
 
 def verify_chain(chain: Sequence[x509.Certificate], *, roots: Sequence[x509.Certificate], at: datetime) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf import final_challenge
 from fidoloop.protocol.uaf.channel_binding import ChannelBinding, check_channel_binding
-from fidoloop.protocol.uaf.extensions import first_unknown_required
+from fidoloop.protocol.uaf.extensions import KNOWN_TO_SERVER, first_unknown_required
 from fidoloop.protocol.uaf.facets import is_trusted
 from fidoloop.protocol.uaf.final_challenge import FinalChallengeParams
 from fidoloop.protocol.uaf.messages import V1_1, AuthenticatorAssertion, Operation, UafResponse, Version
@@ -19,7 +19,10 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation as the server issued it. `challenge` is the base64url text sent."""
+    """One operation as the server issued it. `challenge` is the base64url text sent.
+
+    `app_id` is empty where the request named none: then the caller's FacetID takes its place.
+    """
 
     app_id: str
     challenge: str
@@ -39,7 +42,7 @@ def check_response(response: UafResponse, *, operation: Operation, expected: Exp
         raise UafRefusal(StatusCode.REQUEST_INVALID, "header.upv is not a version that was offered")
     if header.op != operation:
         raise _content(f"header.op is not {operation}")
-    unknown = first_unknown_required(header.exts or ())
+    unknown = first_unknown_required(header.exts or (), KNOWN_TO_SERVER)
     if unknown is not None:
         raise _content(f"header.exts: {unknown} must be understood and is not")
     try:
@@ -48,7 +51,7 @@ def check_response(response: UafResponse, *, operation: Operation, expected: Exp
         raise _content(str(error)) from None
     if header.appID and header.appID != expected.app_id:
         raise _content("header.appID is not this server's")
-    if params.appID != expected.app_id:
+    if params.appID != (expected.app_id or params.facetID):
         raise _content("fcParams.appID is not this server's")
     if not is_trusted(params.facetID, expected.trusted_facets):
         raise _content("fcParams.facetID is not a trusted facet")
@@ -68,7 +71,7 @@ def check_wrapper(wrapper: AuthenticatorAssertion) -> None:
     """
     if wrapper.assertionScheme != ASSERTION_SCHEME:
         raise _content("assertionScheme is not UAFV1TLV")
-    unknown = first_unknown_required(wrapper.exts or ())
+    unknown = first_unknown_required(wrapper.exts or (), KNOWN_TO_SERVER)
     if unknown is not None:
         raise _content(f"assertion extension {unknown} must be understood and is not")
 

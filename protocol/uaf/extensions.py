@@ -24,7 +24,13 @@ class _Marked(Protocol):
     def fail_if_unknown(self) -> bool: ...
 
 
+UVM = "fido.uaf.uvm"
+ANDROID_KEY_ATTESTATION = "fido.uaf.android.key_attestation"
+
 KNOWN: frozenset[str] = frozenset({SESSION_ID})
+"""What a client of ours understands."""
+KNOWN_TO_SERVER: frozenset[str] = KNOWN | {UVM, ANDROID_KEY_ATTESTATION}
+"""What the rules for responses understand."""
 
 
 def first_unknown_required(extensions: Sequence[_Marked], known: frozenset[str] = KNOWN) -> str | None:

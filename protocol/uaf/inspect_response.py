@@ -32,7 +32,7 @@ from fidoloop.protocol.uaf.attestation import (
     verify_surrogate_signature,
 )
 from fidoloop.protocol.uaf.expectations import check_wrapper
-from fidoloop.protocol.uaf.extensions import first_unknown_required
+from fidoloop.protocol.uaf.extensions import KNOWN_TO_SERVER, first_unknown_required
 from fidoloop.protocol.uaf.final_challenge import FinalChallengeParams
 from fidoloop.protocol.uaf.messages import AuthenticatorAssertion
 from fidoloop.protocol.uaf.public_keys import load_public_key
@@ -121,7 +121,7 @@ def inspect_response(given: VerificationInput, *, now: datetime) -> ResponseRepo
             checks = [Check("fcParams", Outcome.OK if same else Outcome.FAILED, detail)]
     else:
         checks = [Check("fcParams", Outcome.NOT_CHECKED, "not given")]
-    unknown = first_unknown_required(header.exts or ())
+    unknown = first_unknown_required(header.exts or (), KNOWN_TO_SERVER)
     if unknown is not None:
         checks.append(Check("extensions", Outcome.FAILED, f"{unknown} must be understood and is not"))
     if not response.assertions:

@@ -3,7 +3,6 @@
 FIDO metadata statements 4; digest 9.1, 9.2.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated
 
@@ -12,8 +11,10 @@ from cryptography import x509
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import strictjson
-from fidoloop.protocol.certificates import load_base64_certificate
+from fidoloop.protocol.certificates import load_base64_certificates
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.android_key_attestation import load_key_attestation_roots
+from fidoloop.protocol.uaf.extensions import ANDROID_KEY_ATTESTATION
 from fidoloop.protocol.uaf.match_criteria import AuthenticatorFacts, NonEmptyInts, UInt16, UInt32
 from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Version
 from fidoloop.protocol.uaf.metadata_names import in_numbers
@@ -97,11 +98,15 @@ class MetadataStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
 
 
 class MetadataEntry(msgspec.Struct, frozen=True):
-    """A statement made ready for use: its roots parsed, its policy facts worked out, its statuses beside it."""
+    """A statement made ready for use: its roots parsed, its policy facts worked out, its statuses beside it.
+
+    `key_attestation_roots` is None where the model does not support Android's key attestation.
+    """
 
     statement: MetadataStatement
     roots: tuple[x509.Certificate, ...]
     model_facts: AuthenticatorFacts
+    key_attestation_roots: tuple[x509.Certificate, ...] | None = None
     status_reports: tuple[StatusReport, ...] = ()
 
     def check_status(self, *, version: int, on: date | None) -> None:
@@ -188,17 +193,17 @@ def read_entry(value: object, where: str) -> MetadataEntry:
     if entry.aaid is not UNSET and entry.aaid.upper() != found.aaid.upper():
         raise MalformedError(f"{where}.aaid", "is not the statement's")
     check_statement(found, path)
-    roots = load_roots(found.attestationRootCertificates, f"{path}.attestationRootCertificates")
-    return MetadataEntry(found, roots, _model_facts(found), entry.statusReports)
+    roots = load_base64_certificates(found.attestationRootCertificates, f"{path}.attestationRootCertificates")
+    return MetadataEntry(
+        found, roots, _model_facts(found), _key_attestation_roots(found, path), status_reports=entry.statusReports
+    )
 
 
-def load_roots(texts: Sequence[str], where: str) -> tuple[x509.Certificate, ...]:
-    """Return the certificates in base64 DER `texts`.
-
-    Raises:
-        MalformedError: one is no certificate.
-    """
-    return tuple(load_base64_certificate(text, f"{where}[{index}]") for index, text in enumerate(texts))
+def _key_attestation_roots(statement: MetadataStatement, where: str) -> tuple[x509.Certificate, ...] | None:
+    for index, extension in enumerate(statement.supportedExtensions or ()):
+        if extension.id == ANDROID_KEY_ATTESTATION:
+            return load_key_attestation_roots(extension.data or "", f"{where}.supportedExtensions[{index}].data")
+    return None
 
 
 def _model_facts(statement: MetadataStatement) -> AuthenticatorFacts:

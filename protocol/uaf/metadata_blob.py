@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.certificate_path import PathRefusal, find_extension, verify_path
-from fidoloop.protocol.certificates import load_base64_certificate
+from fidoloop.protocol.certificates import load_base64_certificates
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.metadata import MetadataEntry, read_entry
 from fidoloop.protocol.uaf.registry import Algorithm
@@ -114,7 +114,7 @@ def _parts(blob: bytes) -> tuple[str, str, str]:
 def _verified_signer(
     header: _Header, *, roots: Sequence[x509.Certificate], at: datetime, expected_signer: str | None
 ) -> x509.Certificate:
-    chain = [load_base64_certificate(text, f"$.header.x5c[{index}]") for index, text in enumerate(header.x5c)]
+    chain = load_base64_certificates(header.x5c, "$.header.x5c")
     try:
         verify_path(chain, roots=roots, at=at)
     except PathRefusal as refusal:

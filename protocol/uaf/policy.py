@@ -25,6 +25,7 @@ __all__ = [
     "matches",
     "narrow",
     "policy_extensions",
+    "preferred_attestation_types",
     "satisfying_set",
     "user_verification_matches",
 ]
@@ -118,6 +119,22 @@ def _place(at: int, masks: list[int], holders: dict[int, int], tried: set[int]) 
                 holders[candidate] = at
                 return True
     return False
+
+
+def preferred_attestation_types(policy: Policy, model: AuthenticatorFacts) -> frozenset[int] | None:
+    """Return the types by which a client attests a registration of `model`: of each criteria the first it can.
+
+    `model` has all attestation types of its metadata. None where the policy leaves the type open, or does not
+    accept the model at all.
+    """
+    preferred = set()
+    for alternative in policy.accepted:
+        for criteria in alternative:
+            if matches(criteria, model):
+                if criteria.attestationTypes is UNSET:
+                    return None
+                preferred.add(next(kind for kind in criteria.attestationTypes if kind in model.attestation_types))
+    return frozenset(preferred) or None
 
 
 def policy_extensions(policy: Policy) -> Iterable[Extension]:

@@ -14,16 +14,19 @@ from fidoloop.protocol.uaf.assertions import (
     parse_authentication_assertion,
 )
 from fidoloop.protocol.uaf.expectations import Expected, check_response, check_wrapper
-from fidoloop.protocol.uaf.extensions import first_unknown_required
+from fidoloop.protocol.uaf.extensions import KNOWN_TO_SERVER, first_unknown_required
 from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
 from fidoloop.protocol.uaf.messages import UafResponse
 from fidoloop.protocol.uaf.metadata import MetadataEntry
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts, Policy, disallowed, satisfying_set
 from fidoloop.protocol.uaf.public_keys import load_public_key
-from fidoloop.protocol.uaf.registry import AuthenticationMode
+from fidoloop.protocol.uaf.registry import AuthenticationMode, UserVerification
 from fidoloop.protocol.uaf.signatures import verify_signature
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
+from fidoloop.protocol.uaf.user_verification_methods import UserVerificationMethod, verified_methods
+
+_NO_VERIFICATION = int(UserVerification.NONE)
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +42,15 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifiedAuthentication(msgspec.Struct, frozen=True):
-    """An assertion that verified: by which key, its new counter, and the transaction it confirmed (decoded) if any."""
+    """An assertion that verified: by which key, its new counter, and the transaction it confirmed (decoded) if any.
+
+    `methods` are how the user was verified this time, where the authenticator says so.
+    """
 
     key: StoredKey
     sign_counter: int
     transaction: bytes | None
+    methods: tuple[UserVerificationMethod, ...] = ()
 
 
 def parse_authentication_assertions(response: UafResponse) -> tuple[AuthenticationAssertion, ...]:
@@ -148,6 +155,8 @@ def verify_authentication_assertion(
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"{assertion.aaid} is disallowed by the policy")
     if assertion.authenticator_version < entry.statement.authenticatorVersion:
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
+    if expected_owner is None:
+        check_first_factor(entry)
     key = keys.get((assertion.aaid, key_id))
     if key is None:
         raise UafRefusal(StatusCode.UNKNOWN_KEYID, "this KeyID is not registered")
@@ -163,7 +172,19 @@ def verify_authentication_assertion(
     transaction = check_transaction(assertion, transactions)
     public_key = load_public_key(key.signature_algorithm, key.public_key_format, key.public_key)
     verify_signature(public_key, key.signature_algorithm, assertion.signature, assertion.signed_data)
-    return VerifiedAuthentication(key, assertion.sign_counter, transaction), facts
+    methods = verified_methods(assertion.extensions, facts) if assertion.extensions else ()
+    return VerifiedAuthentication(key, assertion.sign_counter, transaction, methods), facts
+
+
+def check_first_factor(entry: MetadataEntry) -> None:
+    """Where the user is not known before, the authenticator alone must tell who it is (digest section 2).
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_AUTHENTICATOR for a second factor and for one that verifies nobody.
+    """
+    if entry.statement.isSecondFactorOnly or entry.model_facts.user_verification == _NO_VERIFICATION:
+        detail = f"{entry.statement.aaid} is no first factor: the user must be known before"
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, detail)
 
 
 def check_limits(assertion: AuthenticationAssertion) -> None:
@@ -174,7 +195,7 @@ def check_limits(assertion: AuthenticationAssertion) -> None:
     """
     if len(assertion.nonce) < MIN_NONCE_BYTES:
         raise _content(f"AUTHENTICATOR_NONCE of {len(assertion.nonce)} bytes")
-    unknown = first_unknown_required(assertion.extensions)
+    unknown = first_unknown_required(assertion.extensions, KNOWN_TO_SERVER)
     if unknown is not None:
         raise _content(f"assertion extension {unknown} must be understood and is not")
 

@@ -3,11 +3,14 @@
 import hmac
 from collections.abc import Callable, Container
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.algorithms import UafPublicKey
+from fidoloop.protocol.uaf.android_key_attestation import verify_key_attestation
 from fidoloop.protocol.uaf.assertions import (
     MAX_KEY_ID_BYTES,
     MIN_KEY_ID_BYTES,
@@ -16,20 +19,31 @@ from fidoloop.protocol.uaf.assertions import (
 )
 from fidoloop.protocol.uaf.attestation import verify_attestation
 from fidoloop.protocol.uaf.expectations import Expected, check_response, check_wrapper
-from fidoloop.protocol.uaf.extensions import first_unknown_required
+from fidoloop.protocol.uaf.extensions import ANDROID_KEY_ATTESTATION, KNOWN_TO_SERVER, first_unknown_required
 from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
-from fidoloop.protocol.uaf.messages import UafResponse
-from fidoloop.protocol.uaf.metadata import MetadataEntry
-from fidoloop.protocol.uaf.policy import AuthenticatorFacts, Policy, disallowed, satisfying_set
+from fidoloop.protocol.uaf.messages import AuthenticatorAssertion, DisplayPngCharacteristics, UafResponse
+from fidoloop.protocol.uaf.metadata import MetadataEntry, MetadataStatement
+from fidoloop.protocol.uaf.policy import (
+    AuthenticatorFacts,
+    Policy,
+    disallowed,
+    preferred_attestation_types,
+    satisfying_set,
+)
 from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
+from fidoloop.protocol.uaf.user_verification_methods import UserVerificationMethod, verified_methods
 
 MAX_REGISTRATION_COUNTER = 1_000_000
 
 
 class RegisteredKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server stores of a verified registration; `key_id` is base64url."""
+    """What the server stores of a verified registration; `key_id` is base64url.
+
+    `display_characteristics` are the authenticator's own, which beat its metadata's; `key_attested` tells that
+    Android's keystore vouched for the key, `methods` how the user was verified, where the authenticator says so.
+    """
 
     aaid: str
     key_id: str
@@ -40,6 +54,9 @@ class RegisteredKey(msgspec.Struct, frozen=True, kw_only=True):
     sign_counter: int
     registration_counter: int
     attestation_type: int
+    display_characteristics: tuple[DisplayPngCharacteristics, ...] = ()
+    key_attested: bool = False
+    methods: tuple[UserVerificationMethod, ...] = ()
 
 
 def parse_registration_assertions(response: UafResponse) -> tuple[RegistrationAssertion, ...]:
@@ -67,29 +84,23 @@ def verify_registration_response(
     metadata: Callable[[str], MetadataEntry | None],
     already_registered: Container[tuple[str, str]],
     at: datetime,
+    require_key_attestation: bool = False,
 ) -> tuple[RegisteredKey, ...]:
     """Verify `response` and return the keys of the first policy alternative it meets.
 
     `metadata` finds an AAID's entry, `already_registered` holds (AAID, KeyID) pairs, `at` is the server's time.
+    With `require_key_attestation` models that support Android's key attestation must bring one.
 
     Raises:
         UafRefusal: with the code of HTTP contract 11a; of several failing assertions the first one's.
     """
     check_response(response, operation="Reg", expected=expected)
+    rules = _Rules(response, policy, metadata, already_registered, at, require_key_attestation)
     verified: list[tuple[RegisteredKey, AuthenticatorFacts]] = []
     first_refusal: UafRefusal | None = None
-    for assertion in parse_registration_assertions(response):
+    for wrapper, assertion in zip(response.assertions, parse_registration_assertions(response), strict=True):
         try:
-            verified.append(
-                _verify_assertion(
-                    assertion,
-                    fc_params=response.fcParams,
-                    policy=policy,
-                    metadata=metadata,
-                    already_registered=already_registered,
-                    at=at,
-                )
-            )
+            verified.append(_verify_assertion(assertion, wrapper, rules))
         except UafRefusal as refusal:
             first_refusal = first_refusal or refusal
     chosen = satisfying_set(policy, [facts for _, facts in verified])
@@ -101,46 +112,76 @@ def verify_registration_response(
     return keys
 
 
+class _Rules(NamedTuple):
+    """What every assertion of a response is held against."""
+
+    response: UafResponse
+    policy: Policy
+    metadata: Callable[[str], MetadataEntry | None]
+    already_registered: Container[tuple[str, str]]
+    at: datetime
+    require_key_attestation: bool
+
+
 def _verify_assertion(
-    assertion: RegistrationAssertion,
-    *,
-    fc_params: str,
-    policy: Policy,
-    metadata: Callable[[str], MetadataEntry | None],
-    already_registered: Container[tuple[str, str]],
-    at: datetime,
+    assertion: RegistrationAssertion, wrapper: AuthenticatorAssertion, rules: _Rules
 ) -> tuple[RegisteredKey, AuthenticatorFacts]:
-    entry = metadata(assertion.aaid)
+    """Verify one assertion in the order of UAF protocol 3.4.6.5, step 5 (digest 3.2, 5 b to j)."""
+    entry = rules.metadata(assertion.aaid)
     if entry is None:
         raise UafRefusal(StatusCode.UNKNOWN_AAID, f"no metadata for {assertion.aaid}")
-    entry.check_status(version=assertion.authenticator_version, on=at.date())
-    key_id = base64url.encode(assertion.key_id)
-    facts = entry.facts(
-        key_id=key_id, version=assertion.authenticator_version, attestation_type=assertion.attestation_type
-    )
-    if disallowed(policy, facts):
+    entry.check_status(version=assertion.authenticator_version, on=rules.at.date())
+    key_id, version = base64url.encode(assertion.key_id), assertion.authenticator_version
+    facts = entry.facts(key_id=key_id, version=version, attestation_type=assertion.attestation_type)
+    if disallowed(rules.policy, facts):
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"{assertion.aaid} is disallowed by the policy")
-    fc_hash = final_challenge_hash(fc_params, entry.statement.authenticationAlgorithm)
+    algorithm = _user_algorithm(assertion, entry.statement)
+    fc_hash = final_challenge_hash(rules.response.fcParams, algorithm)
     if not hmac.compare_digest(assertion.final_challenge_hash, fc_hash):
         raise _content("FINAL_CHALLENGE_HASH is not the hash of fcParams")
     _check_fields(assertion, entry)
-    verify_attestation(assertion, roots=entry.roots, at=at)
-    if (assertion.aaid, key_id) in already_registered:
+    preferred = preferred_attestation_types(rules.policy, entry.facts(key_id=key_id, version=version))
+    if preferred is not None and assertion.attestation_type not in preferred:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "attestation type is not the one the policy prefers")
+    key = load_public_key(algorithm, assertion.public_key_format, assertion.public_key)
+    verify_attestation(assertion, roots=entry.roots, at=rules.at)
+    attested = _verify_key_attestation(key, wrapper, entry, fc_hash, rules)
+    if (assertion.aaid, key_id) in rules.already_registered:
         raise _content("this KeyID is registered already")
-    return (
-        RegisteredKey(
-            aaid=assertion.aaid,
-            key_id=key_id,
-            public_key=assertion.public_key,
-            public_key_format=assertion.public_key_format,
-            signature_algorithm=entry.statement.authenticationAlgorithm,
-            authenticator_version=assertion.authenticator_version,
-            sign_counter=assertion.sign_counter,
-            registration_counter=assertion.registration_counter,
-            attestation_type=assertion.attestation_type,
-        ),
-        facts,
+    registered = RegisteredKey(
+        aaid=assertion.aaid,
+        key_id=key_id,
+        public_key=assertion.public_key,
+        public_key_format=assertion.public_key_format,
+        signature_algorithm=algorithm,
+        authenticator_version=version,
+        sign_counter=assertion.sign_counter,
+        registration_counter=assertion.registration_counter,
+        attestation_type=assertion.attestation_type,
+        display_characteristics=wrapper.tcDisplayPNGCharacteristics or (),
+        key_attested=attested,
+        methods=verified_methods(assertion.extensions, facts),
     )
+    return registered, facts
+
+
+def _user_algorithm(assertion: RegistrationAssertion, statement: MetadataStatement) -> int:
+    """Return the algorithm of the user's key: the model's, and where it has several, the one the key is of.
+
+    ASSERTION_INFO names it in a surrogate attestation only; in a full one it names the attestation key's.
+    """
+    if assertion.attestation_type == AttestationType.BASIC_SURROGATE:
+        if assertion.signature_algorithm not in statement.algorithms:
+            raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "signature algorithm is not the model's")
+        return assertion.signature_algorithm
+    *others, last = sorted(statement.algorithms, key=lambda each: each != assertion.signature_algorithm)
+    for algorithm in others:
+        try:
+            load_public_key(algorithm, assertion.public_key_format, assertion.public_key)
+        except UafRefusal:
+            continue
+        return algorithm
+    return last
 
 
 def check_limits(assertion: RegistrationAssertion) -> None:
@@ -155,7 +196,7 @@ def check_limits(assertion: RegistrationAssertion) -> None:
         raise _content(f"authentication mode {assertion.authentication_mode} in a registration")
     if assertion.registration_counter > MAX_REGISTRATION_COUNTER:
         raise _content("registration counter is absurd")
-    unknown = first_unknown_required(assertion.extensions)
+    unknown = first_unknown_required(assertion.extensions, KNOWN_TO_SERVER)
     if unknown is not None:
         raise _content(f"assertion extension {unknown} must be understood and is not")
 
@@ -168,14 +209,34 @@ def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> Non
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
     if assertion.attestation_type not in statement.attestationTypes:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "attestation type is not one of the model's")
-    if assertion.public_key_format != statement.publicKeyAlgAndEncoding:
+    if assertion.public_key_format not in statement.key_formats:
         raise UafRefusal(StatusCode.UNACCEPTABLE_KEY, "public key format is not the model's")
-    if (
-        assertion.attestation_type == AttestationType.BASIC_SURROGATE
-        and assertion.signature_algorithm != statement.authenticationAlgorithm
-    ):
-        raise UafRefusal(StatusCode.UNACCEPTABLE_ALGORITHM, "signature algorithm is not the model's")
-    load_public_key(statement.authenticationAlgorithm, assertion.public_key_format, assertion.public_key)
+
+
+def _verify_key_attestation(
+    key: UafPublicKey, wrapper: AuthenticatorAssertion, entry: MetadataEntry, fc_hash: bytes, rules: _Rules
+) -> bool:
+    """Tell whether Android's keystore vouches for the key, for a model that supports it (digest 1.3).
+
+    The client puts the extension beside the assertion, or in the header where there is only one.
+    """
+    if entry.key_attestation_roots is None:
+        return False
+    single = len(rules.response.assertions) == 1
+    extensions = (*(wrapper.exts or ()), *((rules.response.header.exts or ()) if single else ()))
+    data = [extension.data for extension in extensions if extension.id == ANDROID_KEY_ATTESTATION]
+    attested = bool(data) and verify_key_attestation(
+        data[0],
+        expected_key=key,
+        expected_challenge=fc_hash,
+        key_protection=entry.model_facts.key_protection,
+        user_verification=entry.model_facts.user_verification,
+        roots=entry.key_attestation_roots,
+        at=rules.at,
+    )
+    if rules.require_key_attestation and not attested:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, f"{ANDROID_KEY_ATTESTATION} is required and not there")
+    return attested
 
 
 def _content(detail: str) -> UafRefusal:
