@@ -7,7 +7,6 @@ crash skips ahead and never back. Rows bear a MAC by a key of the token where it
 import hmac
 import json
 import os
-import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from fidoloop.authenticator.errors import TamperedStateError
+from fidoloop.authenticator.phone_file import COMMITS, PhoneFile
 from fidoloop.hsm.keystore import KeyStore, MacKey
 
 MAC_KEY_ID = b"fidoloop:state-mac"
@@ -64,24 +64,21 @@ class AuthenticatorState:
 
         `mac_key_id` is the CKA_ID of the token's key for the rows' MACs; it is made where it is missing.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._lock = threading.RLock()
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._file = PhoneFile(path)
+        self._db = self._file.db
         # A counter must be on the disk before a signature with it leaves: FULL, whatever it costs.
         self._db.execute("PRAGMA synchronous=FULL")
         self._blocks: dict[bytes, _Block] = {}
+        self._index = self._file.index
+        self._index_seen: bytes | None = None
         self._data_version = -1
-        self._log_path = f"{path}-wal"
-        self._log_seen: tuple[int, int, int] | None = None
         self._mac_key: MacKey | None = store.mac_key(mac_key_id, "fidoloop state MAC")
         self.id, self.asm_token = self._meta()
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._file.close()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -125,9 +122,12 @@ class AuthenticatorState:
 
         It may be old by then; `next_sign_counter`, without which nothing is signed, looks again.
         """
-        with self._lock:
-            block = self._blocks.get(key_id) or self._block(key_id)
-            return block.registration if block is not None else None
+        block = self._blocks.get(key_id)
+        if block is None:
+            with self._lock:
+                self._forget_if_changed()
+                block = self._block(key_id)
+        return block.registration if block is not None else None
 
     def remove(self, key_id: bytes) -> None:
         """Forget a registration; no error where there is none."""
@@ -138,13 +138,15 @@ class AuthenticatorState:
     def next_sign_counter(self, key_id: bytes) -> int | None:
         """Return a counter value that was never returned before, or None where the registration is gone."""
         with self._lock:
-            block = self._block(key_id)
+            if self._index[COMMITS] != self._index_seen:
+                self._forget_if_changed()
+            block = self._blocks.get(key_id) or self._block(key_id)
             if block is None:
                 return None
             if block.next > block.ceiling and not self._reserve(block):
                 return None
             value = block.next
-            block.next += 1
+            block.next = value + 1
             return value
 
     def next_registration_counter(self, aaid: str) -> int:
@@ -162,7 +164,6 @@ class AuthenticatorState:
             return value
 
     def _block(self, key_id: bytes) -> _Block | None:
-        self._forget_if_changed()
         block = self._blocks.get(key_id)
         if block is None:
             row = self._db.execute(f"SELECT {_COLUMNS} FROM registration WHERE key_id = ?", (key_id,)).fetchone()  # noqa: S608
@@ -174,22 +175,14 @@ class AuthenticatorState:
     def _forget_if_changed(self) -> None:
         """Forget what is in memory where another connection wrote: it may be old, or tampered with.
 
-        data_version tells, at the price of a fifth of a signature; it is asked only where the write-ahead log,
-        through which every writer goes, is not the very file of the last time.
+        data_version tells, at the price of a seventh of a signature; it is asked only where the index shows a commit.
         """
-        try:
-            log = os.stat(self._log_path)
-        except FileNotFoundError:
-            seen = None
-        else:
-            seen = (log.st_mtime_ns, log.st_size, log.st_ino)
-        if seen is not None and seen == self._log_seen:
-            return
+        seen = self._index[COMMITS]
         (version,) = self._db.execute("PRAGMA data_version").fetchone()
         if version != self._data_version:
             self._blocks.clear()
             self._data_version = version
-        self._log_seen = seen
+        self._index_seen = seen or None
 
     def _reserve(self, block: _Block) -> bool:
         """Take the next block of counters: one at first, twice as many each time a process comes back for more."""

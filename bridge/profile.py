@@ -3,13 +3,12 @@
 Design, principle 6: one SQLite file per profile.
 """
 
-import os
-import sqlite3
 import uuid
 from pathlib import Path
 
 import msgspec
 
+from fidoloop.authenticator.phone_file import PhoneFile
 from fidoloop.bridge.errors import BridgeError
 from fidoloop.protocol.lab import LAB_FACET_ID
 
@@ -57,17 +56,14 @@ class Profile:
     def __init__(self, path: Path) -> None:
         """Open the profile at `path`, making the file where it is missing."""
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._file = PhoneFile(path)
+        self._db = self._file.db
         for statement in _SCHEMA.split(";"):
             self._db.execute(statement)
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self._file.close()
 
     def discard(self) -> None:
         """Close the file and delete it: the phone never came to be. No other connection may be open on it."""
