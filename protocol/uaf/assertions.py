@@ -14,7 +14,7 @@ import msgspec
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.registry import AttestationType, Tag
 from fidoloop.protocol.uaf.tlv import Span, element, is_critical, sequence, spans, tag_name
-from fidoloop.protocol.uaf.usual_layout import read_usual_layout, write_signed_data
+from fidoloop.protocol.uaf.usual_layout import SignedDataTemplate, read_usual_layout
 
 MAX_ASSERTION_BYTES = 4096
 MIN_NONCE_BYTES = 8
@@ -22,6 +22,7 @@ MIN_KEY_ID_BYTES = 32
 MAX_KEY_ID_BYTES = 2048
 AAID_FORM = re.compile(rb"[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}")
 
+_HEADER = struct.Struct("<HH")
 _REG_INFO = struct.Struct("<HBHH")
 _AUTH_INFO = struct.Struct("<HBH")
 _REG_COUNTERS = struct.Struct("<II")
@@ -242,16 +243,25 @@ def encode_signed_data(
     sign_counter: int,
 ) -> bytes:
     """Return UAFV1_SIGNED_DATA, header included: the bytes an authentication signs."""
-    info = (authenticator_version, authentication_mode, signature_algorithm)
-    hashes = (final_challenge_hash, transaction_content_hash)
-    return write_signed_data(
-        aaid.encode("ascii"), info, nonce=nonce, hashes=hashes, key_id=key_id, counter=sign_counter
+    template = SignedDataTemplate(
+        aaid.encode("ascii"),
+        (authenticator_version, authentication_mode, signature_algorithm),
+        key_id=key_id,
+        nonce_bytes=len(nonce),
+        hash_bytes=(len(final_challenge_hash), len(transaction_content_hash)),
     )
+    return template.fill(nonce, final_challenge_hash, transaction_content_hash, sign_counter)
 
 
 def encode_authentication_assertion(signed_data: bytes, signature: bytes) -> bytes:
-    """Return UAFV1_AUTH_ASSERTION of an encoded `signed_data` and its signature."""
-    return element(_AUTH_ASSERTION, signed_data + element(_SIGNATURE, signature))
+    """Return UAFV1_AUTH_ASSERTION of an encoded `signed_data` and its signature.
+
+    Raises:
+        struct.error: they are longer than the lengths' two bytes can tell.
+    """
+    size = len(signature)
+    header = _HEADER.pack(_AUTH_ASSERTION, len(signed_data) + 4 + size)
+    return b"".join((header, signed_data, _HEADER.pack(_SIGNATURE, size), signature))
 
 
 # Plain integers: an IntEnum's hash runs in Python and would dominate the parse of an authentication.

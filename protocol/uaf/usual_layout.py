@@ -12,7 +12,7 @@ from fidoloop.protocol.uaf.registry import Tag
 _START = struct.Struct("<HHHHHH9sHHHBHHH")
 # FINAL_CHALLENGE_HASH (32 bytes), and the tag and length of TRANSACTION_CONTENT_HASH.
 _HASHES = struct.Struct("<HH32sHH")
-_KEYID = struct.Struct("<HH")
+_HEADER = struct.Struct("<HH")
 # COUNTERS (4 bytes), and the signature's tag and length.
 _END = struct.Struct("<HHIHH")
 _COUNTERS_BYTES = 8
@@ -44,7 +44,7 @@ def read_usual_layout(data: bytes) -> UsualLayout | None:
         t5, n5, fc_hash, t6, n6 = _HASHES.unpack_from(data, hashes)
         content_hash = hashes + _HASHES.size
         key = content_hash + n6
-        t7, n7 = _KEYID.unpack_from(data, key)
+        t7, n7 = _HEADER.unpack_from(data, key)
         end = key + 4 + n7
         t8, n8, counter, t9, n9 = _END.unpack_from(data, end)
     except struct.error:
@@ -74,36 +74,42 @@ def read_usual_layout(data: bytes) -> UsualLayout | None:
 
 
 _SIGNED_DATA_START = struct.Struct("<HHHH9sHHHBHHH")
-_SIGNED_DATA_END = struct.Struct("<HHI")
+_COUNTER = struct.Struct("<I")
 # What is not a value of varying size: seven tags and lengths, AAID, ASSERTION_INFO and COUNTERS.
 _SIGNED_DATA_FIXED_BYTES = 7 * 4 + 9 + 5 + 4
 
 
-def write_signed_data(
-    aaid: bytes, info: tuple[int, int, int], *, nonce: bytes, hashes: tuple[bytes, bytes], key_id: bytes, counter: int
-) -> bytes:
-    """Return UAFV1_SIGNED_DATA in the usual layout.
+class SignedDataTemplate:
+    """UAFV1_SIGNED_DATA of one key in the usual layout: what all its signatures have in common, written once."""
 
-    `aaid` is 9 bytes, `info` (version, mode, algorithm), `hashes` (final challenge, transaction content).
+    def __init__(
+        self, aaid: bytes, info: tuple[int, int, int], *, key_id: bytes, nonce_bytes: int, hash_bytes: tuple[int, int]
+    ) -> None:
+        """Take `aaid` (9 bytes), `info` (version, mode, algorithm) and the lengths of what `fill` will be given.
 
-    Raises:
-        struct.error: a number or a length does not fit its field.
-    """
-    fc_hash, content_hash = hashes
-    size = _SIGNED_DATA_FIXED_BYTES + len(nonce) + len(fc_hash) + len(content_hash) + len(key_id)
-    return b"".join(
-        (
-            _SIGNED_DATA_START.pack(_SIGNED_DATA, size, _AAID, 9, aaid, _INFO, 5, *info, _NONCE, len(nonce)),
-            nonce,
-            _KEYID.pack(_FC_HASH, len(fc_hash)),
-            fc_hash,
-            _KEYID.pack(_CONTENT_HASH, len(content_hash)),
-            content_hash,
-            _KEYID.pack(_KEY_ID, len(key_id)),
-            key_id,
-            _SIGNED_DATA_END.pack(_COUNTERS, 4, counter),
-        )
-    )
+        `hash_bytes` are the lengths of the hashes of the final challenge and of the transaction's content.
+
+        Raises:
+            struct.error: a number or a length does not fit its field.
+        """
+        self._lengths = (nonce_bytes, *hash_bytes)
+        size = _SIGNED_DATA_FIXED_BYTES + sum(self._lengths) + len(key_id)
+        self._start = _SIGNED_DATA_START.pack(_SIGNED_DATA, size, _AAID, 9, aaid, _INFO, 5, *info, _NONCE, nonce_bytes)
+        self._fc_hash = _HEADER.pack(_FC_HASH, hash_bytes[0])
+        self._content_hash = _HEADER.pack(_CONTENT_HASH, hash_bytes[1])
+        self._end = _HEADER.pack(_KEY_ID, len(key_id)) + key_id + _HEADER.pack(_COUNTERS, 4)
+
+    def fill(self, nonce: bytes, fc_hash: bytes, content_hash: bytes, counter: int) -> bytes:
+        """Return UAFV1_SIGNED_DATA, header included.
+
+        Raises:
+            ValueError: a value is not of the length it was announced with.
+            struct.error: the counter does not fit its field.
+        """
+        if (len(nonce), len(fc_hash), len(content_hash)) != self._lengths:
+            raise ValueError("the nonce or a hash is not of the length this template was made for")
+        end, counters = self._end, _COUNTER.pack(counter)
+        return b"".join((self._start, nonce, self._fc_hash, fc_hash, self._content_hash, content_hash, end, counters))
 
 
 _SIGNED_DATA = int(Tag.UAFV1_SIGNED_DATA)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf import assertions
-from fidoloop.protocol.uaf.usual_layout import read_usual_layout
+from fidoloop.protocol.uaf.usual_layout import SignedDataTemplate, read_usual_layout
 
 from ..builders import AUTHENTICATION, REGISTRATION, Assertion, numbered, tlv
 
@@ -78,3 +78,12 @@ def test_both_readers_agree_on_every_changed_header_byte() -> None:
             altered = raw[:offset] + bytes([value]) + raw[offset + 1 :]
             usual, general = both(altered)
             assert usual == general, offset
+
+
+@pytest.mark.parametrize("lengths", [(15, 32, 0), (17, 32, 0), (16, 31, 0), (16, 32, 32), (16, 0, 32), (0, 0, 0)])
+def test_a_template_takes_no_value_of_another_length(lengths: tuple[int, int, int]) -> None:
+    template = SignedDataTemplate(b"F10B#0113", (1, 1, 1), key_id=b"k" * 32, nonce_bytes=16, hash_bytes=(32, 0))
+    assert len(template.fill(bytes(16), bytes(32), b"", 1)) == 130
+    nonce, fc_hash, content_hash = map(bytes, lengths)
+    with pytest.raises(ValueError, match="length"):
+        template.fill(nonce, fc_hash, content_hash, 1)
