@@ -6,8 +6,7 @@ UAF ASM API 1.1; digest section 8.
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from fidoloop.authenticator.attestation import load_attestation
 from fidoloop.authenticator.errors import (
@@ -31,8 +30,6 @@ from fidoloop.protocol.uaf.policy import AuthenticatorFacts
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, AttestationType
 from fidoloop.protocol.uaf.status import AsmStatus
 from fidoloop.protocol.uaf.transactions import TEXT_PLAIN, transaction_content
-
-T = TypeVar("T")
 
 
 class Asm:
@@ -66,16 +63,16 @@ class Asm:
         self, aaid: str, *, app_id: str, username: str, final_challenge: str, attestation_type: int
     ) -> tuple[bytes, bytes]:
         """Register a new key; return (KeyID, assertion)."""
-        registered = self._run(
-            lambda: self._authenticator(aaid).register(
+        try:
+            registered = self._authenticator(aaid).register(
                 app_id=app_id,
                 username=username,
                 final_challenge_hash=final_challenge_hash(final_challenge),
                 access_token=self._access_token(app_id),
                 attestation_type=attestation_type,
-            ),
-            signing=False,
-        )
+            )
+        except _REFUSALS as error:
+            raise _refused(error) from error
         return registered.key_id, registered.assertion
 
     def authenticate(
@@ -88,25 +85,25 @@ class Asm:
         transactions: Sequence[Transaction] = (),
     ) -> bytes:
         """Sign with one of the keys of `app_id` (of `key_ids` where given); return the assertion."""
-        return self._run(
-            lambda: self._authenticator(aaid).sign(
+        try:
+            return self._authenticator(aaid).sign(
                 app_id=app_id,
                 final_challenge_hash=final_challenge_hash(final_challenge),
-                access_token=self._access_token(app_id),
+                access_token=self._access_tokens.get(app_id) or self._access_token(app_id),
                 key_ids=key_ids,
-                transaction=_fitting_content(transactions),
-            ),
-            signing=True,
-        )
+                transaction=_fitting_content(transactions) if transactions else None,
+            )
+        except _REFUSALS as error:
+            raise _refused(error, signing=True) from error
 
     def deregister(self, aaid: str, *, app_id: str, key_id: bytes | None) -> list[bytes]:
         """Delete one key, or all of `app_id`; return the KeyIDs deleted."""
-        return self._run(
-            lambda: self._authenticator(aaid).deregister(
+        try:
+            return self._authenticator(aaid).deregister(
                 app_id=app_id, key_id=key_id, access_token=self._access_token(app_id)
-            ),
-            signing=False,
-        )
+            )
+        except _REFUSALS as error:
+            raise _refused(error) from error
 
     def get_registrations(self, aaid: str, app_id: str) -> list[bytes]:
         """Return the KeyIDs of `app_id` that this caller may use, oldest first."""
@@ -119,7 +116,10 @@ class Asm:
 
     def registrations(self) -> list[Registration]:
         """Return every registration in the phone's state, oldest first."""
-        return self._run(self._state.registrations, signing=False)
+        try:
+            return self._state.registrations()
+        except _REFUSALS as error:
+            raise _refused(error) from error
 
     def _authenticator(self, aaid: str) -> UafAuthenticator:
         authenticator = self.authenticators.get(aaid)
@@ -129,24 +129,22 @@ class Asm:
 
     def _access_token(self, app_id: str) -> bytes:
         """Return the key-handle access token: H(AppID | ASMToken | PersonaID | CallerID) (ASM API 3.8)."""
-        known = self._access_tokens.get(app_id)
-        if known is not None:
-            return known
         parts = (app_id.encode(), self._state.asm_token, str(os.getuid()).encode(), self._caller_id.encode())
         # Lengths are hashed too, so that no two different lists of parts have the same hash.
         token = hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
         self._access_tokens[app_id] = token
         return token
 
-    def _run(self, command: Callable[[], T], *, signing: bool) -> T:
-        try:
-            return command()
-        except AuthenticatorError as error:
-            raise AsmError(asm_status_of_command(error.status, signing=signing), error.detail) from error
-        except KeyStoreError as error:
-            raise AsmError(asm_status_of_key_store(error), str(error)) from error
-        except TamperedStateError as error:
-            raise AsmError(AsmStatus.ACCESS_DENIED, str(error)) from error
+
+_REFUSALS = (AuthenticatorError, KeyStoreError, TamperedStateError)
+
+
+def _refused(error: AuthenticatorError | KeyStoreError | TamperedStateError, *, signing: bool = False) -> AsmError:
+    if isinstance(error, AuthenticatorError):
+        return AsmError(asm_status_of_command(error.status, signing=signing), error.detail)
+    if isinstance(error, KeyStoreError):
+        return AsmError(asm_status_of_key_store(error), str(error))
+    return AsmError(AsmStatus.ACCESS_DENIED, str(error))
 
 
 def _facts(model: Model, key_ids: list[bytes]) -> AuthenticatorFacts:
@@ -165,10 +163,8 @@ def _facts(model: Model, key_ids: list[bytes]) -> AuthenticatorFacts:
     )
 
 
-def _fitting_content(transactions: Sequence[Transaction]) -> bytes | None:
+def _fitting_content(transactions: Sequence[Transaction]) -> bytes:
     """Return the content of the rendering this display can show: the phone's is a text display."""
-    if not transactions:
-        return None
     for transaction in transactions:
         if transaction.contentType == TEXT_PLAIN:
             try:

@@ -17,6 +17,7 @@ import msgspec
 from fidoloop.authenticator.attestation import Attestation
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model
+from fidoloop.authenticator.nonces import NONCE_BYTES, fresh_nonce
 from fidoloop.authenticator.state import AuthenticatorState, Registration
 from fidoloop.authenticator.user_verification import UserVerifier, VerificationRequest
 from fidoloop.hsm.errors import KeyGone
@@ -26,9 +27,10 @@ from fidoloop.protocol.uaf.public_keys import encode_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
 from fidoloop.protocol.uaf.signatures import encode_signature
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
+from fidoloop.protocol.uaf.usual_layout import SignedDataTemplate
 
 KEY_ID_BYTES = 32
-NONCE_BYTES = 16
+HASH_BYTES = 32
 MAX_APP_ID_BYTES = 512
 MAX_USERNAME_BYTES = 128
 
@@ -38,6 +40,14 @@ class Registered(msgspec.Struct, frozen=True):
 
     key_id: bytes
     assertion: bytes
+
+
+class _UserKey(msgspec.Struct, frozen=True):
+    """A key in use, and what it signs where the user was verified and where a transaction was confirmed."""
+
+    key: EcHardwareKey
+    verified: SignedDataTemplate
+    confirmed: SignedDataTemplate
 
 
 class UafAuthenticator:
@@ -58,7 +68,8 @@ class UafAuthenticator:
         self._state = state
         self._verifier = verifier
         self._attestation = attestation
-        self._keys: dict[bytes, EcHardwareKey] = {}
+        self._algorithm = model.key_kind.algorithm
+        self._user_keys: dict[bytes, _UserKey] = {}
 
     def register(
         self, *, app_id: str, username: str, final_challenge_hash: bytes, access_token: bytes, attestation_type: int
@@ -157,29 +168,21 @@ class UafAuthenticator:
             TamperedStateError: the stored row is not ours; KeyStoreError: the token.
         """
         registration = self._choose(app_id, access_token, key_ids)
-        text = self._displayable(transaction)
-        self._verify_user(
-            VerificationRequest(
-                "authentication" if text is None else "transaction", app_id, registration.username, text
-            )
-        )
+        if transaction is None:
+            request = VerificationRequest("authentication", app_id, registration.username)
+            content_hash = b""
+        else:
+            text = self._displayable(transaction)
+            request = VerificationRequest("transaction", app_id, registration.username, text)
+            content_hash = transaction_content_hash(transaction)
+        self._verify_user(request)
         counter = self._state.next_sign_counter(registration.key_id)
         if counter is None:
             raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "the registration was removed")
-        mode = AuthenticationMode.USER_VERIFIED if transaction is None else AuthenticationMode.TRANSACTION_CONFIRMED
-        signed_data = assertions.encode_signed_data(
-            aaid=self._aaid,
-            authenticator_version=AUTHENTICATOR_VERSION,
-            authentication_mode=mode,
-            signature_algorithm=self.model.key_kind.algorithm,
-            nonce=os.urandom(NONCE_BYTES),
-            final_challenge_hash=final_challenge_hash,
-            transaction_content_hash=b"" if transaction is None else transaction_content_hash(transaction),
-            key_id=registration.key_id,
-            sign_counter=counter,
-        )
-        signature = self._sign(self._key(registration.key_id), signed_data)
-        return assertions.encode_authentication_assertion(signed_data, signature)
+        user_key = self._user_keys.get(registration.key_id) or self._open(registration.key_id)
+        template = user_key.verified if transaction is None else user_key.confirmed
+        signed_data = template.fill(fresh_nonce(), final_challenge_hash, content_hash, counter)
+        return assertions.encode_authentication_assertion(signed_data, self._sign(user_key.key, signed_data))
 
     def deregister(self, *, app_id: str, key_id: bytes | None, access_token: bytes) -> list[bytes]:
         """Delete a key, or with `key_id` None all of the application; return the KeyIDs deleted (commands 6.2.4).
@@ -201,13 +204,20 @@ class UafAuthenticator:
         for entry in found:
             with contextlib.suppress(KeyGone):  # gone is what was asked for
                 self._store.delete(entry.key_id)
-            self._keys.pop(entry.key_id, None)
+            self._user_keys.pop(entry.key_id, None)
             self._state.remove(entry.key_id)
         return [entry.key_id for entry in found]
 
     def _choose(self, app_id: str, access_token: bytes, key_ids: Sequence[bytes] | None) -> Registration:
         if key_ids is not None and len(key_ids) == 1:
             single = self._state.registration(key_ids[0])
+            if (
+                single is not None
+                and single.aaid == self._aaid
+                and single.app_id == app_id
+                and hmac.compare_digest(single.access_token, access_token)
+            ):
+                return single
             candidates = [single] if single is not None else []
         else:
             candidates = [entry for entry in self._state.registrations() if key_ids is None or entry.key_id in key_ids]
@@ -228,9 +238,7 @@ class UafAuthenticator:
         usernames = list(newest)
         return newest[usernames[self._verifier.choose(usernames)]]
 
-    def _displayable(self, transaction: bytes | None) -> str | None:
-        if transaction is None:
-            return None
+    def _displayable(self, transaction: bytes) -> str:
         if not self.model.tc_display:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "this model has nothing to show a transaction on")
         text = transaction.decode("ascii", errors="replace")
@@ -245,14 +253,23 @@ class UafAuthenticator:
         if self._verifier.verify(request) != self.model.verification:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the user was not verified as this model claims")
 
-    def _key(self, key_id: bytes) -> EcHardwareKey:
-        key = self._keys.get(key_id)
-        if key is None:
-            opened = self._store.key(key_id)
-            assert isinstance(opened, EcHardwareKey)
-            key = self._keys[key_id] = opened
-        return key
+    def _open(self, key_id: bytes) -> _UserKey:
+        key = self._store.key(key_id)
+        assert isinstance(key, EcHardwareKey)
+        verified = self._template(AuthenticationMode.USER_VERIFIED, key_id, content_hash_bytes=0)
+        confirmed = self._template(AuthenticationMode.TRANSACTION_CONFIRMED, key_id, content_hash_bytes=HASH_BYTES)
+        opened = self._user_keys[key_id] = _UserKey(key, verified, confirmed)
+        return opened
+
+    def _template(self, mode: AuthenticationMode, key_id: bytes, *, content_hash_bytes: int) -> SignedDataTemplate:
+        return SignedDataTemplate(
+            self._aaid.encode("ascii"),
+            (AUTHENTICATOR_VERSION, mode, self._algorithm),
+            key_id=key_id,
+            nonce_bytes=NONCE_BYTES,
+            hash_bytes=(HASH_BYTES, content_hash_bytes),
+        )
 
     def _sign(self, key: EcHardwareKey, data: bytes) -> bytes:
         raw = key.sign_digest_raw(hashlib.sha256(data).digest())
-        return encode_signature(self.model.key_kind.algorithm, raw)
+        return encode_signature(self._algorithm, raw)

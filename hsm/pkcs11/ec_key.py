@@ -1,6 +1,6 @@
 """A P-256 or P-384 private key in a PKCS#11 token."""
 
-from typing import Any
+from typing import Any, Final
 
 from pkcs11 import KDF, Attribute, KeyType, Mechanism
 
@@ -8,6 +8,7 @@ from fidoloop.hsm.hardware_keys import BaseEcKey
 from fidoloop.hsm.keystore import KeyInfo
 from fidoloop.hsm.pkcs11.objects import HeldObject
 
+_ECDSA: Final = Mechanism.ECDSA  # looked up once: an enumeration's members are slow to get
 _SHARED = {
     Attribute.TOKEN: False,
     Attribute.PRIVATE: False,
@@ -33,7 +34,7 @@ class Pkcs11EcKey(BaseEcKey):
             KeyStoreError: the token said no.
         """
         self._check_digest(digest)
-        raw: bytes = self._held.call("signing", lambda key: key.sign(digest, mechanism=Mechanism.ECDSA))
+        raw: bytes = self._held.call("signing", lambda key: key.sign(digest, mechanism=_ECDSA))
         return raw
 
     def _agree(self, point: bytes) -> bytes:
