@@ -3,7 +3,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench
 
-.PHONY: demo test check lint unit bench format lock setup-demo setup-test clean
+.PHONY: demo test check lint unit bench format docs lock setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -29,6 +29,10 @@ bench: setup-demo
 format:
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+docs: setup-demo
+	@mkdir -p docs
+	$(BIN)/python -m fidoloop.server.settings.reference >docs/configuration.md
 
 # Needs uv (pip install uv). Universal: one file for every Python from 3.11 on.
 lock:

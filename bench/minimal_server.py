@@ -36,7 +36,7 @@ async def serve(home: Path) -> None:
     """Listen on a free port of the loopback, print it, and serve until terminated."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     port = listener.getsockname()[1]
-    config = load_config(home, base_url=f"http://127.0.0.1:{port}")
+    config = load_config(home, {"base_url": f"http://127.0.0.1:{port}"})
     store = await open_store(config.database)
     endpoint = Endpoint(handler=minimal, kind=Kind.UAF_RESPONSE, consumes=FIDO_UAF, produces=FIDO_UAF)
     app = create_app(config, store, routes=make_routes() | {MINIMAL_PATH: {"POST": endpoint}})

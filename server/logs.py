@@ -9,18 +9,12 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fidoloop.server.settings.declared import LogFormat
+
 _access = logging.getLogger("fidoloop.access")
-
-
-class LogFormat(StrEnum):
-    """How log lines look."""
-
-    PLAIN = "plain"
-    JSON = "json"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -40,7 +34,7 @@ def configure_logging(format_: LogFormat) -> None:
     """Send everything of level INFO and above to standard error, uvicorn's own lines included."""
     handler = logging.StreamHandler(sys.stderr)
     plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(_JsonFormatter() if format_ is LogFormat.JSON else plain)
+    handler.setFormatter(_JsonFormatter() if format_ == "json" else plain)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

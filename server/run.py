@@ -4,46 +4,34 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
 from fidoloop.server import sessions
 from fidoloop.server.app import create_app
-from fidoloop.server.config import ServerConfig, load_config
+from fidoloop.server.config import ServerConfig, make_config
 from fidoloop.server.environment import system_clock
 from fidoloop.server.errors import ConfigError, ListenError
-from fidoloop.server.logs import AccessLog, LogFormat, configure_logging
+from fidoloop.server.logs import AccessLog, configure_logging
+from fidoloop.server.settings.declared import Settings
+from fidoloop.server.settings.layers import FILE_NAME, read_layers
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Store
 from fidoloop.server.store.open import open_store
 from fidoloop.server.tls import LabTls, ensure_lab_tls
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8443
 PURGE_SECONDS = 600.0
 COLLECTION_THRESHOLD = 20_000
 """So many more objects made than dropped, and the garbage collector looks: some 10 MiB."""
 BASE_URL_SETTING = "base_url"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How to run. Port 0 picks a free one; `base_url` None follows from the file, else from host and port."""
-
-    home: Path
-    host: str = DEFAULT_HOST
-    port: int = DEFAULT_PORT
-    insecure: bool = False
-    base_url: str | None = None
-    log_format: LogFormat = LogFormat.PLAIN
-    access_log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +42,30 @@ class Listening:
     ca: Path | None
 
 
-def run_server(options: RunOptions, announce: Callable[[Listening], None]) -> None:
+def run_server(home: Path, options: Mapping[str, object], announce: Callable[[Listening], None]) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is called once connections are accepted.
+
+    `options` are what the command line sets, by the names of the settings.
 
     Raises:
         ConfigError: the configuration, or plain http elsewhere than on loopback.
         StoreError, ListenError: the database or the port cannot be opened.
     """
-    if options.insecure and not is_loopback(options.host):
-        raise ConfigError("--insecure serves loopback addresses only")
-    configure_logging(options.log_format)
-    options.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _listen(options) as listener:
-        scheme = "http" if options.insecure else "https"
-        config = load_config(
-            options.home,
-            fallback_base_url=f"{scheme}://localhost:{listener.getsockname()[1]}",
-            base_url=options.base_url,
-        )
+    layers = read_layers(home / FILE_NAME, options=options)
+    settings = msgspec.convert(layers.nested(), Settings)
+    if settings.insecure and not is_loopback(settings.host):
+        raise ConfigError(f"{layers.origin('insecure')}: insecure serves loopback addresses only, not {settings.host}")
+    configure_logging(settings.log_format)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _listen(settings) as listener:
+        scheme = "http" if settings.insecure else "https"
+        config = make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{listener.getsockname()[1]}")
         host = urlsplit(config.base_url).hostname or "localhost"
-        tls = None if options.insecure else ensure_lab_tls(config.tls_directory, hosts=(host,))
+        tls = None if config.insecure else ensure_lab_tls(config.tls_directory, hosts=(host,))
         # So that SIGTERM unwinds like SIGINT instead of ending the process in the middle.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, options, listener, tls, announce))
+            runner.run(_serve(config, listener, tls, announce))
 
 
 def is_loopback(host: str) -> bool:
@@ -90,12 +78,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(options: RunOptions) -> socket.socket:
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((options.host, options.port), family=family, backlog=2048)
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
     except OSError as error:
-        raise ListenError(f"cannot listen on {options.host} port {options.port}: {error.strerror}") from None
+        raise ListenError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -117,7 +105,6 @@ class _Server(uvicorn.Server):
 
 async def _serve(
     config: ServerConfig,
-    options: RunOptions,
     listener: socket.socket,
     tls: LabTls | None,
     announce: Callable[[Listening], None],
@@ -129,7 +116,7 @@ async def _serve(
             await transaction.execute(queries.SET_SETTING, name=BASE_URL_SETTING, value=config.base_url)
         app: ASGIApp = create_app(config, store)
         settings = uvicorn.Config(
-            AccessLog(app) if options.access_log else app,
+            AccessLog(app) if config.access_log else app,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -115,7 +115,7 @@ class LabServer:
 
     def _administer(self, work: Callable[[ServerConfig, Store], Awaitable[T]]) -> T:
         async def run() -> T:
-            config = load_config(self.home, base_url=self.url or None, fallback_base_url="https://localhost")
+            config = load_config(self.home, {"base_url": self.url or None}, fallback_base_url="https://localhost")
             store = await open_store(config.database)
             try:
                 return await work(config, store)

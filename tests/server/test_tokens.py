@@ -15,7 +15,7 @@ from PIL import Image
 
 from fidoloop.protocol import outofband
 from fidoloop.server import admin
-from fidoloop.server.config import DISPATCHERS, Lifetimes
+from fidoloop.server.settings.declared import DISPATCHERS, Lifetimes
 from tests.server.harness import JSON, Bench, running, session_id_of
 from tests.server.phone import Phone
 

@@ -1,0 +1,86 @@
+"""Every setting of the server: its name, type, limits, default, unit and what it is for. All else follows from here."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
+_MOST_SECONDS = 366 * 24 * 3600
+
+Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code"]
+DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code")
+LogFormat = Literal["plain", "json"]
+ProtocolVersion = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}\Z")]
+
+
+def _seconds(description: str, *, least: int = 1) -> Meta:
+    return Meta(ge=least, le=_MOST_SECONDS, description=description, extra={"unit": "seconds"})
+
+
+class Lifetimes(msgspec.Struct, frozen=True):
+    """How long things live (HTTP contract 11)."""
+
+    registration_token: Annotated[int, _seconds("A registration token waits so long to be redeemed.")] = 300
+    registration_response: Annotated[int, _seconds("A registration request waits so long for its response.")] = 300
+    authentication_token: Annotated[int, _seconds("An authentication token waits so long to be redeemed.")] = 120
+    authentication_response: Annotated[int, _seconds("An authentication request waits so long for its response.")] = 120
+    deregistration_token: Annotated[int, _seconds("A deregistration token waits so long to be redeemed.")] = 120
+    device_clock_drift: Annotated[
+        int, _seconds("So far may a device's clock be from the server's in what the device signs.")
+    ] = 300
+    target: Annotated[
+        int, _seconds("A dispatch target expires so long after its last use; 0: it never does.", least=0)
+    ] = 0
+    finished_session: Annotated[int, _seconds("So long after its beginning a session's status can be asked for.")] = (
+        3600
+    )
+
+    def token_millis(self, op: str) -> int:
+        """Return how long a token for operation `op` may wait for its redemption."""
+        seconds = {"Reg": self.registration_token, "Auth": self.authentication_token}
+        return 1000 * seconds.get(op, self.deregistration_token)
+
+    def response_millis(self, op: str) -> int:
+        """Return how long a challenge of operation `op` may wait for its response."""
+        return 1000 * (self.registration_response if op == "Reg" else self.authentication_response)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[server]` of the file. An empty text where the description says what follows then is the same as not set."""
+
+    base_url: Annotated[
+        str,
+        Meta(description="The server's URL as phones and laptops see it. Empty: https://localhost and the port."),
+    ] = ""
+    host: Annotated[str, Meta(min_length=1, description="The address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 picks a free one.")] = 8443
+    insecure: Annotated[bool, Meta(description="Plain http instead of TLS, on a loopback address only.")] = False
+    app_id: Annotated[
+        str, Meta(max_length=512, description="The UAF AppID. Empty: the URL of this server's facet list.")
+    ] = ""
+    facets: Annotated[
+        tuple[str, ...],
+        Meta(description="Facets that the facet list trusts. Empty: this server's origin and the lab phone's facet."),
+    ] = ()
+    uaf_versions: Annotated[
+        tuple[ProtocolVersion, ...],
+        Meta(min_length=1, description="UAF versions whose responses are taken; requests are of the first."),
+    ] = ("1.1",)
+    dispatchers: Annotated[
+        tuple[Dispatcher, ...], Meta(description=f"How tokens are delivered: any of {', '.join(DISPATCHERS)}.")
+    ] = DISPATCHERS
+    link_base_url: Annotated[
+        str, Meta(min_length=1, description="What the link dispatchers' links begin with: it opens the phone's app.")
+    ] = DEFAULT_LINK_BASE_URL
+    database: Annotated[
+        str,
+        Meta(
+            description="Where the state is: sqlite:///PATH or postgresql://USER@HOST/NAME. Empty: server.sqlite in the"
+            " home directory.",
+            extra={"secret": True},
+        ),
+    ] = ""
+    log_format: Annotated[LogFormat, Meta(description="Log lines for people (plain) or for machines (json).")] = "plain"
+    access_log: Annotated[bool, Meta(description="Log one line per request.")] = False
+    lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)

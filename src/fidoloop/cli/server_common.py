@@ -1,0 +1,68 @@
+"""What the commands of `fidoloop server` share: options, the store, and how rows are printed."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.table import Table
+
+from fidoloop.cli.common import cell, console
+from fidoloop.server.config import default_home, load_config
+from fidoloop.server.store.base import Store
+from fidoloop.server.store.open import open_store
+
+T = TypeVar("T")
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="State directory.  [default: $XDG_STATE_HOME/fidoloop]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="The server's URL as phones and laptops see it.")
+]
+MaybeUser = Annotated[str | None, typer.Option("--user", metavar="USER", help="Only of this user.")]
+
+
+def do(home: Path | None, action: Callable[[Store], Awaitable[T]]) -> T:
+    """Run one operator's action on the store of `home`."""
+    directory = home or default_home()
+
+    async def on_store() -> T:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Where the store is does not depend on the URL, which may not be known yet.
+        config = load_config(directory, fallback_base_url="https://localhost")
+        store = await open_store(config.database)
+        try:
+            return await action(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(on_store())
+
+
+def say(as_json: bool, members: dict[str, Any], text: str) -> None:
+    """Print `members` as one JSON object, or `text`."""
+    typer.echo(json.dumps(members) if as_json else text)
+
+
+def show_rows(as_json: bool, name: str, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Print `rows` as a table of `columns`, or as one JSON object that has them under `name`."""
+    if as_json:
+        typer.echo(json.dumps({name: rows}))
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(cell("" if row[column] is None else str(row[column])) for column in columns))
+    console().print(table if rows else f"no {name}")
+
+
+def iso(millis: int | None) -> str | None:
+    """Return epoch milliseconds as ISO 8601 in UTC."""
+    if millis is None:
+        return None
+    return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
