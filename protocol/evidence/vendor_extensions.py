@@ -88,14 +88,6 @@ def yubihsm_claims(leaf: x509.Certificate) -> dict[str, ClaimValue]:
     }
 
 
-def attested_by_hsm(leaf: x509.Certificate) -> bool:
-    """Tell whether the certificate has a YubiHSM's extensions rather than a PIV card's."""
-    return any(
-        extension.oid.dotted_string.startswith((f"{oids.YUBICO_HSM}.", f"{oids.PRIVATE_HSM}."))
-        for extension in leaf.extensions
-    )
-
-
 def _vendor_extensions(
     certificate: x509.Certificate, *arcs: str, required: bool = True
 ) -> tuple[str, Mapping[int, bytes]]:
