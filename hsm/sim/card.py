@@ -59,20 +59,20 @@ class Card:
     def transmit(self, raw: bytes) -> bytes:
         """Answer a command APDU with data and status word, at least 2 and at most 65,535 bytes."""
         remaining, self._remaining = self._remaining, b""
+        chain, self._chain = self._chain, None
         try:
             command = parse_command(raw)
             _require_plain(command)
             if command.ins == GET_RESPONSE and command.cla == 0:
                 return self._get_response(command, remaining)
-            whole = self._put_together(command)
+            whole = self._put_together(chain, command)
             data = b"" if whole is None else self._dispatch(whole)
         except ApduError as error:
             return error.status.to_bytes(2)
         return self._answer(data, command)
 
-    def _put_together(self, command: Command) -> Command | None:
+    def _put_together(self, started: tuple[Command, bytearray] | None, command: Command) -> Command | None:
         """Add the command to the chain (ISO/IEC 7816-4, 5.3.3); return it whole, None where more is to come."""
-        started, self._chain = self._chain, None
         header = (command.cla & ~_CHAINING, command.ins, command.p1, command.p2)
         if started is not None:
             first, data = started

@@ -4,7 +4,7 @@ import datetime
 import os
 import secrets
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,9 +19,10 @@ from fidoloop.hsm.sim.piv.pins import default_pin, default_puk
 from fidoloop.hsm.sim.piv.registry import ATTESTATION, ATTESTATION_CERTIFICATE, Algorithm, Origin, PinPolicy
 from fidoloop.hsm.sim.piv.state import CardState, CardStateError, StoredKey
 
-FIRMWARE = (5, 7, 0)
+FIRMWARE: Final = (5, 7, 0)
 """In Yubico's numbers, since whoever asks knows those: the first version that has all commands of this card."""
-_CERTIFICATE, _KEY = "factory-ca.pem", "factory-ca.key"
+CERTIFICATE_FILE: Final = "factory-ca.pem"
+_KEY_FILE = "factory-ca.key"
 _VALIDITY = datetime.timedelta(days=365 * 30)
 _NAME = "fidoloop simulated card factory CA"
 
@@ -48,7 +49,7 @@ class Factory:
         Raises:
             CardStateError: the files are damaged.
         """
-        certificate_file, key_file = directory / _CERTIFICATE, directory / _KEY
+        certificate_file, key_file = directory / CERTIFICATE_FILE, directory / _KEY_FILE
         if not (certificate_file.exists() and key_file.exists()):
             made = cls.create(now=now)
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,7 +79,12 @@ class Factory:
             now: UTC; the attestation certificate is valid for 30 years from it.
             firmware: what the card tells as its version, three numbers up to 255.
             yubikey_shape: attest under Yubico's object identifiers and names instead of private ones.
+
+        Raises:
+            ValueError: the version is not three bytes.
         """
+        if len(firmware) != 3 or not all(0 <= number <= 255 for number in firmware):
+            raise ValueError("a card's version is three numbers up to 255")
         serial = secrets.randbelow(2**31)
         maker = "Yubico" if yubikey_shape else "fidoloop"
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{maker} PIV Attestation")])

@@ -7,6 +7,7 @@ command APDU, which is answered by one frame. The reader asks for the ATR all th
 
 import contextlib
 import socket
+import struct
 import threading
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -19,6 +20,8 @@ DEFAULT_PORT: Final = 35963
 """Of the first reader of vpcd as Debian sets it up; the second one's is next to it."""
 _POWER_OFF, _POWER_ON, _RESET, _GET_ATR = 0, 1, 2, 4
 _PATIENCE = 5.0
+_BROKEN_OFF = b"\x00\x02"
+"""The beginning of an answer. Reset after it, the connection failed; without it, the reader sees an empty answer."""
 
 
 class ReaderError(KeyStoreError):
@@ -62,6 +65,7 @@ class InsertedCard:
         self._powered = threading.Event()
         self._pulled = threading.Event()
         self._armed: _Armed | None = None
+        self._faulty = threading.Event()
         self._lock = threading.Lock()
         self.commands = 0
         """How many command APDUs the card was sent."""
@@ -78,9 +82,13 @@ class InsertedCard:
         try:
             connection = socket.create_connection(self._address, timeout)
         except OSError as error:
-            raise ReaderError(f"no virtual reader listens on {where}: {error.strerror or error}") from None
+            raise ReaderError(
+                f"no virtual reader listens on {where}: {error.strerror or error} (is pcscd running, with the driver"
+                " vpcd? Debian: apt install pcscd vsmartcard-vpcd)"
+            ) from None
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._powered.clear()
         self._pulled.clear()
         self.card.reset()
@@ -95,7 +103,8 @@ class InsertedCard:
         """Take the card out, in mid-command if need be; nothing where it is out already."""
         self._pulled.set()
         if self._socket is not None:
-            _hang_up(self._socket)
+            with contextlib.suppress(OSError):  # it is closed already
+                self._socket.shutdown(socket.SHUT_RD)  # wakes the thread, which closes it
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -117,7 +126,12 @@ class InsertedCard:
             seconds: how much later a SLOW card answers.
         """
         with self._lock:
+            self._faulty.clear()
             self._armed = _Armed(fault, ins, seconds)
+
+    def wait_for_fault(self, timeout: float | None = None) -> bool:
+        """Wait until the card began to do what `arm` told it; False where it did not within `timeout` seconds."""
+        return self._faulty.wait(timeout)
 
     def __enter__(self) -> Self:
         self.insert()
@@ -127,14 +141,16 @@ class InsertedCard:
         self.pull()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
+        with connection, contextlib.suppress(ConnectionError):  # the reader is gone
             buffer = bytearray()
             while not self._pulled.is_set():
                 frame = _receive(connection, buffer)
                 if frame is None:
                     return
                 answer = self._control(frame[0]) if len(frame) == 1 else self._transmit(frame)
-                if answer is not None and not self._pulled.is_set():
+                if self._pulled.is_set():
+                    connection.sendall(_BROKEN_OFF)
+                elif answer is not None:
                     connection.sendall(len(answer).to_bytes(2) + answer)
 
     def _control(self, code: int) -> bytes | None:
@@ -170,6 +186,7 @@ class InsertedCard:
             if armed is None or (armed.ins is not None and command[1:2] != bytes([armed.ins])):
                 return None
             self._armed = None
+            self._faulty.set()
             return armed
 
 
@@ -186,8 +203,3 @@ def _receive(connection: socket.socket, buffer: bytearray) -> bytes | None:
     frame = bytes(buffer[2:end])
     del buffer[:end]
     return frame
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # the reader was first
-        connection.shutdown(socket.SHUT_RDWR)

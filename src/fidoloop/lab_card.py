@@ -10,6 +10,7 @@ from fidoloop.hsm.sim.card import Applet
 from fidoloop.hsm.sim.factory import FIRMWARE, Factory
 from fidoloop.hsm.sim.piv.state import StateStore
 from fidoloop.hsm.sim.piv_card import piv_card
+from fidoloop.hsm.sim.readers import wait_for_card
 from fidoloop.hsm.sim.vpcd import InsertedCard
 from fidoloop.pcscd import PrivatePcscd
 
@@ -48,7 +49,7 @@ class LabCard:
 
     @property
     def reader(self) -> str:
-        """The reader's name in PC/SC."""
+        """The reader's name in PC/SC; this process must use this pcscd (see there)."""
         return self._pcscd.readers[self._slot]
 
     @property
@@ -57,14 +58,15 @@ class LabCard:
         return f"piv:reader={quote(self.reader, safe='')}"
 
     def insert(self) -> None:
-        """Put the card into the reader and wait until PC/SC sees it."""
+        """Put the card into the reader and wait until PC/SC sees it; what was in before must be seen to be gone."""
+        wait_for_card(self.reader, present=False)
         self.inserted.insert()
-        self._pcscd.wait_for_card(self._slot, present=True)
+        wait_for_card(self.reader, present=True)
 
     def pull(self) -> None:
         """Take the card out of the reader and wait until PC/SC sees that."""
         self.inserted.pull()
-        self._pcscd.wait_for_card(self._slot, present=False)
+        wait_for_card(self.reader, present=False)
 
     def __enter__(self) -> Self:
         self.insert()
@@ -73,5 +75,5 @@ class LabCard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.inserted.pull()
+        self.pull()
         self.store.close()

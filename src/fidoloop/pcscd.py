@@ -13,7 +13,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -78,27 +77,6 @@ class PrivatePcscd:
             os.environ.pop(_SOCKET_VARIABLE)
             if before is not None:
                 os.environ[_SOCKET_VARIABLE] = before
-
-    def wait_for_card(self, slot: int, *, present: bool, timeout: float = 10.0) -> None:
-        """Wait until PC/SC knows that there is a card in the reader, or none; this process must use this pcscd.
-
-        Raises:
-            TimeoutError: it does not within `timeout` seconds.
-        """
-        from smartcard import scard
-
-        state = scard.SCARD_STATE_UNAWARE
-        deadline = time.monotonic() + timeout
-        result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
-        try:
-            while result == scard.SCARD_S_SUCCESS:
-                left = max(0, int((deadline - time.monotonic()) * 1000))
-                result, [(_, state, _)] = scard.SCardGetStatusChange(context, left, [(self.readers[slot], state)])
-                if bool(state & scard.SCARD_STATE_PRESENT) == present:
-                    return
-        finally:
-            scard.SCardReleaseContext(context)
-        raise TimeoutError(f"reader {self.readers[slot]}: {scard.SCardGetErrorMessage(result)}")
 
     def start(self) -> None:
         """Start pcscd again after `stop`: at the same socket and, where they are still free, the same ports."""

@@ -2,16 +2,15 @@
 
 import fcntl
 import os
-import tempfile
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
 from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.sim.apdu import ApduError, StatusWord
 
-_FILE = "card.json"
+_FILE, _NEW_FILE = "card.json", "card.json.new"
 _MAX_FILE = 4 << 20
 
 
@@ -56,7 +55,7 @@ class CardState(msgspec.Struct, forbid_unknown_fields=True):
     management: ManagementKey
     keys: dict[int, StoredKey]
     objects: dict[int, bytes]
-    format: int = 1
+    format: Literal[1] = 1
 
 
 class StateStore:
@@ -68,7 +67,11 @@ class StateStore:
         self._directory = directory
         self._lock = None if directory is None else _lock(directory)
         self._saved = b""
-        self.save()
+        try:
+            self.save()
+        except ApduError:
+            self.close()
+            raise CardStateError(f"the card cannot be written into {directory}") from None
 
     @classmethod
     def open(cls, directory: Path) -> Self | None:
@@ -101,20 +104,33 @@ class StateStore:
             return
         encoded = msgspec.json.encode(self.state)
         try:
-            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=_FILE, delete=False) as file:  # mode 0600
-                file.write(encoded)
-            Path(file.name).replace(self._directory / _FILE)
+            self._replace_file(encoded)
         except OSError:
             if self._saved:
                 self.state = msgspec.json.decode(self._saved, type=CardState)
             raise ApduError(StatusWord.MEMORY_FAILURE) from None
         self._saved = encoded
 
+    def _replace_file(self, content: bytes) -> None:
+        assert self._directory is not None
+        new = self._directory / _NEW_FILE
+        try:
+            with open(new, "wb", opener=_for_owner) as file:
+                file.write(content)
+            os.replace(new, self._directory / _FILE)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
+
     def close(self) -> None:
         """Let another process run this card."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _lock(directory: Path) -> int:
