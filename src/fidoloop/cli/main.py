@@ -11,7 +11,7 @@ from typer.main import get_group
 
 import fidoloop
 
-_GROUPS = ("keys", "phone", "laptop", "server")
+_GROUPS = ("keys", "card", "phone", "laptop", "server")
 _COMMANDS = ("demo", "verify")
 
 

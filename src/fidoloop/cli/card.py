@@ -1,0 +1,130 @@
+"""`fidoloop card`: a virtual PIV card."""
+
+import datetime
+import re
+import signal
+import time
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from fidoloop.cli.common import Home, Json, home_directory, note, show
+from fidoloop.hsm.sim.factory import CERTIFICATE_FILE, FIRMWARE, Factory
+from fidoloop.hsm.sim.piv.state import StateStore
+from fidoloop.hsm.sim.piv_card import piv_card
+from fidoloop.hsm.sim.readers import reader_with, wake_pcscd
+from fidoloop.hsm.sim.vpcd import DEFAULT_PORT, InsertedCard, ReaderError
+
+app = typer.Typer(no_args_is_help=True, help="A virtual PIV card in a virtual reader: keys in software, for labs.")
+
+_RETRY_SECONDS = 1.0
+
+
+@app.callback()
+def card() -> None:
+    """A virtual PIV card in a virtual reader: keys in software, for labs."""
+
+
+@app.command()
+def run(  # noqa: PLR0917 - each is an option
+    home: Home = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="The card's memory.", show_default="HOME/card")
+    ] = None,
+    factory: Annotated[
+        Path | None,
+        typer.Option(
+            "--factory", metavar="DIR", help="The CA that new cards' attestation leads to.", show_default="HOME/factory"
+        ),
+    ] = None,
+    reader: Annotated[int, typer.Option(min=0, max=15, help="Which virtual reader, from 0.")] = 0,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="The reader's port.", show_default=f"{DEFAULT_PORT} + reader"),
+    ] = None,
+    firmware: Annotated[
+        str | None,
+        typer.Option(metavar="X.Y.Z", help="A new card's version.", show_default=".".join(map(str, FIRMWARE))),
+    ] = None,
+    yubikey_shape: Annotated[
+        bool,
+        typer.Option("--yubikey-shape", help="A new card attests under Yubico's object identifiers, to test parsers."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the card until it is interrupted; one line on standard output says which reader it is in.
+
+    A new card has PIN 123456, PUK 12345678 and the management key 0102..08 three times (3DES), as real ones do. The
+    reader is pcscd's with the driver vpcd (Debian: pcscd, vsmartcard-vpcd); where pcscd stops, the card waits for it.
+    """
+    directory = state or home_directory(home) / "card"
+    factory_directory = factory or home_directory(home) / "factory"
+    store = _card_in(directory, factory_directory, _version(firmware), yubikey_shape=yubikey_shape)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    inserted = InsertedCard(piv_card(store), port=port or DEFAULT_PORT + reader)
+    try:
+        wake_pcscd()
+        inserted.insert()
+        _announce(inserted, store, reader, directory, factory_directory, as_json=as_json)
+        while True:
+            _serve(inserted)
+    except KeyboardInterrupt:
+        note("the card is pulled")
+    finally:
+        inserted.pull()
+        store.close()
+
+
+def _card_in(
+    directory: Path, factory: Path, firmware: tuple[int, int, int] | None, *, yubikey_shape: bool
+) -> StateStore:
+    """Take the card in `directory`, or make one there."""
+    store = StateStore.open(directory)
+    if store is None:
+        now = datetime.datetime.now(datetime.UTC)
+        state = Factory.open(factory, now=now).personalise(
+            now=now, firmware=firmware or FIRMWARE, yubikey_shape=yubikey_shape
+        )
+        return StateStore(state, directory)
+    if firmware not in (None, store.state.firmware) or (yubikey_shape and not store.state.yubikey_shape):
+        store.close()
+        raise typer.BadParameter(f"the card in {directory} was made otherwise: version and shape are a new card's")
+    return store
+
+
+def _version(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})", text, re.ASCII)
+    if not match or any(int(number) > 255 for number in match.groups()):
+        raise typer.BadParameter("a version is three numbers up to 255, as in 5.7.0")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def _announce(
+    inserted: InsertedCard, store: StateStore, slot: int, directory: Path, factory: Path, *, as_json: bool
+) -> None:
+    name = reader_with(inserted.card.atr, slot)
+    serial = str(store.state.serial)
+    uri = "piv:" + (f"reader={quote(name, safe='')};" if name else "") + f"serial={serial}"
+    where = f"in reader {name}" if name else "in a reader this program's PC/SC does not see"
+    root = factory / CERTIFICATE_FILE
+    answer = {"uri": uri, "reader": name, "serial": serial, "state": str(directory), "factory_ca": str(root)}
+    show(answer, f"card {serial} {where}: {uri}", as_json=as_json)
+
+
+def _serve(inserted: InsertedCard) -> None:
+    """Stay in the reader until it throws the card out, then wait for it to come back, as after a restart of pcscd."""
+    inserted.wait_pulled()
+    inserted.pull()
+    note("the reader is gone: waiting for it")
+    while True:
+        try:
+            inserted.insert()
+        except ReaderError:
+            time.sleep(_RETRY_SECONDS)
+        else:
+            note("the card is in the reader again")
+            return

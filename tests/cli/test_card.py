@@ -1,0 +1,162 @@
+"""`fidoloop card run` as a user or a script meets it, in the virtual reader of a real pcscd."""
+
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from fidoloop.cli.exits import Exit
+from fidoloop.hsm.sim.readers import wait_for_card
+from fidoloop.pcscd import PrivatePcscd
+from fidoloop.protocol import strictjson
+from tests.cli.command import invoke, run, running
+
+
+def ykpiv(*arguments: str) -> str:
+    done = subprocess.run(
+        ["yubico-piv-tool", "-r", "Virtual PCD 00 00", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def announced(process: subprocess.Popen[str]) -> Any:  # noqa: ANN401  # JSON
+    """Read the line that says the card is in its reader."""
+    assert process.stdout is not None
+    return strictjson.loads(process.stdout.readline())
+
+
+@pytest.fixture
+def reader(fidoloop_pcscd: PrivatePcscd) -> Iterator[tuple[str, ...]]:
+    """The options that name the session's first reader, which is empty before and after."""
+    wait_for_card(fidoloop_pcscd.readers[0], present=False)
+    yield ("--port", str(fidoloop_pcscd.port))
+    wait_for_card(fidoloop_pcscd.readers[0], present=False)
+
+
+def test_a_card_runs_until_it_is_stopped_and_remembers(reader: tuple[str, ...], tmp_path: Path) -> None:
+    command = ("card", "run", *reader, "--home", str(tmp_path), "--json")
+    with running(*command) as process:
+        answer = announced(process)
+        serial = answer["serial"]
+        assert answer == {
+            "uri": f"piv:reader=Virtual%20PCD%2000%2000;serial={serial}",
+            "reader": "Virtual PCD 00 00",
+            "serial": serial,
+            "state": str(tmp_path / "card"),
+            "factory_ca": str(tmp_path / "factory" / "factory-ca.pem"),
+        }
+        x509.load_pem_x509_certificate(Path(answer["factory_ca"]).read_bytes())
+        assert f"Serial Number:\t{serial}" in ykpiv("-a", "status")
+        ykpiv("-a", "change-pin", "-P", "123456", "-N", "654321")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+    with running(*command) as process:
+        assert announced(process)["serial"] == serial
+        assert (
+            "Successfully verified PIN"
+            in subprocess.run(
+                ["yubico-piv-tool", "-r", "Virtual PCD 00 00", "-a", "verify-pin", "-P", "654321"],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stderr
+        )
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == Exit.OK
+
+
+def test_a_pin_try_survives_the_cards_sudden_end(reader: tuple[str, ...], tmp_path: Path) -> None:
+    command = ("card", "run", *reader, "--state", str(tmp_path / "s"), "--factory", str(tmp_path / "f"), "--json")
+    for tries in ("3", "2"):
+        with running(*command) as process:
+            announced(process)
+            assert f"PIN tries left:\t{tries}" in ykpiv("-a", "status")
+            subprocess.run(
+                ["yubico-piv-tool", "-r", "Virtual PCD 00 00", "-a", "verify-pin", "-P", "000000"],
+                capture_output=True,
+                check=False,
+            )
+            process.kill()
+            process.wait()
+
+
+def test_people_read_one_line(reader: tuple[str, ...], tmp_path: Path) -> None:
+    with running("card", "run", *reader, "--home", str(tmp_path)) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("card ")
+        assert "in reader Virtual PCD 00 00: piv:reader=Virtual%20PCD%2000%2000;serial=" in line
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == Exit.OK
+        assert process.stderr is not None
+        assert "pulled" in process.stderr.read()
+
+
+def test_a_new_card_takes_version_and_shape_an_old_one_keeps_them(reader: tuple[str, ...], tmp_path: Path) -> None:
+    command = ("card", "run", *reader, "--home", str(tmp_path))
+    with running(*command, "--firmware", "5.4.3", "--yubikey-shape") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert "Version:\t5.4.3" in ykpiv("-a", "status")
+        ykpiv("-a", "generate", "-s", "9a", "-A", "ECCP256")
+        leaf = x509.load_pem_x509_certificate(ykpiv("-a", "attest", "-s", "9a").encode())
+        assert leaf.subject.rfc4514_string() == "CN=YubiKey PIV Attestation 9a"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+    refused = invoke(*command, "--firmware", "5.7.0")
+    assert refused.code == Exit.USAGE
+    assert "otherwise" in refused.err
+
+
+def test_where_the_reader_goes_away_the_card_waits_for_it(tmp_path: Path) -> None:
+    with PrivatePcscd() as pcscd:
+        # Not this session's pcscd: this process's PC/SC cannot see it, and the command is told by its environment.
+        environment = {"PCSCLITE_CSOCK_NAME": str(pcscd.socket)}
+        with running(
+            "card", "run", "--port", str(pcscd.port), "--home", str(tmp_path), "--json", **environment
+        ) as card:
+            announced(card)
+            pcscd.stop(kill=True)
+            assert card.stderr is not None
+            assert "waiting" in card.stderr.readline()
+            pcscd.start()
+            assert "again" in card.stderr.readline()
+            card.send_signal(signal.SIGTERM)
+            assert card.wait(30) == Exit.OK
+
+
+def test_without_a_reader_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        done = run("card", "run", "--home", str(tmp_path), "--port", str(taken.getsockname()[1]))
+    assert (done.code, done.out) == (Exit.DEVICE, "")
+    assert "no virtual reader listens" in done.err
+    assert "vsmartcard-vpcd" in done.err
+
+
+def test_a_card_another_process_runs_is_refused(reader: tuple[str, ...], tmp_path: Path) -> None:
+    command = ("card", "run", *reader, "--home", str(tmp_path))
+    with running(*command, "--json") as process:
+        announced(process)
+        refused = run(*command, "--json")
+        assert refused.code == Exit.DEVICE
+        assert refused.json["error"] == "card_state"
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.mark.parametrize("version", ["5", "5.7", "5.7.x", "5.7.256", "5.7.0.1", "-1.0.0"])
+def test_a_version_is_three_numbers(tmp_path: Path, version: str) -> None:
+    done = invoke("card", "run", "--home", str(tmp_path), f"--firmware={version}")
+    assert done.code == Exit.USAGE
+    assert list(tmp_path.iterdir()) == []
