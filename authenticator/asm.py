@@ -8,6 +8,7 @@ import hmac
 import os
 from collections.abc import Sequence
 
+from fidoloop.authenticator.adopted import AdoptedKeys
 from fidoloop.authenticator.attestation import load_attestation
 from fidoloop.authenticator.errors import (
     AsmError,
@@ -16,9 +17,10 @@ from fidoloop.authenticator.errors import (
     asm_status_of_command,
     asm_status_of_key_store,
 )
-from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model, models_of
+from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model, StoreKind, adopted_models, models_of
 from fidoloop.authenticator.state import AuthenticatorState, Registration
 from fidoloop.authenticator.uaf_authenticator import UafAuthenticator
+from fidoloop.authenticator.user_keys import MadeKeys
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
@@ -42,22 +44,34 @@ class Asm:
     def __init__(self, store: KeyStore, state: AuthenticatorState, verifier: UserVerifier, *, caller_id: str) -> None:
         """Open the token's models. Raises KeyStoreError."""
         attestation = load_attestation(store)
-        token = store.info()
         self._state = state
+        made, self.adopted = MadeKeys(store), AdoptedKeys(state, store)
+        models = models_of(store.info(), verifier.method)
+        if self.adopted.all():
+            models += adopted_models(verifier.method)
         self._caller_id = caller_id
         self._access_tokens: dict[str, bytes] = {}
         self.authenticators: dict[str, UafAuthenticator] = {
-            model.aaid: UafAuthenticator(model, store, state, verifier, attestation)
-            for model in models_of(token, verifier.method)
+            model.aaid: UafAuthenticator(
+                model, self.adopted if model.store is StoreKind.ADOPTED else made, state, verifier, attestation
+            )
+            for model in models
             if attestation is not None or model.key_kind.attestation is not AttestationType.BASIC_FULL
         }
 
     def get_info(self, app_id: str) -> list[AuthenticatorFacts]:
-        """Return what each authenticator is, in order of preference, with the KeyIDs it holds for `app_id`."""
-        return [
-            _facts(authenticator.model, self.get_registrations(aaid, app_id))
-            for aaid, authenticator in self.authenticators.items()
-        ]
+        """Return what each authenticator is, in order of preference, with the KeyIDs it holds for `app_id`.
+
+        A key somebody had the phone adopt is there to be used: its models come first while one is free, else last.
+        """
+        adopted = [one for one in self.authenticators.values() if one.model.store is StoreKind.ADOPTED]
+        made = [one for one in self.authenticators.values() if one.model.store is not StoreKind.ADOPTED]
+        try:
+            room = bool(adopted) and self.adopted.room()
+        except _REFUSALS as error:
+            raise _refused(error) from error
+        ordered = adopted + made if room else made + adopted
+        return [_facts(one.model, self.get_registrations(one.model.aaid, app_id)) for one in ordered]
 
     def register(
         self, aaid: str, *, app_id: str, username: str, final_challenge: str, attestation_type: int

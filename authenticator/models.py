@@ -37,6 +37,7 @@ class StoreKind(Enum):
     SOFTWARE_TOKEN = "02"  # noqa: S105 - a model number
     HARDWARE_TOKEN = "03"  # noqa: S105 - a model number
     TPM = "06"
+    ADOPTED = "07"
 
     @classmethod
     def of(cls, token: TokenInfo) -> "StoreKind":
@@ -105,6 +106,7 @@ _STORE_NAMES = {
     StoreKind.SOFTWARE_TOKEN: "PKCS#11 software token",
     StoreKind.HARDWARE_TOKEN: "PKCS#11 hardware token",
     StoreKind.TPM: "TPM 2.0",
+    StoreKind.ADOPTED: "adopted key",
 }
 _HARDWARE = {StoreKind.HARDWARE_TOKEN, StoreKind.TPM}
 
@@ -150,9 +152,23 @@ class Model(msgspec.Struct, frozen=True):
 
 
 def models_of(token: TokenInfo, verification: UserVerification) -> tuple[Model, ...]:
-    """Return the models a token can be with this verification, in order of preference."""
+    """Return the models a token can be with this verification, in order of preference.
+
+    One that makes no keys can only have the phone adopt those in it.
+    """
+    if not token.makes_keys:
+        return adopted_models(verification)
     store = StoreKind.of(token)
     return tuple(Model(store, key_kind, verification) for key_kind in KEY_KINDS)
+
+
+def adopted_models(verification: UserVerification) -> tuple[Model, ...]:
+    """Return the models of keys a phone adopted: nobody knows where they were made, so nothing is claimed of that."""
+    return tuple(
+        Model(StoreKind.ADOPTED, key_kind, verification)
+        for key_kind in KEY_KINDS
+        if key_kind.attestation is AttestationType.BASIC_SURROGATE
+    )
 
 
 def token_statements(store: KeyStore, verification: UserVerification) -> list[MetadataStatement]:
@@ -172,12 +188,14 @@ def token_statements(store: KeyStore, verification: UserVerification) -> list[Me
 
 def all_models() -> tuple[Model, ...]:
     """Return every model there is: the table of AAIDs."""
-    return tuple(
+    made = tuple(
         Model(store, key_kind, verification)
         for store in StoreKind
+        if store is not StoreKind.ADOPTED
         for key_kind in KEY_KINDS
         for verification in _VERIFICATION_DIGITS
     )
+    return made + tuple(model for verification in _VERIFICATION_DIGITS for model in adopted_models(verification))
 
 
 def metadata_statement(model: Model, roots: tuple[str, ...]) -> MetadataStatement:

@@ -7,6 +7,7 @@ crash skips ahead and never back. Rows bear a MAC by a key of the token where it
 import hmac
 import json
 import os
+import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
@@ -81,14 +82,14 @@ class AuthenticatorState:
         self._file.close()
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: committed at the end, rolled back where anything is raised."""
         with self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            yield
+            yield self._db
 
     def _meta(self) -> tuple[str, bytes]:
-        with self._writing():
+        with self.writing():
             exists = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'authenticator_meta'").fetchone()
             if exists is None:
                 for statement in _SCHEMA.split(";"):
@@ -102,7 +103,7 @@ class AuthenticatorState:
 
     def add(self, registration: Registration) -> None:
         """Store a new registration; its `registered` is set here."""
-        with self._writing():
+        with self.writing():
             (last,) = self._db.execute("SELECT COALESCE(MAX(registered), 0) FROM registration").fetchone()
             numbered = msgspec.structs.replace(registration, registered=last + 1)
             self._db.execute(
@@ -151,15 +152,15 @@ class AuthenticatorState:
 
     def next_registration_counter(self, aaid: str) -> int:
         """Return the model's registration counter, raised by one and stored."""
-        with self._writing():
+        with self.writing():
             row = self._db.execute("SELECT value, mac FROM registration_counter WHERE aaid = ?", (aaid,)).fetchone()
             if row is not None:
-                self._check_mac(["registration_counter", self.id, aaid, row[0]], row[1])
+                self.check_mac(["registration_counter", self.id, aaid, row[0]], row[1])
             value = (row[0] if row else 0) + 1
             self._db.execute(
                 "INSERT INTO registration_counter (aaid, value, mac) VALUES (?, ?, ?)"
                 " ON CONFLICT (aaid) DO UPDATE SET value = excluded.value, mac = excluded.mac",
-                (aaid, value, self._mac_of(["registration_counter", self.id, aaid, value])),
+                (aaid, value, self.mac_of(["registration_counter", self.id, aaid, value])),
             )
             return value
 
@@ -187,7 +188,7 @@ class AuthenticatorState:
     def _reserve(self, block: _Block) -> bool:
         """Take the next block of counters: one at first, twice as many each time a process comes back for more."""
         key_id = block.registration.key_id
-        with self._writing():
+        with self.writing():
             row = self._db.execute(f"SELECT {_COLUMNS} FROM registration WHERE key_id = ?", (key_id,)).fetchone()  # noqa: S608
             if row is None:
                 return False
@@ -208,7 +209,7 @@ class AuthenticatorState:
             found = Registration(*msgspec.convert(row[:-1], tuple[bytes, str, str, str, bytes, int, int]))
         except msgspec.ValidationError:
             raise TamperedStateError("a row of the phone's state holds values of other types") from None
-        self._check_mac(self._fields(found), row[-1])
+        self.check_mac(self._fields(found), row[-1])
         return found
 
     def _fields(self, registration: Registration) -> list[object]:
@@ -216,13 +217,15 @@ class AuthenticatorState:
         return ["registration", self.id, *(f.hex() if isinstance(f, bytes) else f for f in fields)]
 
     def _mac(self, registration: Registration) -> bytes | None:
-        return self._mac_of(self._fields(registration))
+        return self.mac_of(self._fields(registration))
 
-    def _mac_of(self, fields: list[object]) -> bytes | None:
+    def mac_of(self, fields: list[object]) -> bytes | None:
+        """Return the MAC of a row's fields by the token's key, None where it has no HMAC."""
         return None if self._mac_key is None else self._mac_key.mac(json.dumps(fields).encode("utf-8"))
 
-    def _check_mac(self, fields: list[object], found: object) -> None:
-        expected = self._mac_of(fields)
+    def check_mac(self, fields: list[object], found: object) -> None:
+        """Hold the MAC a row bears against its fields. Raises TamperedStateError."""
+        expected = self.mac_of(fields)
         if expected is None:
             return
         if not isinstance(found, bytes) or not hmac.compare_digest(found, expected):

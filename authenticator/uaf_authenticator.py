@@ -2,11 +2,10 @@
 
 UAF authenticator commands 1.1, 6.2; digest section 7.
 
-A first-factor bound authenticator: one new key pair per registration, KeyID = CKA_ID, random; the key handle
-stays inside, guarded by the key-handle access token.
+A first-factor bound authenticator: one key pair per registration, its KeyID random; the key handle stays inside,
+guarded by the key-handle access token.
 """
 
-import contextlib
 import hashlib
 import hmac
 import os
@@ -19,9 +18,9 @@ from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model
 from fidoloop.authenticator.nonces import NONCE_BYTES, fresh_nonce
 from fidoloop.authenticator.state import AuthenticatorState, Registration
+from fidoloop.authenticator.user_keys import UserKeys
 from fidoloop.authenticator.user_verification import UserVerifier, VerificationRequest
-from fidoloop.hsm.errors import KeyGone
-from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
+from fidoloop.hsm.keystore import EcHardwareKey
 from fidoloop.protocol.uaf import assertions
 from fidoloop.protocol.uaf.public_keys import encode_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
@@ -56,7 +55,7 @@ class UafAuthenticator:
     def __init__(
         self,
         model: Model,
-        store: KeyStore,
+        keys: UserKeys,
         state: AuthenticatorState,
         verifier: UserVerifier,
         attestation: Attestation | None,
@@ -64,7 +63,7 @@ class UafAuthenticator:
         """Take the parts; `attestation` is needed by models with full attestation only."""
         self.model = model
         self._aaid = model.aaid
-        self._store = store
+        self._source = keys
         self._state = state
         self._verifier = verifier
         self._attestation = attestation
@@ -89,13 +88,11 @@ class UafAuthenticator:
         self._verify_user(VerificationRequest("registration", app_id, username))
         key_id = os.urandom(KEY_ID_BYTES)
         registration_counter = self._state.next_registration_counter(self.model.aaid)
-        key = self._store.generate(
-            KeyAlgorithm.P256, KeyUsage.SIGN, key_id=key_id, label=f"fidoloop UAF {self.model.aaid}"
-        )
-        assert isinstance(key, EcHardwareKey)
+        key = self._source.make(key_id, f"fidoloop UAF {self.model.aaid}")
         try:
             return self._finish_registration(
                 key,
+                key_id=key_id,
                 app_id=app_id,
                 username=username,
                 final_challenge_hash=final_challenge_hash,
@@ -104,13 +101,14 @@ class UafAuthenticator:
             )
         except BaseException:
             # No key without a row: it could never be used, and would fill the token.
-            self._store.delete(key_id)
+            self._source.discard(key_id)
             raise
 
     def _finish_registration(
         self,
         key: EcHardwareKey,
         *,
+        key_id: bytes,
         app_id: str,
         username: str,
         final_challenge_hash: bytes,
@@ -124,7 +122,7 @@ class UafAuthenticator:
             signature_algorithm=kind.algorithm,
             public_key_format=kind.key_format,
             final_challenge_hash=final_challenge_hash,
-            key_id=key.key_id,
+            key_id=key_id,
             sign_counter=0,
             registration_counter=registration_counter,
             public_key=encode_public_key(kind.key_format, key.public_key()),
@@ -138,7 +136,7 @@ class UafAuthenticator:
         )
         self._state.add(
             Registration(
-                key_id=key.key_id,
+                key_id=key_id,
                 aaid=self._aaid,
                 app_id=app_id,
                 username=username,
@@ -147,7 +145,7 @@ class UafAuthenticator:
                 sign_ceiling=0,
             )
         )
-        return Registered(key.key_id, assertion)
+        return Registered(key_id, assertion)
 
     def sign(
         self,
@@ -202,8 +200,7 @@ class UafAuthenticator:
         if not all(hmac.compare_digest(entry.access_token, access_token) for entry in found):
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
         for entry in found:
-            with contextlib.suppress(KeyGone):  # gone is what was asked for
-                self._store.delete(entry.key_id)
+            self._source.discard(entry.key_id)
             self._user_keys.pop(entry.key_id, None)
             self._state.remove(entry.key_id)
         return [entry.key_id for entry in found]
@@ -254,8 +251,7 @@ class UafAuthenticator:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the user was not verified as this model claims")
 
     def _open(self, key_id: bytes) -> _UserKey:
-        key = self._store.key(key_id)
-        assert isinstance(key, EcHardwareKey)
+        key = self._source.open(key_id)
         verified = self._template(AuthenticationMode.USER_VERIFIED, key_id, content_hash_bytes=0)
         confirmed = self._template(AuthenticationMode.TRANSACTION_CONFIRMED, key_id, content_hash_bytes=HASH_BYTES)
         opened = self._user_keys[key_id] = _UserKey(key, verified, confirmed)

@@ -283,7 +283,8 @@ class Phone:
         try:
             context: dict[str, Any] = {}
             if existing is None or existing.target_id is None:
-                keys = make_target_keys(self._store)
+                keys = self._target_keys()
+            if keys is not None:
                 context["dispatchTarget"] = outofband.NewDispatchTarget(
                     name=target_name,
                     signatureKey=dict(keys.signature_jwk.members),
@@ -302,6 +303,8 @@ class Phone:
                 if keys is not None:
                     delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
             raise
+        if existing is None and keys is None:
+            self._profile.save_account(Account(server.base_url, request.username, outcome.app_id))
         if keys is not None:
             account = Account(
                 base_url=server.base_url,
@@ -317,6 +320,13 @@ class Phone:
             if existing is not None:
                 delete_target_keys(self._store, existing.signature_key_id, existing.encryption_key_id)
         return self._done(Result("registration", request.username, status, message, outcome.keys))
+
+    def _target_keys(self) -> TargetKeys | None:
+        """Make the keys of a dispatch target; None where the token makes no keys: then nothing is dispatched here."""
+        if not self._store.info().makes_keys:
+            self._observe("registered", "without a dispatch target, since the token makes no keys: use `login`")
+            return None
+        return make_target_keys(self._store)
 
     def _deregister(self, client: UafClient, request: DeregistrationRequest, account: Account | None) -> Result:
         deleted = client.deregister(request)

@@ -66,9 +66,17 @@ class Profile:
         self._file.close()
 
     def discard(self) -> None:
-        """Close the file and delete it: the phone never came to be. No other connection may be open on it."""
+        """Close the file and delete it: the phone never came to be. No other connection may be open on it.
+
+        Where it has adopted keys already, only the phone is taken out of it.
+        """
+        tables = self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'adopted_key'").fetchone()
+        kept = tables is not None and self._db.execute("SELECT 1 FROM adopted_key").fetchone() is not None
+        if kept:
+            self._db.execute("DELETE FROM phone")
         self.close()
-        self.path.unlink(missing_ok=True)
+        if not kept:
+            self.path.unlink(missing_ok=True)
 
     def create(self, *, keys_uri: str, verification: str, ca: str | None, facet_id: str = LAB_FACET_ID) -> Settings:
         """Set up a new phone and return its settings."""

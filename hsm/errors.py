@@ -95,6 +95,12 @@ class KeyExists(KeyStoreError):
     code = "key_exists"
 
 
+class KeyInUse(KeyStoreError):
+    """The key serves something already."""
+
+    code = "key_in_use"
+
+
 class KeyRefused(KeyStoreError):
     """The token made a key that is not what was asked for (extractable, not sensitive, not made inside)."""
 

@@ -36,7 +36,8 @@ class TokenInfo:
 
     `kind` is "softhsm", "tpm", "nss", "opensc", "pkcs11" (any other module) or "piv"; `hardware` is True only where the
     token says it is in a hardware slot and is not known to be a program or simulated; `mechanisms` holds PKCS#11 names
-    without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP"); `pin_pad` tells that the user types the PIN on the device.
+    without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP"); `pin_pad` tells that the user types the PIN on the
+    device; `makes_keys` is False where P-256 keys have to be made by other means.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class TokenInfo:
     hardware: bool
     mechanisms: frozenset[str]
     pin_pad: bool = False
+    makes_keys: bool = True
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ class Pkcs11KeyStore(KeyStore):
                 firmware=".".join(map(str, token.firmware_version)),
                 hardware=is_hardware(token),
                 pin_pad=has_pin_pad(token),
+                makes_keys=Mechanism.EC_KEY_PAIR_GEN in token.slot.get_mechanisms(),
                 mechanisms=_mechanism_names(token.slot),
             )
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fidoloop.authenticator.attestation import attest_init
-from fidoloop.authenticator.models import token_statements
+from fidoloop.authenticator.models import adopted_models, metadata_statement, token_statements
 from fidoloop.authenticator.user_verification import TokenPin, UserVerifier
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.inbox import DispatchedToken
@@ -24,7 +24,9 @@ from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab import LabServer
+from fidoloop.lab_card import PIN as CARD_PIN
 from fidoloop.lab_card import LabCard
+from fidoloop.opensc import make_card_key, opensc_uri
 from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
@@ -181,6 +183,7 @@ def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) 
         store = opened.enter_context(open_key_store(fidoloop_token))
         for method in _METHODS.values():
             server.add_metadata(token_statements(store, method))
+            server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
         server.add_policy(SURROGATE_POLICY, Policy(accepted=((_SURROGATE,),)))
         api_key = server.add_api_key()
         opened.enter_context(server)
@@ -212,3 +215,11 @@ def fidoloop_card(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory) 
     """A new virtual PIV card in the session's first reader."""
     with LabCard(fidoloop_pcscd, fidoloop_card_factory) as card:
         yield card
+
+
+@pytest.fixture
+def fidoloop_opensc_token(fidoloop_card: LabCard) -> str:
+    """Return the URI of the virtual card through OpenSC's module, PIN included; it signs with 01 (9A) and 02 (9C)."""
+    for slot in ("9a", "9c"):
+        make_card_key(fidoloop_card, slot)
+    return f"{opensc_uri(fidoloop_card.reader)}&pin-value={CARD_PIN}"

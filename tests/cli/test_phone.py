@@ -105,7 +105,7 @@ def test_the_life_of_a_phone(cli: Cli) -> None:
     assert gone == {"deleted": [key]}
     assert cli.lab.laptop.targets(username) == ()
     assert cli.phone("list").out.strip() == "no registrations"
-    assert cli.phone("list", "--json").json == {"accounts": [], "registrations": []}
+    assert cli.phone("list", "--json").json == {"accounts": [], "registrations": [], "adopted": []}
 
 
 def test_a_dispatched_deregistration_deletes_what_it_names(cli: Cli) -> None:

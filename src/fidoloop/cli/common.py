@@ -21,6 +21,7 @@ Home = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Where state is kept.", show_default="$XDG_STATE_HOME/fidoloop"),
 ]
+PhoneName = Annotated[str, typer.Option("--name", help="Which phone: each has a profile of its own.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Insecure = Annotated[bool, typer.Option("--insecure", help="Allow plain http, on the loopback only.")]
 
@@ -51,6 +52,13 @@ def home_directory(home: Path | None) -> Path:
         return home
     base = os.environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "fidoloop"
+
+
+def phone_path(home: Path | None, name: str) -> Path:
+    """Return the file of the phone called `name`. Raises typer.BadParameter."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise typer.BadParameter("letters, digits, - and _ only", param_hint="--name")
+    return home_directory(home) / "phone" / f"{name}.sqlite"
 
 
 def show(value: dict[str, Any], text: str, *, as_json: bool) -> None:

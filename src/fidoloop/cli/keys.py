@@ -4,7 +4,6 @@ import datetime
 import json
 import secrets
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,19 +14,14 @@ from rich.table import Table
 
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli import keys_check, keys_evidence, keys_tokens
+from fidoloop.cli import keys_adopt, keys_check, keys_evidence, keys_metadata, keys_tokens
 from fidoloop.cli.common import Json, Verification, answer, cell, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
+from fidoloop.cli.keys_metadata import MetadataDirectory, VerificationOption, write_statements
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
-from fidoloop.protocol import strictjson
 
 app = typer.Typer(no_args_is_help=True, help="Keys in a token, named by a key-store URI.")
-
-MetadataDirectory = Annotated[Path | None, typer.Option("--metadata", metavar="DIR", help="Write metadata here.")]
-VerificationOption = Annotated[
-    Verification, typer.Option("--uv", help="How the phone with this token verifies its user.")
-]
 
 
 @app.command("list")
@@ -111,7 +105,8 @@ def attest_init(
     """
     with open_store(uri) as store:
         made = attestation.attest_init(store, now=datetime.datetime.now(datetime.UTC))
-        written = _write_metadata(store, verification, metadata) if metadata else []
+        statements = token_statements(store, verification.method) if metadata else []
+    written = write_statements(statements, metadata) if metadata else []
     root = x509.load_der_x509_certificate(made.root)
     value = {
         "root": root.public_bytes(Encoding.PEM).decode(),
@@ -122,36 +117,12 @@ def attest_init(
     show(value, "\n".join([text, *(escape(str(path)) for path in written)]), as_json=as_json)
 
 
-@app.command()
-def metadata(
-    uri: Uri,
-    *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write one JSON file per AAID.")] = Path(),
-    verification: VerificationOption = Verification.PIN,
-    as_json: Json = False,
-) -> None:
-    """Export the metadata statements of the models a phone with this token is."""
-    with open_store(uri) as store:
-        written = _write_metadata(store, verification, out)
-    show(
-        {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json
-    )
-
-
+app.command("metadata")(keys_metadata.metadata)
+app.command("adopt")(keys_adopt.adopt)
 app.command("tokens")(keys_tokens.tokens)
 app.command("check")(keys_check.check)
 app.command("attest")(keys_evidence.attest)
 app.command("verify-evidence")(keys_evidence.verify_evidence_file)
-
-
-def _write_metadata(store: KeyStore, verification: Verification, directory: Path) -> list[Path]:
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for statement in token_statements(store, verification.method):
-        path = directory / f"{statement.aaid.replace('#', '-')}.json"
-        path.write_text(strictjson.encode(statement), encoding="utf-8")
-        written.append(path)
-    return written
 
 
 def _describe_token(store: KeyStore) -> dict[str, Any]:

@@ -28,13 +28,14 @@ from fidoloop.cli.common import (
     Home,
     Insecure,
     Json,
+    PhoneName,
     Verification,
     answer,
     cell,
     console,
-    home_directory,
     interactive,
     note,
+    phone_path,
     show,
 )
 from fidoloop.cli.key_store import open_store
@@ -44,7 +45,6 @@ from fidoloop.protocol import base64url
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 
-Name = Annotated[str, typer.Option("--name", help="Which phone: each has a profile of its own.")]
 Source = Annotated[
     str,
     typer.Argument(
@@ -71,7 +71,7 @@ def register(
     ] = None,
     server: Annotated[str | None, typer.Option(help="Base URL the token must be for.")] = None,
     target_name: Annotated[str, typer.Option(help="What the laptop calls this phone.")] = "phone",
-    name: Name = "phone",
+    name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
     deny: DenyOption = False,
@@ -83,7 +83,7 @@ def register(
     The first enrolment sets the phone up, with --keys, --uv and --ca; where it fails, nothing is left of it.
     """
     text = read_source(source)
-    profile = Profile(_profile_path(home, name))
+    profile = Profile(phone_path(home, name))
     fresh = not profile.exists()
     try:
         if fresh:
@@ -114,7 +114,7 @@ def _set_up(profile: Profile, keys: str | None, verification: Verification, ca: 
 def login(
     *,
     server: Annotated[str | None, typer.Option(help="Base URL, where the phone has accounts at several.")] = None,
-    name: Name = "phone",
+    name: PhoneName = "phone",
     home: Home = None,
     deny: DenyOption = False,
     insecure: Insecure = False,
@@ -129,7 +129,7 @@ def login(
 def scan(
     source: Source,
     *,
-    name: Name = "phone",
+    name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
     deny: DenyOption = False,
@@ -146,7 +146,7 @@ def scan(
 def confirm(
     source: Source,
     *,
-    name: Name = "phone",
+    name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
     deny: DenyOption = False,
@@ -165,7 +165,7 @@ def deregister(
     *,
     user: Annotated[str | None, typer.Option(help="Without SOURCE: forget this account on the phone.")] = None,
     server: Annotated[str | None, typer.Option(help="With --user, where the name has accounts at several.")] = None,
-    name: Name = "phone",
+    name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
     insecure: Insecure = False,
@@ -206,11 +206,12 @@ def _account_of(phone: Phone, user: str, server: str | None) -> Account:
 
 
 @app.command("list")
-def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json = False) -> None:
+def list_registrations(*, name: PhoneName = "phone", home: Home = None, as_json: Json = False) -> None:
     """List the phone's accounts and registered keys."""
     with _existing(name, home, yes=False, deny=True, insecure=False) as phone:
         accounts = phone.accounts()
         registrations = phone.asm.registrations()
+        adopted = phone.asm.adopted.all()
     if as_json:
         show(
             {
@@ -225,6 +226,13 @@ def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json
                     }
                     for entry in registrations
                 ],
+                "adopted": [
+                    {
+                        "id": entry.token_key_id.hex(),
+                        "keyID": base64url.encode(entry.key_id) if entry.key_id else None,
+                    }
+                    for entry in adopted
+                ],
             },
             "",
             as_json=True,
@@ -237,11 +245,14 @@ def list_registrations(*, name: Name = "phone", home: Home = None, as_json: Json
         key = base64url.encode(entry.key_id)
         table.add_row(cell(entry.username), cell(server), entry.aaid, key, str(entry.sign_ceiling))
     console().print(table if registrations else "no registrations")
+    for one in adopted:
+        serves = f"serves {base64url.encode(one.key_id)}" if one.key_id else "free"
+        console().print(f"adopted key {one.token_key_id.hex()}: {serves}")
 
 
 @contextmanager
 def _existing(name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool) -> Iterator[Phone]:
-    path = _profile_path(home, name)
+    path = phone_path(home, name)
     if not path.exists():
         raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
     profile = Profile(path)
@@ -261,12 +272,6 @@ def _phone(profile: Profile, *, yes: bool, deny: bool, insecure: bool, keys: str
         confirm = _yes if yes else _ask_about
         with Phone(profile, store, verifier, confirm=confirm, observer=_say, insecure=insecure) as phone:
             yield phone
-
-
-def _profile_path(home: Path | None, name: str) -> Path:
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise typer.BadParameter("letters, digits, - and _ only", param_hint="--name")
-    return home_directory(home) / "phone" / f"{name}.sqlite"
 
 
 def _verifier(method: Verification, store: KeyStore) -> UserVerifier:

@@ -1,0 +1,46 @@
+"""`fidoloop keys metadata`: the metadata statements of the models a phone is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from fidoloop.authenticator.models import token_statements
+from fidoloop.cli.common import Json, Verification, show
+from fidoloop.cli.key_store import Uri, open_store
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.uaf.metadata import MetadataStatement
+
+MetadataDirectory = Annotated[Path | None, typer.Option("--metadata", metavar="DIR", help="Write metadata here.")]
+VerificationOption = Annotated[
+    Verification, typer.Option("--uv", help="How the phone with this token verifies its user.")
+]
+
+
+def metadata(
+    uri: Uri,
+    *,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write one JSON file per AAID.")] = Path(),
+    verification: VerificationOption = Verification.PIN,
+    as_json: Json = False,
+) -> None:
+    """Export the metadata statements of the models a phone with this token is."""
+    with open_store(uri) as store:
+        statements = token_statements(store, verification.method)
+    written = write_statements(statements, out)
+    show(
+        {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json
+    )
+
+
+def write_statements(statements: Sequence[MetadataStatement], directory: Path) -> list[Path]:
+    """Write one JSON file per AAID, for `server metadata add`, and return the files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    written = []
+    for statement in statements:
+        path = directory / f"{statement.aaid.replace('#', '-')}.json"
+        path.write_text(strictjson.encode(statement), encoding="utf-8")
+        written.append(path)
+    return written
