@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,7 +51,7 @@ KINDS: Final = (
 )
 _FAILURES: Final = (KeyStoreError, UnsupportedAlgorithm, InvalidSignature, ValueError)
 _MAC: Final = "authenticate (HMAC)"
-_NO_KEY: Final = "no such key of fidoloop's is there; --create makes one for a moment"
+_NO_KEY: Final = "no such key of fidoloop's is there; --create makes one for a moment, --id names one of others'"
 
 
 class Outcome(StrEnum):
@@ -88,6 +88,7 @@ def check_store(
     *,
     mac_key_id: bytes,
     create: bool,
+    key_ids: Collection[bytes] = (),
     kinds: Sequence[tuple[KeyAlgorithm, KeyUsage]] = KINDS,
     report: Callable[[CheckResult], None] = lambda _result: None,
 ) -> tuple[CheckResult, ...]:
@@ -97,6 +98,7 @@ def check_store(
         store: opened already, which is the first check passed.
         mac_key_id: the id of the loop's own MAC key.
         create: make keys of its own, try them and remove them, also where anything is raised.
+        key_ids: keys to try though somebody else made them, such as one to be adopted.
         kinds: of keys to try.
         report: called once for each check.
 
@@ -109,12 +111,14 @@ def check_store(
     run.try_("", "list", lambda: _counted(keys, store.list()))
     run.try_("", "random", lambda: check_random(store))
     for algorithm, usage in kinds:
-        info = next((one for one in keys if _is_own(one) and one.algorithm is algorithm and usage in one.usage), None)
-        if info is not None:
+        fitting = [info for info in keys if info.algorithm is algorithm and usage in info.usage]
+        tried = [info for info in fitting if info.key_id in key_ids]
+        tried += [info for info in fitting if _is_own(info) and info not in tried][:1]
+        for info in tried:
             run.existing_key(info, usage)
         if create:
             run.made_key(algorithm, usage)
-        elif info is None:
+        elif not tried:
             run.no_key(algorithm, usage)
     if create:
         run.made_mac_key()

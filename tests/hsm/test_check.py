@@ -134,6 +134,14 @@ def test_without_create_nothing_changes_and_only_own_keys_are_used(furnished: Ke
     assert missing_for_loop(results) == unchecked_for_loop(results) == ()
 
 
+def test_a_key_of_somebody_elses_is_tried_where_it_is_named(furnished: KeyStore) -> None:
+    before = contents()
+    found = by_name(check(furnished, key_ids=[b"theirs"]))
+    assert contents() == before
+    for name in (("rsa2048", "sign and verify (PKCS #1)"), ("rsa2048", "sign and verify (PSS)")):
+        assert (found[name].outcome, found[name].key_id) == (OK, b"theirs".hex())
+
+
 def test_an_empty_token_is_left_empty_and_little_is_known_of_it(bare: KeyStore) -> None:
     before = contents()
     results = check(bare)
@@ -329,3 +337,15 @@ def test_nss_softoken_cannot_carry_the_loop(fidoloop_nss_token: str) -> None:
     found = by_name(results)["p256", "generate, to sign"]
     assert (found.outcome, "it does not protect keys" in found.detail) == (FAILED, True)
     assert "p256 sign and verify" in missing_for_loop(results)
+
+
+def test_opensc_makes_no_keys_and_uses_those_on_the_card(fidoloop_opensc_token: str) -> None:
+    with open_key_store(fidoloop_opensc_token) as store:
+        before = store.list()
+        alone = check(store, create=True, kinds=QUICK)
+        named = by_name(check(store, create=True, key_ids=[b"\x01"], kinds=QUICK))
+        assert store.list() == before
+    assert by_name(alone)["p256", "generate, to sign"].outcome is NOT_SUPPORTED
+    assert "p256 sign and verify" in missing_for_loop(alone)
+    assert (named["p256", "sign and verify"].outcome, named["p256", "sign and verify"].key_id) == (OK, "01")
+    assert named["p256", "read a certificate"].outcome is OK

@@ -12,7 +12,7 @@ from rich.table import Table
 from fidoloop.authenticator.state import MAC_KEY_ID
 from fidoloop.cli.common import Json, cell, console
 from fidoloop.cli.exits import Exit
-from fidoloop.cli.key_store import Uri, open_store
+from fidoloop.cli.key_store import Uri, from_hex, open_store
 from fidoloop.hsm.check import CheckResult, Outcome, check_store, missing_for_loop, unchecked_for_loop
 
 _COLOURS = {
@@ -29,12 +29,16 @@ def check(
     create: Annotated[
         bool, typer.Option("--create", help="Make keys of every kind, try them and remove them; one at a time.")
     ] = False,
+    key_ids: Annotated[
+        list[bytes] | None,
+        typer.Option("--id", metavar="HEX", parser=from_hex, help="Try this key too, whoever made it. Repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Try on a token everything the loop needs: list, sign, agree on secrets, decrypt, certificates, MAC.
 
     Without --create nothing on the token is changed, and only what fidoloop's own keys there can do is tried. Others'
-    keys are never used. Exit 1 if the loop could not run on this token, 3 if it cannot be opened.
+    keys are used where --id names them only. Exit 1 if the loop could not run on this token, 3 if it cannot be opened.
     """
     start = time.perf_counter()
     with open_store(uri) as store:
@@ -46,7 +50,10 @@ def check(
                 if status is not None:
                     status.update(f"{cell(result.algorithm)} {cell(result.operation)}: {result.outcome.value}")
 
-            results = (opened, *check_store(store, mac_key_id=MAC_KEY_ID, create=create, report=report))
+            results = (
+                opened,
+                *check_store(store, mac_key_id=MAC_KEY_ID, create=create, key_ids=key_ids or (), report=report),
+            )
     missing, unchecked = missing_for_loop(results), unchecked_for_loop(results)
     if as_json:
         typer.echo(json.dumps(_as_json(results, missing, unchecked)))
