@@ -22,7 +22,7 @@ lint:
 unit:
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-bench: setup-demo
+bench: setup-test
 	@mkdir -p build
 	@$(BIN)/python -m bench
 

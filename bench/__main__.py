@@ -8,12 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import http_uaf_auth, oob_login, policy, uaf_sign, uaf_verify
+from bench.apart import apart
 from bench.measure import Row
 
 GROUPS = {
     "uaf-verify": uaf_verify.run,
     "policy-200x50": policy.run,
     "uaf-sign-softhsm": uaf_sign.run,
+    "sign-softhsm": apart("bench.device_sign", "sign", "softhsm"),
+    "sign-softhsm-p11kit-proxy": apart("bench.device_sign", "sign", "softhsm-p11kit-proxy"),
+    "sign-p11kit-client": apart("bench.device_sign", "sign", "p11kit-client"),
+    "sign-tpm": apart("bench.device_sign", "sign", "tpm"),
+    "sign-softhsm-threads": apart("bench.device_sign", "threads", "softhsm"),
+    "sign-softhsm-p11kit-proxy-threads": apart("bench.device_sign", "threads", "softhsm-p11kit-proxy"),
+    "open-softhsm": apart("bench.open_store"),
     "http-uaf-auth": http_uaf_auth.run,
     "oob-login-qr": oob_login.run,
 }
