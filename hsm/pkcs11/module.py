@@ -50,6 +50,8 @@ class Module:
             self._start_in_child()
         elif self._stopped:
             self._start()
+        elif self._leaked >= _MAX_LEAKED_SESSIONS:
+            self.reinitialise()
         return self._library
 
     def reinitialise(self) -> None:
@@ -61,10 +63,8 @@ class Module:
         self._start()
 
     def session_leaked(self) -> None:
-        """Count a session that python-pkcs11 opened and lost, as it does when a PIN is wrong; clean up in time."""
+        """Count a session that python-pkcs11 lost, as it does where logging in or out fails; `library` cleans up."""
         self._leaked += 1
-        if self._leaked >= _MAX_LEAKED_SESSIONS:
-            self.reinitialise()
 
     def _start(self) -> None:
         self._leaked = 0

@@ -96,8 +96,10 @@ class Token:
         session, self._session = self._session, None
         self.epoch += 1
         if session is not None:
-            with contextlib.suppress(p11.PKCS11Error):  # it was broken: that is why it is reopened
+            try:
                 session.close()
+            except p11.PKCS11Error:  # it was broken: that is why it is reopened
+                self.module.session_leaked()
 
     def renew(self, error: p11.PKCS11Error) -> None:
         """Do what may help after a `stale` error: begin a new session, or start the module anew."""
