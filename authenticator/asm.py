@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from fidoloop.authenticator.adopted import AdoptedKeys
 from fidoloop.authenticator.attestation import load_attestation
 from fidoloop.authenticator.errors import (
+    REFUSALS,
     AsmError,
     AuthenticatorError,
-    TamperedStateError,
+    Refusal,
     asm_status_of_command,
     asm_status_of_key_store,
 )
@@ -68,7 +69,7 @@ class Asm:
         made = [one for one in self.authenticators.values() if one.model.store is not StoreKind.ADOPTED]
         try:
             room = bool(adopted) and self.adopted.room()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _refused(error) from error
         ordered = adopted + made if room else made + adopted
         return [_facts(one.model, self.get_registrations(one.model.aaid, app_id)) for one in ordered]
@@ -85,7 +86,7 @@ class Asm:
                 access_token=self._access_token(app_id),
                 attestation_type=attestation_type,
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _refused(error) from error
         return registered.key_id, registered.assertion
 
@@ -107,7 +108,7 @@ class Asm:
                 key_ids=key_ids,
                 transaction=_fitting_content(transactions) if transactions else None,
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _refused(error, signing=True) from error
 
     def deregister(self, aaid: str, *, app_id: str, key_id: bytes | None) -> list[bytes]:
@@ -116,7 +117,7 @@ class Asm:
             return self._authenticator(aaid).deregister(
                 app_id=app_id, key_id=key_id, access_token=self._access_token(app_id)
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _refused(error) from error
 
     def get_registrations(self, aaid: str, app_id: str) -> list[bytes]:
@@ -132,7 +133,7 @@ class Asm:
         """Return every registration in the phone's state, oldest first."""
         try:
             return self._state.registrations()
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise _refused(error) from error
 
     def _authenticator(self, aaid: str) -> UafAuthenticator:
@@ -150,10 +151,7 @@ class Asm:
         return token
 
 
-_REFUSALS = (AuthenticatorError, KeyStoreError, TamperedStateError)
-
-
-def _refused(error: AuthenticatorError | KeyStoreError | TamperedStateError, *, signing: bool = False) -> AsmError:
+def _refused(error: Refusal, *, signing: bool = False) -> AsmError:
     if isinstance(error, AuthenticatorError):
         return AsmError(asm_status_of_command(error.status, signing=signing), error.detail)
     if isinstance(error, KeyStoreError):

@@ -47,6 +47,11 @@ class TamperedStateError(Exception):
     """A row of the phone's state does not bear the MAC of this token's key: nothing is signed with it."""
 
 
+REFUSALS = (AuthenticatorError, hsm.KeyStoreError, TamperedStateError)
+"""Everything an authenticator raises."""
+Refusal = AuthenticatorError | hsm.KeyStoreError | TamperedStateError
+
+
 _OF_COMMAND: dict[CommandStatus, AsmStatus] = {
     CommandStatus.OK: AsmStatus.OK,
     CommandStatus.ACCESS_DENIED: AsmStatus.ACCESS_DENIED,
@@ -66,7 +71,17 @@ _OF_KEY_STORE: tuple[tuple[type[hsm.KeyStoreError], CommandStatus], ...] = (
     (hsm.PinLocked, CommandStatus.USER_LOCKOUT),
     (hsm.PinIncorrect, CommandStatus.ACCESS_DENIED),
     (hsm.PinRequired, CommandStatus.ACCESS_DENIED),
+    (hsm.DeviceTimeout, CommandStatus.TIMEOUT),
 )
+
+
+def command_status(error: Refusal) -> CommandStatus:
+    """Return the status that a command is answered with where `error` kept it from being carried out."""
+    if isinstance(error, AuthenticatorError):
+        return error.status
+    if isinstance(error, TamperedStateError):
+        return CommandStatus.ACCESS_DENIED
+    return next((status for kind, status in _OF_KEY_STORE if isinstance(error, kind)), CommandStatus.ERR_UNKNOWN)
 
 
 def asm_status_of_command(status: CommandStatus, *, signing: bool) -> AsmStatus:
@@ -78,7 +93,6 @@ def asm_status_of_command(status: CommandStatus, *, signing: bool) -> AsmStatus:
 
 def asm_status_of_key_store(error: hsm.KeyStoreError) -> AsmStatus:
     """Return the ASM's status for an error of the key hardware; a token that is not there is a disconnected one."""
-    for kind, status in _OF_KEY_STORE:
-        if isinstance(error, kind):
-            return asm_status_of_command(status, signing=False)
-    return AsmStatus.AUTHENTICATOR_DISCONNECTED if isinstance(error, hsm.TokenAbsent) else AsmStatus.ERROR
+    if isinstance(error, hsm.TokenAbsent):
+        return AsmStatus.AUTHENTICATOR_DISCONNECTED
+    return asm_status_of_command(command_status(error), signing=False)

@@ -38,6 +38,7 @@ class StoreKind(Enum):
     HARDWARE_TOKEN = "03"  # noqa: S105 - a model number
     TPM = "06"
     ADOPTED = "07"
+    UAF_CARD = "08"
 
     @classmethod
     def of(cls, token: TokenInfo) -> "StoreKind":
@@ -107,6 +108,7 @@ _STORE_NAMES = {
     StoreKind.HARDWARE_TOKEN: "PKCS#11 hardware token",
     StoreKind.TPM: "TPM 2.0",
     StoreKind.ADOPTED: "adopted key",
+    StoreKind.UAF_CARD: "virtual UAF card",
 }
 _HARDWARE = {StoreKind.HARDWARE_TOKEN, StoreKind.TPM}
 
@@ -142,13 +144,15 @@ class Model(msgspec.Struct, frozen=True):
 
     @property
     def tc_display(self) -> int:
-        """ANY where somebody is there to read a transaction, 0 (none) for silent models."""
-        return 0 if self.verification is UserVerification.NONE else int(TransactionConfirmationDisplay.ANY)
+        """ANY where somebody is there to read a transaction, 0 (none) for silent models and cards."""
+        shows_nothing = self.verification is UserVerification.NONE or self.store is StoreKind.UAF_CARD
+        return 0 if shows_nothing else int(TransactionConfirmationDisplay.ANY)
 
     @property
     def attachment_hint(self) -> AttachmentHint:
-        """The phone and its token are one thing to the client."""
-        return AttachmentHint.INTERNAL
+        """The phone and its token are one thing to the client; a card is put into a reader."""
+        card = self.store is StoreKind.UAF_CARD
+        return AttachmentHint.EXTERNAL | AttachmentHint.WIRED if card else AttachmentHint.INTERNAL
 
 
 def models_of(token: TokenInfo, verification: UserVerification) -> tuple[Model, ...]:
@@ -171,17 +175,31 @@ def adopted_models(verification: UserVerification) -> tuple[Model, ...]:
     )
 
 
+def card_models() -> tuple[Model, ...]:
+    """Return the models of the UAF applet (uaf_applet.py), which claims no more than a program can."""
+    return tuple(Model(StoreKind.UAF_CARD, key_kind, UserVerification.PASSCODE) for key_kind in KEY_KINDS)
+
+
 def token_statements(store: KeyStore, verification: UserVerification) -> list[MetadataStatement]:
     """Return the statements of the models that a phone with this token is; full ones only after `attest_init`.
 
     Raises:
         KeyStoreError: the token cannot be read.
     """
+    return _statements(store, models_of(store.info(), verification))
+
+
+def card_statements(store: KeyStore) -> list[MetadataStatement]:
+    """As `token_statements`, of the models that a UAF card with its keys in this token is."""
+    return _statements(store, card_models())
+
+
+def _statements(store: KeyStore, models: tuple[Model, ...]) -> list[MetadataStatement]:
     attestation = load_attestation(store)
     roots = (base64.b64encode(attestation.root).decode("ascii"),) if attestation else ()
     return [
         metadata_statement(model, roots)
-        for model in models_of(store.info(), verification)
+        for model in models
         if attestation or model.key_kind.attestation is not AttestationType.BASIC_FULL
     ]
 
@@ -191,11 +209,12 @@ def all_models() -> tuple[Model, ...]:
     made = tuple(
         Model(store, key_kind, verification)
         for store in StoreKind
-        if store is not StoreKind.ADOPTED
+        if store not in {StoreKind.ADOPTED, StoreKind.UAF_CARD}
         for key_kind in KEY_KINDS
         for verification in _VERIFICATION_DIGITS
     )
-    return made + tuple(model for verification in _VERIFICATION_DIGITS for model in adopted_models(verification))
+    adopted = tuple(model for verification in _VERIFICATION_DIGITS for model in adopted_models(verification))
+    return made + adopted + card_models()
 
 
 def metadata_statement(model: Model, roots: tuple[str, ...]) -> MetadataStatement:

@@ -23,7 +23,7 @@ from fidoloop.authenticator.user_verification import UserVerifier, VerificationR
 from fidoloop.hsm.keystore import EcHardwareKey
 from fidoloop.protocol.uaf import assertions
 from fidoloop.protocol.uaf.public_keys import encode_public_key
-from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode
+from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode, UserVerification
 from fidoloop.protocol.uaf.signatures import encode_signature
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
 from fidoloop.protocol.uaf.usual_layout import SignedDataTemplate
@@ -71,9 +71,18 @@ class UafAuthenticator:
         self._user_keys: dict[bytes, _UserKey] = {}
 
     def register(
-        self, *, app_id: str, username: str, final_challenge_hash: bytes, access_token: bytes, attestation_type: int
+        self,
+        *,
+        app_id: str,
+        username: str,
+        final_challenge_hash: bytes,
+        access_token: bytes,
+        attestation_type: int,
+        verified: UserVerification | None = None,
     ) -> Registered:
         """Verify the user, make a key pair in the token, attest and store it (commands 6.2.2).
+
+        `verified` is what a user-verify token stands for; without one the user is verified here.
 
         Raises:
             AuthenticatorError: parameters, attestation type, or the user; KeyStoreError: the token.
@@ -85,7 +94,7 @@ class UafAuthenticator:
         full = self.model.key_kind.attestation is AttestationType.BASIC_FULL
         if full and self._attestation is None:
             raise AuthenticatorError(CommandStatus.ATTESTATION_NOT_SUPPORTED, "the token has no attestation key")
-        self._verify_user(VerificationRequest("registration", app_id, username))
+        self.verify_user(VerificationRequest("registration", app_id, username), verified)
         key_id = os.urandom(KEY_ID_BYTES)
         registration_counter = self._state.next_registration_counter(self.model.aaid)
         key = self._source.make(key_id, f"fidoloop UAF {self.model.aaid}")
@@ -166,14 +175,27 @@ class UafAuthenticator:
             TamperedStateError: the stored row is not ours; KeyStoreError: the token.
         """
         registration = self._choose(app_id, access_token, key_ids)
+        return self.sign_with(registration, final_challenge_hash, transaction)
+
+    def sign_with(
+        self,
+        registration: Registration,
+        final_challenge_hash: bytes,
+        transaction: bytes | None,
+        verified: UserVerification | None = None,
+    ) -> bytes:
+        """As `sign`, with a key that `candidates` returned; `verified` as in `register`.
+
+        A transaction is shown in any case, so there a user-verify token does not help.
+        """
         if transaction is None:
-            request = VerificationRequest("authentication", app_id, registration.username)
+            request = VerificationRequest("authentication", registration.app_id, registration.username)
             content_hash = b""
         else:
             text = self._displayable(transaction)
-            request = VerificationRequest("transaction", app_id, registration.username, text)
+            request = VerificationRequest("transaction", registration.app_id, registration.username, text)
             content_hash = transaction_content_hash(transaction)
-        self._verify_user(request)
+        self.verify_user(request, verified if transaction is None else None)
         counter = self._state.next_sign_counter(registration.key_id)
         if counter is None:
             raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "the registration was removed")
@@ -182,10 +204,10 @@ class UafAuthenticator:
         signed_data = template.fill(fresh_nonce(), final_challenge_hash, content_hash, counter)
         return assertions.encode_authentication_assertion(signed_data, self._sign(user_key.key, signed_data))
 
-    def deregister(self, *, app_id: str, key_id: bytes | None, access_token: bytes) -> list[bytes]:
+    def deregister(self, *, app_id: str | None, key_id: bytes | None, access_token: bytes) -> list[bytes]:
         """Delete a key, or with `key_id` None all of the application; return the KeyIDs deleted (commands 6.2.4).
 
-        Whether a key existed is not revealed.
+        Whether a key existed is not revealed. Without `app_id` the access token alone says whose keys are meant.
 
         Raises:
             AuthenticatorError: ACCESS_DENIED for another caller's key; KeyStoreError: the token.
@@ -194,9 +216,11 @@ class UafAuthenticator:
             entry
             for entry in self._state.registrations()
             if entry.aaid == self._aaid
-            and entry.app_id == app_id
+            and (entry.app_id == app_id or app_id is None)
             and (key_id is None or hmac.compare_digest(entry.key_id, key_id))
         ]
+        if app_id is None and key_id is None:
+            found = [entry for entry in found if hmac.compare_digest(entry.access_token, access_token)]
         if not all(hmac.compare_digest(entry.access_token, access_token) for entry in found):
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
         for entry in found:
@@ -205,9 +229,25 @@ class UafAuthenticator:
             self._state.remove(entry.key_id)
         return [entry.key_id for entry in found]
 
+    def candidates(self, app_id: str, access_token: bytes, key_ids: Sequence[bytes] | None) -> list[Registration]:
+        """Return the keys of the application (of `key_ids` where given) that the access token opens, oldest first.
+
+        Raises:
+            AuthenticatorError: KEY_DISAPPEARED_PERMANENTLY where there are none, ACCESS_DENIED where all are
+                another caller's.
+        """
+        found = [entry for entry in self._state.registrations() if key_ids is None or entry.key_id in key_ids]
+        found = [entry for entry in found if entry.aaid == self._aaid and entry.app_id == app_id]
+        if not found:
+            raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "no such key is registered here")
+        found = [entry for entry in found if hmac.compare_digest(entry.access_token, access_token)]
+        if not found:
+            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
+        return found
+
     def _choose(self, app_id: str, access_token: bytes, key_ids: Sequence[bytes] | None) -> Registration:
         if key_ids is not None and len(key_ids) == 1:
-            single = self._state.registration(key_ids[0])
+            single = self._state.registration(key_ids[0])  # from memory, unlike what `candidates` reads
             if (
                 single is not None
                 and single.aaid == self._aaid
@@ -215,15 +255,7 @@ class UafAuthenticator:
                 and hmac.compare_digest(single.access_token, access_token)
             ):
                 return single
-            candidates = [single] if single is not None else []
-        else:
-            candidates = [entry for entry in self._state.registrations() if key_ids is None or entry.key_id in key_ids]
-        candidates = [entry for entry in candidates if entry.aaid == self._aaid and entry.app_id == app_id]
-        if not candidates:
-            raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "no such key is registered here")
-        candidates = [entry for entry in candidates if hmac.compare_digest(entry.access_token, access_token)]
-        if not candidates:
-            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
+        candidates = self.candidates(app_id, access_token, key_ids)
         if len(candidates) == 1:
             return candidates[0]
         newest: dict[str, Registration] = {}
@@ -245,9 +277,9 @@ class UafAuthenticator:
             )
         return text
 
-    def _verify_user(self, request: VerificationRequest) -> None:
-        """Let the user be verified, and hold what happened against what the model claims."""
-        if self._verifier.verify(request) != self.model.verification:
+    def verify_user(self, request: VerificationRequest, verified: UserVerification | None = None) -> None:
+        """Let the user be verified, unless `verified` already, and hold what happened against what the model claims."""
+        if (verified or self._verifier.verify(request)) != self.model.verification:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the user was not verified as this model claims")
 
     def _open(self, key_id: bytes) -> _UserKey:

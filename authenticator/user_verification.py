@@ -121,6 +121,22 @@ class AutoApprove:
         return len(usernames) - 1
 
 
+class NotVerifiedHere:
+    """For authenticators whose users are verified apart, which a user-verify token tells: without one, refuse."""
+
+    def __init__(self, method: UserVerification) -> None:
+        """Take how users are verified there."""
+        self.method = method
+
+    def verify(self, request: VerificationRequest) -> UserVerification:
+        """Refuse."""
+        raise AuthenticatorError(CommandStatus.ACCESS_DENIED, f"the user was not verified for the {request.operation}")
+
+    def choose(self, usernames: Sequence[str]) -> int:
+        """Refuse: whoever is asked about keys gives the handles of those meant."""
+        raise AuthenticatorError(CommandStatus.ACCESS_DENIED, f"{len(usernames)} accounts, and nobody to choose here")
+
+
 class Deny:
     """The user says no to everything, for tests and teaching; `method` is that of the models to refuse with."""
 

@@ -11,6 +11,7 @@ GET_RESPONSE: Final = 0xC0
 MAX_COMMAND_DATA: Final = 0xFFFF
 """Bytes one chain of commands may carry."""
 _BY_NAME = 0x04
+_NO_ANSWER = 0x0C
 _CHAINING = 0x10
 _MIN_AID = 5  # a registered application provider identifier (ISO/IEC 7816-4, 8.2.1.2)
 _MAX_ANSWER = 0xFFFF - 2  # what the virtual reader's frames carry, less the status word
@@ -100,14 +101,15 @@ class Card:
 
     def _select(self, command: Command) -> bytes:
         """Select an applet by its AID or its beginning; what was selected stays so where there is no such applet."""
-        command.require(p1=_BY_NAME, p2=0)
+        command.require(p1=_BY_NAME, p2=_NO_ANSWER if command.p2 == _NO_ANSWER else 0)
         wanted = command.data
         for applet in self._applets:
             if len(wanted) >= _MIN_AID and applet.aid.startswith(wanted):
                 if applet is not self._selected:
                     self._selected.reset()
                     self._selected = applet
-                return applet.select()
+                answer = applet.select()
+                return b"" if command.p2 == _NO_ANSWER else answer
         raise ApduError(StatusWord.NOT_FOUND)
 
     def _get_response(self, command: Command, remaining: bytes) -> bytes:

@@ -3,17 +3,19 @@
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from smartcard.System import readers
 
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.sim.readers import wait_for_card
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol import strictjson
+from fidoloop.pytest_plugin import SOFTHSM_PIN
 from tests.cli.command import invoke, run, running
 
 
@@ -160,3 +162,34 @@ def test_a_version_is_three_numbers(tmp_path: Path, version: str) -> None:
     done = invoke("card", "run", "--home", str(tmp_path), f"--firmware={version}")
     assert done.code == Exit.USAGE
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_is_a_uaf_authenticator_with_keys_in_a_key_store(
+    reader: tuple[str, ...], fidoloop_make_token: Callable[[], str], tmp_path: Path
+) -> None:
+    uri = fidoloop_make_token()
+    command = ("card", "run", *reader, "--home", str(tmp_path), "--json", "--uaf", "--keys", uri)
+    with running(*command) as process:
+        name = announced(process)["reader"]
+        (found,) = [one for one in readers() if str(one) == name]
+        connection = found.createConnection()
+        connection.connect()
+        assert connection.transmit(list(bytes.fromhex("00a4040c08a000000647af0001"))) == ([], 0x90, 0)
+        assert connection.transmit([0, 0x20, 0, 0, 6, *b"000000"]) == ([], 0x63, 0xC7)
+        assert connection.transmit([0, 0x20, 0, 0, 6, *SOFTHSM_PIN.encode()]) == ([], 0x90, 0)
+        data, sw1, sw2 = connection.transmit(list(bytes.fromhex("8036000004 01340000 00")))
+        assert (sw1, sw2) == (0x90, 0)
+        assert b"F10B#0891" in bytes(data)
+        connection.release()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+    done = invoke("keys", "metadata", uri, "--uaf-card", "--out", str(tmp_path / "md"), "--json")
+    assert sorted(Path(path).name for path in done.json["metadata"]) == ["F10B-0891.json", "F10B-08A1.json"]
+
+
+@pytest.mark.parametrize("options", [("--uaf",), ("--keys", "pkcs11:token=lab")])
+def test_a_uaf_authenticator_needs_both_options(tmp_path: Path, options: tuple[str, ...]) -> None:
+    refused = invoke("card", "run", "--home", str(tmp_path), *options)
+    assert refused.code == Exit.USAGE
+    assert "--keys" in refused.err
+    assert not (tmp_path / "card").exists()

@@ -1,5 +1,6 @@
-"""`fidoloop card`: a virtual PIV card."""
+"""`fidoloop card`: a virtual PIV card, which may be a UAF authenticator too."""
 
+import contextlib
 import datetime
 import re
 import signal
@@ -10,7 +11,11 @@ from urllib.parse import quote
 
 import typer
 
+from fidoloop.authenticator.state import AuthenticatorState
+from fidoloop.authenticator.uaf_applet import UafApplet
 from fidoloop.cli.common import Home, Json, home_directory, note, show
+from fidoloop.cli.key_store import open_store
+from fidoloop.hsm.sim.card import Applet
 from fidoloop.hsm.sim.factory import CERTIFICATE_FILE, FIRMWARE, Factory
 from fidoloop.hsm.sim.piv.state import StateStore
 from fidoloop.hsm.sim.piv_card import piv_card
@@ -52,6 +57,10 @@ def run(  # noqa: PLR0917 - each is an option
         bool,
         typer.Option("--yubikey-shape", help="A new card attests under Yubico's object identifiers, to test parsers."),
     ] = False,
+    uaf: Annotated[bool, typer.Option("--uaf", help="The card is a UAF authenticator too; needs --keys.")] = False,
+    keys: Annotated[
+        str | None, typer.Option(metavar="URI", help="Key store of the UAF authenticator; VERIFY takes its PIN.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the card until it is interrupted; one line on standard output says which reader it is in.
@@ -59,22 +68,32 @@ def run(  # noqa: PLR0917 - each is an option
     A new card has PIN 123456, PUK 12345678 and the management key 0102..08 three times (3DES), as real ones do. The
     reader is pcscd's with the driver vpcd (Debian: pcscd, vsmartcard-vpcd); where pcscd stops, the card waits for it.
     """
+    if uaf != (keys is not None):
+        raise typer.BadParameter("--uaf and --keys URI go together")
     directory = state or home_directory(home) / "card"
     factory_directory = factory or home_directory(home) / "factory"
     store = _card_in(directory, factory_directory, _version(firmware), yubikey_shape=yubikey_shape)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    inserted = InsertedCard(piv_card(store), port=port or DEFAULT_PORT + reader)
-    try:
-        wake_pcscd()
-        inserted.insert()
-        _announce(inserted, store, reader, directory, factory_directory, as_json=as_json)
-        while True:
-            _serve(inserted)
-    except KeyboardInterrupt:
-        note("the card is pulled")
-    finally:
-        inserted.pull()
-        store.close()
+    with contextlib.ExitStack() as opened:
+        opened.callback(store.close)
+        further = [] if keys is None else [_uaf_applet(keys, directory, opened)]
+        inserted = InsertedCard(piv_card(store, *further), port=port or DEFAULT_PORT + reader)
+        opened.callback(inserted.pull)
+        try:
+            wake_pcscd()
+            inserted.insert()
+            _announce(inserted, store, reader, directory, factory_directory, as_json=as_json)
+            while True:
+                _serve(inserted)
+        except KeyboardInterrupt:
+            note("the card is pulled")
+
+
+def _uaf_applet(uri: str, directory: Path, opened: contextlib.ExitStack) -> Applet:
+    key_store = opened.enter_context(open_store(uri))
+    state = AuthenticatorState(directory / "uaf.sqlite", key_store, mac_key_id=b"fidoloop:uaf-card-mac")
+    opened.callback(state.close)
+    return UafApplet(key_store, state)
 
 
 def _card_in(

@@ -56,6 +56,11 @@ def test_an_applet_is_selected_by_its_whole_or_shortened_name(card: Card, length
     assert send(card, f"00a40400{length:02x}{FIRST[:length].hex()}") == ["009000"]
 
 
+def test_whoever_wants_no_answer_to_select_gets_none(card: Card) -> None:
+    select = f"00a4040c{len(SECOND):02x}{SECOND.hex()}"
+    assert send(card, "00100000", select, "0011000000") == ["9000", "9000", "009000"]
+
+
 @pytest.mark.parametrize(
     ("command", "status"),
     [
@@ -64,7 +69,7 @@ def test_an_applet_is_selected_by_its_whole_or_shortened_name(card: Card, length
         ("00a4040005a000000999", "6a82"),
         ("00a4040000", "6a82"),
         ("00a40000023f00", "6a86"),
-        ("00a4040c08" + SECOND.hex(), "6a86"),
+        ("00a4040408" + SECOND.hex(), "6a86"),
     ],
 )
 def test_what_cannot_be_selected_leaves_everything_as_it_was(card: Card, command: str, status: str) -> None:
