@@ -30,6 +30,7 @@ from fidoloop.protocol.uaf.key_description import (
     KeyDescription,
     key_description,
 )
+from fidoloop.protocol.uaf.match_criteria import AuthenticatorFacts
 from fidoloop.protocol.uaf.registry import KeyProtection, UserVerification
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
@@ -59,15 +60,14 @@ def verify_key_attestation(
     *,
     expected_key: UafPublicKey,
     expected_challenge: bytes,
-    key_protection: int,
-    user_verification: int,
+    model: AuthenticatorFacts,
     roots: Sequence[x509.Certificate],
     at: datetime,
 ) -> bool:
     """Verify the extension's `data`; return False where it says that the platform has no attestation to give.
 
-    `expected_key` is the registered key, `expected_challenge` the FCHash; protection and verification are those of
-    the model's metadata, `roots` those of its supportedExtensions.
+    `expected_key` is the registered key, `expected_challenge` the FCHash; `model` says how its keys are protected and
+    its user is verified, `roots` are those of its supportedExtensions.
 
     Raises:
         UafRefusal: UNACCEPTABLE_ATTESTATION, with the rule that is broken.
@@ -89,8 +89,9 @@ def verify_key_attestation(
         raise _refused("the attested key is not the one registered")
     if not hmac.compare_digest(description.challenge, expected_challenge):
         raise _refused("attestationChallenge is not the FINAL_CHALLENGE_HASH")
-    silent = user_verification == UserVerification.NONE
-    _check_description(description, expected_key, in_hardware=bool(key_protection & _IN_HARDWARE), silent=silent)
+    silent = model.user_verification == UserVerification.NONE
+    in_hardware = bool(model.key_protection & _IN_HARDWARE)
+    _check_description(description, expected_key, in_hardware=in_hardware, silent=silent)
     return True
 
 

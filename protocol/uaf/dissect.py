@@ -11,7 +11,8 @@ import msgspec
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.assertions import MAX_ASSERTION_BYTES
-from fidoloop.protocol.uaf.dissect_values import Context, Value, dissect_value
+from fidoloop.protocol.uaf.dissect_values import Context, Dissected, Value, dissect_methods, dissect_value
+from fidoloop.protocol.uaf.extensions import UVM
 from fidoloop.protocol.uaf.registry import TAG_COMPOSITE, Tag, UserVerificationTag
 from fidoloop.protocol.uaf.tlv import HEADER, MAX_DEPTH, is_critical, tag_name
 
@@ -117,18 +118,35 @@ def _element(data: bytes, span: tuple[int, int, int, int], depth: int, context: 
     name = _NAMED_ELSEWHERE.get(tag) or tag_name(tag)
     if tag & TAG_COMPOSITE and depth < MAX_DEPTH:
         children = tuple(_elements(data, value, stop, depth + 1, context))
+        if tag in _EXTENSIONS:
+            children = tuple(_known_extension(children))
         rule = _RULES.get(tag)
         missing = "" if rule is None else _missing(children, rule)
         judged = children if rule is None else _judged(children, rule)
         return Node(start, stop - start, name, tag, problem=problem or missing, children=judged)
     if tag & TAG_COMPOSITE:
         return Node(start, stop - start, name, tag, problem=problem or f"nested deeper than {MAX_DEPTH}")
-    found = dissect_value(tag, data[value:stop], context)
-    parts, offset = [], value
+    node = Node(start, stop - start, name, tag, problem=problem)
+    return _with_parts(node, dissect_value(tag, data[value:stop], context))
+
+
+def _known_extension(children: tuple[Node, ...]) -> Iterator[Node]:
+    """Yield what an extension holds, its data taken apart where the extension is one that is known."""
+    known = {child.value for child in children if child.tag == Tag.EXTENSION_ID}
+    for child in children:
+        if child.tag == Tag.EXTENSION_DATA and UVM in known and isinstance(child.value, str):
+            yield _with_parts(child, dissect_methods(bytes.fromhex(child.value)))
+        else:
+            yield child
+
+
+def _with_parts(node: Node, found: Dissected) -> Node:
+    parts, offset = [], node.offset + HEADER.size
     for part in found.parts:
         parts.append(Node(offset, part.length, part.name, value=part.value, problem=part.problem))
         offset += part.length
-    return Node(start, stop - start, name, tag, found.value, problem or found.problem, tuple(parts))
+    changes = {"value": found.value, "problem": node.problem or found.problem, "children": tuple(parts)}
+    return msgspec.structs.replace(node, **changes)
 
 
 def _missing(children: tuple[Node, ...], rule: _Rule) -> str:

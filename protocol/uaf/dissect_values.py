@@ -71,6 +71,21 @@ def dissect_value(tag: int, value: bytes, context: Context) -> Dissected:
     return dissect(value, context) if dissect else Dissected(value.hex())
 
 
+def dissect_methods(value: bytes) -> Dissected:
+    """Return the data of fido.uaf.uvm: user verification, key protection and matcher protection of each method."""
+    size, (count, rest) = 8, divmod(len(value), 8)
+    if rest or not 1 <= count <= 3:
+        return Dissected(value.hex(), problem=f"{len(value)} bytes, 1 to 3 times {size} expected")
+    parts: list[Part] = []
+    for at in range(0, len(value), size):
+        parts += [
+            _number("userVerificationMethod", value[at : at + 4]),
+            _number("keyProtection", value[at + 4 : at + 6]),
+            _number("matcherProtection", value[at + 6 : at + 8]),
+        ]
+    return Dissected(None, tuple(parts))
+
+
 def named(kind: type[IntEnum], number: int) -> str:
     """Return the registry's name of `number` beside the number, which alone is said where there is none."""
     shown = f"0x{number:X}" if number > 0xFF else str(number)

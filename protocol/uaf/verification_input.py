@@ -11,6 +11,7 @@ from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.certificates import load_base64_certificate
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import UafResponse, UInt16, decode_response
+from fidoloop.protocol.uaf.metadata import MetadataEntry, read_entry
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
 
 MAX_INPUT_BYTES = 1 << 20
@@ -21,6 +22,8 @@ _FIRST_MILLISECONDS = 10**11
 class VerificationInput(msgspec.Struct, frozen=True, kw_only=True):
     """A response and what was given with it; None where nothing was given.
 
+    `models` are metadata entries by AAID, and where there is one, its roots count and not `roots`.
+
     `keys` are the stored keys by (AAID, base64url KeyID), `transactions` the decoded contents asked for, `at` the
     time to judge certificates by; `fc_params_known` is False where fcParams is a stand-in for one not published.
     """
@@ -30,6 +33,7 @@ class VerificationInput(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[x509.Certificate, ...] | None = None
     transactions: tuple[bytes, ...] | None = None
     at: datetime | None = None
+    models: dict[str, MetadataEntry] | None = None
     fc_params_known: bool = True
 
 
@@ -47,16 +51,17 @@ class _Document(msgspec.Struct, frozen=True):
     roots: tuple[str, ...] | UnsetType = UNSET
     transactions: tuple[str, ...] | UnsetType = UNSET
     at: str | int | float | UnsetType = UNSET
+    metadata: tuple[dict[str, Any], ...] | UnsetType = UNSET
     fcParamsPublished: bool = True
 
 
 def parse_verification_input(data: bytes) -> VerificationInput:
     """Return what the JSON text `data` holds.
 
-    It is {"response", "registrations"?, "roots"?: [base64 DER], "transactions"?: [base64url], "at"?}, where the
-    response is the array of one or its JSON text; that object in an array of one; or a response alone, as the array
-    or as the body {"uafResponse"} it was sent in. `at` is ISO 8601 text (UTC unless it says otherwise) or a
-    number of seconds, or milliseconds, since 1970.
+    It is {"response", "registrations"?, "roots"?: [base64 DER], "metadata"?: [statement or entry],
+    "transactions"?: [base64url], "at"?}, where the response is the array of one or its JSON text; that object in an
+    array of one; or a response alone, as the array or as the body {"uafResponse"} it was sent in. `at` is ISO 8601
+    text (UTC unless it says otherwise) or a number of seconds, or milliseconds, since 1970.
 
     Raises:
         MalformedError: none of these; `where` is the path into the input.
@@ -105,9 +110,15 @@ def _given(value: dict[str, Any], response: UafResponse, where: str) -> Verifica
         keys=keys,
         roots=roots,
         transactions=transactions,
+        models=None if document.metadata is UNSET else _models(document.metadata, f"{where}.metadata"),
         at=None if document.at is UNSET else _time(document.at, f"{where}.at"),
         fc_params_known=document.fcParamsPublished,
     )
+
+
+def _models(values: tuple[dict[str, Any], ...], where: str) -> dict[str, MetadataEntry]:
+    entries = [read_entry(value, f"{where}[{index}]") for index, value in enumerate(values)]
+    return {entry.statement.aaid.upper(): entry for entry in entries}
 
 
 def _stored_key(registration: _Registration, where: str) -> StoredKey:

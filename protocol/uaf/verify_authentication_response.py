@@ -153,8 +153,7 @@ def verify_authentication_assertion(
     facts = entry.facts(key_id=key_id, version=assertion.authenticator_version)
     if disallowed(policy, facts):
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"{assertion.aaid} is disallowed by the policy")
-    if assertion.authenticator_version < entry.statement.authenticatorVersion:
-        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
+    check_version(assertion.authenticator_version, entry)
     if expected_owner is None:
         check_first_factor(entry)
     key = keys.get((assertion.aaid, key_id))
@@ -174,6 +173,16 @@ def verify_authentication_assertion(
     verify_signature(public_key, key.signature_algorithm, assertion.signature, assertion.signed_data)
     methods = verified_methods(assertion.extensions, facts) if assertion.extensions else ()
     return VerifiedAuthentication(key, assertion.sign_counter, transaction, methods), facts
+
+
+def check_version(version: int, entry: MetadataEntry) -> None:
+    """The metadata's version is the lowest that is acceptable.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_AUTHENTICATOR.
+    """
+    if version < entry.statement.authenticatorVersion:
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
 
 
 def check_first_factor(entry: MetadataEntry) -> None:

@@ -135,17 +135,18 @@ def _verify_assertion(
     facts = entry.facts(key_id=key_id, version=version, attestation_type=assertion.attestation_type)
     if disallowed(rules.policy, facts):
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"{assertion.aaid} is disallowed by the policy")
-    algorithm = _user_algorithm(assertion, entry.statement)
+    algorithm = user_algorithm(assertion, entry.statement)
     fc_hash = final_challenge_hash(rules.response.fcParams, algorithm)
     if not hmac.compare_digest(assertion.final_challenge_hash, fc_hash):
         raise _content("FINAL_CHALLENGE_HASH is not the hash of fcParams")
-    _check_fields(assertion, entry)
+    check_limits(assertion)
+    check_model(assertion, entry.statement)
     preferred = preferred_attestation_types(rules.policy, entry.facts(key_id=key_id, version=version))
     if preferred is not None and assertion.attestation_type not in preferred:
         raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "attestation type is not the one the policy prefers")
     key = load_public_key(algorithm, assertion.public_key_format, assertion.public_key)
     verify_attestation(assertion, roots=entry.roots, at=rules.at)
-    attested = _verify_key_attestation(key, wrapper, entry, fc_hash, rules)
+    attested = _verify_key_attestation(key, assertion, wrapper, entry, rules)
     if (assertion.aaid, key_id) in rules.already_registered:
         raise _content("this KeyID is registered already")
     registered = RegisteredKey(
@@ -165,10 +166,13 @@ def _verify_assertion(
     return registered, facts
 
 
-def _user_algorithm(assertion: RegistrationAssertion, statement: MetadataStatement) -> int:
+def user_algorithm(assertion: RegistrationAssertion, statement: MetadataStatement) -> int:
     """Return the algorithm of the user's key: the model's, and where it has several, the one the key is of.
 
     ASSERTION_INFO names it in a surrogate attestation only; in a full one it names the attestation key's.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_ALGORITHM where a surrogate attestation names one that is not the model's.
     """
     if assertion.attestation_type == AttestationType.BASIC_SURROGATE:
         if assertion.signature_algorithm not in statement.algorithms:
@@ -201,10 +205,12 @@ def check_limits(assertion: RegistrationAssertion) -> None:
         raise _content(f"assertion extension {unknown} must be understood and is not")
 
 
-def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> None:
-    """Hold the signed fields against the limits of the protocol and the model's metadata."""
-    statement = entry.statement
-    check_limits(assertion)
+def check_model(assertion: RegistrationAssertion, statement: MetadataStatement) -> None:
+    """Hold the signed fields against the model's metadata.
+
+    Raises:
+        UafRefusal: UNACCEPTABLE_AUTHENTICATOR (version), UNACCEPTABLE_ATTESTATION (type), UNACCEPTABLE_KEY (format).
+    """
     if assertion.authenticator_version < statement.authenticatorVersion:
         raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "authenticator version below its metadata's")
     if assertion.attestation_type not in statement.attestationTypes:
@@ -213,24 +219,32 @@ def _check_fields(assertion: RegistrationAssertion, entry: MetadataEntry) -> Non
         raise UafRefusal(StatusCode.UNACCEPTABLE_KEY, "public key format is not the model's")
 
 
-def _verify_key_attestation(
-    key: UafPublicKey, wrapper: AuthenticatorAssertion, entry: MetadataEntry, fc_hash: bytes, rules: _Rules
-) -> bool:
-    """Tell whether Android's keystore vouches for the key, for a model that supports it (digest 1.3).
+def key_attestation_data(response: UafResponse, wrapper: AuthenticatorAssertion) -> str | None:
+    """Return the data of Android's key attestation for one assertion of a response, None where there is none.
 
     The client puts the extension beside the assertion, or in the header where there is only one.
     """
+    single = len(response.assertions) == 1
+    extensions = (*(wrapper.exts or ()), *((response.header.exts or ()) if single else ()))
+    return next((extension.data for extension in extensions if extension.id == ANDROID_KEY_ATTESTATION), None)
+
+
+def _verify_key_attestation(
+    key: UafPublicKey,
+    assertion: RegistrationAssertion,
+    wrapper: AuthenticatorAssertion,
+    entry: MetadataEntry,
+    rules: _Rules,
+) -> bool:
+    """Tell whether Android's keystore vouches for the key, for a model that supports it (digest 1.3)."""
     if entry.key_attestation_roots is None:
         return False
-    single = len(rules.response.assertions) == 1
-    extensions = (*(wrapper.exts or ()), *((rules.response.header.exts or ()) if single else ()))
-    data = [extension.data for extension in extensions if extension.id == ANDROID_KEY_ATTESTATION]
-    attested = bool(data) and verify_key_attestation(
-        data[0],
+    data = key_attestation_data(rules.response, wrapper)
+    attested = data is not None and verify_key_attestation(
+        data,
         expected_key=key,
-        expected_challenge=fc_hash,
-        key_protection=entry.model_facts.key_protection,
-        user_verification=entry.model_facts.user_verification,
+        expected_challenge=assertion.final_challenge_hash,
+        model=entry.model_facts,
         roots=entry.key_attestation_roots,
         at=rules.at,
     )

@@ -11,7 +11,8 @@ from fidoloop.cli.common import Json, printable
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol import base64url
 from fidoloop.protocol.uaf.dissect import Node, dissect_assertion
-from fidoloop.protocol.uaf.inspect_response import AssertionReport, Check, Outcome, ResponseReport, inspect_response
+from fidoloop.protocol.uaf.inspect_response import ResponseReport, inspect_response
+from fidoloop.protocol.uaf.inspection import AssertionReport, Check, Outcome
 from fidoloop.protocol.uaf.verification_input import MAX_INPUT_BYTES, VerificationInput, parse_verification_input
 
 _COLOURS = {Outcome.OK: "green", Outcome.FAILED: "red", Outcome.NOT_CHECKED: "yellow"}
@@ -22,7 +23,7 @@ def verify(
         typer.FileBinaryRead,
         typer.Argument(
             metavar="FILE|-",
-            help='A response, or {"response", "registrations"?, "roots"?: \\[base64 DER], '
+            help='A response, or {"response", "registrations"?, "roots"?: \\[base64 DER], "metadata"?: \\[statement], '
             '"transactions"?: \\[base64url], "at"?: ISO 8601 or seconds since 1970}.',
         ),
     ],

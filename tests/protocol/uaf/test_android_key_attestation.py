@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.android_key_attestation import load_key_attestation_roots, verify_key_attestation
 from fidoloop.protocol.uaf.key_description import KeyDescription, key_description
+from fidoloop.protocol.uaf.policy import AuthenticatorFacts
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
 from ..builders import (
@@ -42,12 +43,18 @@ HARDWARE, SOFTWARE = 0x06, 0x01
 FINGERPRINT, NONE = 0x02, 0x200
 
 
+def model(*, key_protection: int = HARDWARE, user_verification: int = FINGERPRINT) -> AuthenticatorFacts:
+    nothing: frozenset[int] = frozenset()
+    return AuthenticatorFacts(
+        "F10B#0111", frozenset(), user_verification, key_protection, 1, None, 0, nothing, frozenset(), nothing, 1
+    )
+
+
 def verify(data: str, **changes: Any) -> bool:  # noqa: ANN401 - any argument
     arguments: dict[str, Any] = {
         "expected_key": p256(USER_KEY).public_key(),
         "expected_challenge": fc_hash(fc_params()),
-        "key_protection": HARDWARE,
-        "user_verification": FINGERPRINT,
+        "model": model(),
         "roots": [root()],
         "at": AT,
         **changes,
@@ -77,9 +84,9 @@ ACCEPTED: dict[str, tuple[str, dict[str, Any]]] = {
     "each use alone": (key_attestation(tee={505: integer(0)}), {}),
     "in software, as the model says": (
         key_attestation(levels=(0, 0), tee=None, software={}),
-        {"key_protection": SOFTWARE},
+        {"model": model(key_protection=SOFTWARE)},
     ),
-    "silent": (key_attestation(tee={503: NULL, 504: None}), {"user_verification": NONE}),
+    "silent": (key_attestation(tee={503: NULL, 504: None}), {"model": model(user_verification=NONE)}),
     "with authorizations of later versions": (key_attestation(tee={720: integer(5), 509: NULL}), {}),
 }
 
@@ -127,7 +134,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "attested in software": (key_attestation(levels=(0, 1)), {}, "attested in software"),
     "kept in software": (key_attestation(levels=(1, 0)), {}, "attested in software"),
     "only in the software list": (key_attestation(tee=None, software={}), {}, "origin"),
-    "only in the TEE list, though software is claimed": (key_attestation(), {"key_protection": SOFTWARE}, "origin"),
+    "only in the TEE list, though software is claimed": (
+        key_attestation(),
+        {"model": model(key_protection=SOFTWARE)},
+        "origin",
+    ),
     "imported": (key_attestation(tee={702: integer(2)}), {}, "origin"),
     "origin not said": (key_attestation(tee={702: None}), {}, "origin"),
     "for decrypting": (key_attestation(tee={1: integers(1)}), {}, "purpose"),

@@ -222,3 +222,23 @@ def test_a_tree_is_json_for_an_inspector() -> None:
     tree = dissect_assertion(Assertion().encode())
     assert msgspec.json.decode(msgspec.json.encode(tree), type=Node) == tree
     assert json.loads(msgspec.json.encode(tree))["children"][0]["name"] == "UAFV1_REG_ASSERTION"
+
+
+def test_how_the_user_was_verified_is_taken_apart() -> None:
+    data = bytes.fromhex("0200000006000200" + "0400000001000100")
+    uvm = tlv(0x3E12, tlv(0x2E13, b"fido.uaf.uvm"), tlv(0x2E14, data))
+    tree = dissect_assertion(AUTHENTICATION.with_(inside=uvm).encode())
+    assert not tree.problems
+    assert not list(unnamed(tree))
+    parts = next(node for _, node in tree.walk() if node.name == "EXTENSION_DATA").children
+    assert [(part.name, part.value) for part in parts[:3]] == [
+        ("userVerificationMethod", 2),
+        ("keyProtection", 6),
+        ("matcherProtection", 2),
+    ]
+    assert len(parts) == 6
+    for wrong in (b"", bytes(7), bytes(32)):
+        bad = tlv(0x3E12, tlv(0x2E13, b"fido.uaf.uvm"), tlv(0x2E14, wrong))
+        tree = dissect_assertion(AUTHENTICATION.with_(inside=bad).encode())
+        assert not list(unnamed(tree))
+        assert tree.problems

@@ -8,7 +8,8 @@ import pytest
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.assertions import parse_registration_assertion
-from fidoloop.protocol.uaf.inspect_response import Outcome, ResponseReport, inspect_response
+from fidoloop.protocol.uaf.inspect_response import ResponseReport, inspect_response
+from fidoloop.protocol.uaf.inspection import Outcome
 from fidoloop.protocol.uaf.verification_input import parse_verification_input
 
 from ..builders import (
