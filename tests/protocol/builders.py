@@ -36,6 +36,11 @@ def vectors() -> dict[str, dict[str, Any]]:
     return {entry["id"]: entry for entry in json.loads((DATA / "vectors/uaf.json").read_text("utf-8"))}
 
 
+def recorded() -> dict[str, dict[str, Any]]:
+    """Returns messages of this project's authenticator with keys in SoftHSM, by id, with metadata and stored keys."""
+    return {entry["id"]: entry for entry in json.loads((DATA / "vectors/recorded.json").read_text("utf-8"))}
+
+
 def seed_request_body(number: str) -> dict[str, Any]:
     """Returns the first JSON object of a seed's text that stands on lines of its own after an example request."""
     (path,) = (DATA / "seeds").glob(f"{number}_*.txt")

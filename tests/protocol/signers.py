@@ -153,3 +153,9 @@ def keys_of(algorithm: int) -> dict[int, bytes]:
 
 
 ALGORITHM_AND_FORMAT = [(algorithm, key_format) for algorithm in ALL for key_format in keys_of(algorithm)]
+
+
+def integer_of(signature: bytes) -> tuple[bytes, bytes]:
+    """Returns r and s of a DER signature on a curve of 256 bits, 32 bytes each."""
+    r, s = decode_dss_signature(signature)
+    return r.to_bytes(32), s.to_bytes(32)
