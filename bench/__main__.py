@@ -7,12 +7,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import http_uaf_auth, oob_login, policy, uaf_sign, uaf_verify
+from bench import http_uaf_auth, oob_login, policy, uaf_registration, uaf_sign, uaf_verify, uaf_verify_rsa
 from bench.apart import apart
 from bench.measure import Row
 
 GROUPS = {
     "uaf-verify": uaf_verify.run,
+    "uaf-verify-rsa": uaf_verify_rsa.run,
+    "uaf-verify-full-attestation": uaf_registration.run,
     "policy-200x50": policy.run,
     "uaf-sign-softhsm": uaf_sign.run,
     "sign-softhsm": apart("bench.device_sign", "sign", "softhsm"),

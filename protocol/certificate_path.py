@@ -6,6 +6,7 @@ Generic validators refuse them: they name no host, have no extended key usage, a
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -121,6 +122,13 @@ def _is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bo
     if certificate.signature_algorithm_oid not in _SIGNATURE_ALGORITHMS:
         detail = "an attestation certificate is signed over a weak hash, or in a way that is not allowed"
         raise PathRefusal(PathRule.ALGORITHM, detail)
+    return _is_signed_by(certificate, issuer)
+
+
+# A model's certificates attest a hundred thousand devices or more: what they say of one another never changes. Validity
+# and constraints are held against each path anew.
+@lru_cache(maxsize=1024)
+def _is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):

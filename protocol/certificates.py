@@ -2,8 +2,11 @@
 
 import binascii
 from collections.abc import Sequence
+from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from fidoloop.protocol.errors import MalformedError
 
@@ -13,19 +16,34 @@ _UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtensi
 def load_certificate(der: bytes, where: str = "$") -> x509.Certificate:
     """Return the certificate in `der`; its names, validity and extensions are known to be readable.
 
-    cryptography parses those on first use, and raises there what is wrong with them. The public key is not
-    looked at: it may be of a kind that is not supported.
+    The public key is not looked at: it may be of a kind that is not supported.
 
     Raises:
         MalformedError: not a DER X.509 certificate.
     """
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        _ = (certificate.subject, certificate.issuer, certificate.extensions)
-        _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        return _load(der)
     except _UNREADABLE:
         raise MalformedError(where, "not an X.509 certificate") from None
+
+
+# Kept, because the same few certificates attest all devices of a model.
+@lru_cache(maxsize=1024)
+def _load(der: bytes) -> x509.Certificate:
+    """cryptography parses a certificate's parts on first use, and raises there what is wrong with them."""
+    certificate = x509.load_der_x509_certificate(der)
+    _ = (certificate.subject, certificate.issuer, certificate.extensions)
+    _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
     return certificate
+
+
+@lru_cache(maxsize=1024)
+def certified_key(certificate: x509.Certificate) -> CertificatePublicKeyTypes | None:
+    """Return the certificate's public key, None where it is of a kind that is not supported."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
 
 
 def load_base64_certificates(texts: Sequence[str], where: str = "$") -> tuple[x509.Certificate, ...]:

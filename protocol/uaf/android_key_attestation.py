@@ -9,12 +9,11 @@ from datetime import datetime
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.certificate_path import PathRefusal, verify_path
-from fidoloop.protocol.certificates import load_base64_certificates
+from fidoloop.protocol.certificates import certified_key, load_base64_certificates
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.algorithms import UafPublicKey
 from fidoloop.protocol.uaf.extensions import ANDROID_KEY_ATTESTATION
@@ -78,14 +77,11 @@ def verify_key_attestation(
     try:
         verify_path(chain, roots=roots, at=at)
         description = key_description(chain[0])
-        attested = chain[0].public_key()
     except PathRefusal as refusal:
         raise _refused(refusal.detail) from None
     except MalformedError as error:
         raise _refused(error.what) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise _refused("the attested key is of a kind that is not supported") from None
-    if attested != expected_key:
+    if certified_key(chain[0]) != expected_key:
         raise _refused("the attested key is not the one registered")
     if not hmac.compare_digest(description.challenge, expected_challenge):
         raise _refused("attestationChallenge is not the FINAL_CHALLENGE_HASH")

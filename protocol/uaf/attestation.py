@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from fidoloop.protocol.certificate_path import PathRefusal, verify_path
-from fidoloop.protocol.certificates import load_certificate
+from fidoloop.protocol.certificates import certified_key, load_certificate
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.assertions import RegistrationAssertion
 from fidoloop.protocol.uaf.public_keys import load_public_key
@@ -47,10 +46,7 @@ def verify_full_signature(assertion: RegistrationAssertion, leaf: x509.Certifica
     Raises:
         UafRefusal: the leaf's key is not of a supported kind, or the signature does not verify.
     """
-    try:
-        key = leaf.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
+    key = certified_key(leaf)
     verify_signature(key, assertion.signature_algorithm, assertion.attestation_signature, assertion.krd)
 
 

@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.certificate_path import PathRefusal, find_extension, verify_path
-from fidoloop.protocol.certificates import load_base64_certificates
+from fidoloop.protocol.certificates import certified_key, load_base64_certificates
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.metadata import MetadataEntry, read_entry
 from fidoloop.protocol.uaf.registry import Algorithm
@@ -131,11 +130,7 @@ def _verify_jws(alg: str, signer: x509.Certificate, signature: bytes, signed: by
     if algorithm is None:
         raise MalformedError("$.header.alg", f"{alg[:40]!r} is none of {', '.join(_ALGORITHMS)}")
     try:
-        key = signer.public_key()
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    try:
-        verify_signature(key, algorithm, signature, signed)
+        verify_signature(certified_key(signer), algorithm, signature, signed)
     except UafRefusal as refusal:
         raise MalformedError("$.signature", refusal.detail) from None
 
