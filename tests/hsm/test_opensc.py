@@ -1,6 +1,7 @@
 """OpenSC's module over a virtual PIV card: keys others made, PINs the card counts, cards pulled out."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from fidoloop.authenticator.models import adopted_models, models_of
 from fidoloop.hsm.errors import NotSupported, PinIncorrect, PinLocked, TokenAbsent
-from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
+from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage, RsaHardwareKey
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.lab_card import PIN, LabCard
@@ -147,3 +148,26 @@ def test_threads_share_the_card(shared: KeyStore) -> None:
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(work, number) for number in range(4)]:
             done.result()
+
+
+def test_an_rsa_key_decrypts_and_a_fork_goes_on_with_the_card(
+    fidoloop_card: LabCard, fidoloop_opensc_token: str
+) -> None:
+    make_card_key(fidoloop_card, "9d", "RSA2048")
+    with open_key_store(fidoloop_opensc_token) as store:
+        rsa, signing = store.key(MANAGEMENT), key_of(store)
+        assert isinstance(rsa, RsaHardwareKey)
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        message = rsa.public_key().encrypt(b"message", oaep)
+        with pytest.raises(ValueError, match="Decryption failed"):
+            rsa.decrypt(b"\x01" + message[1:], oaep)
+        assert rsa.decrypt(message, oaep) == b"message"
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if len(signing.sign_digest_raw(DIGEST)) == 64 else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(signing.sign_digest_raw(DIGEST)) == 64
