@@ -26,6 +26,7 @@ GROUPS = {
     "open-softhsm": apart("bench.open_store"),
     "http-uaf-auth": http_uaf_auth.run,
     "oob-login-qr": oob_login.run,
+    "apdu-virtual-card": apart("bench.virtual_card"),
 }
 
 
