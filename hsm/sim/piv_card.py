@@ -1,7 +1,5 @@
 """A PIV card as it comes from the simulated factory."""
 
-from typing import Final
-
 from fidoloop.hsm.sim.card import Applet, Card
 from fidoloop.hsm.sim.piv.applet import PivApplet
 from fidoloop.hsm.sim.piv.state import StateStore
@@ -17,9 +15,10 @@ _PIV_AID = bytes.fromhex("f9a00000030800001000")
 def atr(*, yubikey_shape: bool) -> bytes:
     """Return the answer to reset.
 
-    OpenSC decides by the historical bytes how it treats a PIV card. One it does not know is "generic": it then takes
-    VERIFY without data to be broken. The PIV AID in them (compact tag F, as SP 800-73 lets cards announce themselves)
-    makes it a card that keeps to the standard and has ECDSA and ECDH; a YubiKey's bytes make it a YubiKey.
+    OpenSC decides by the historical bytes how it treats a PIV card. One it does not know is "generic": VERIFY without
+    data counts as broken there; some vendors' cards count as having no EC keys. The PIV application's identifier in
+    them (compact TLV F, ISO/IEC 7816-4, 12.1.1) makes it a card without known faults that has ECDSA and ECDH; a
+    YubiKey's bytes make it a YubiKey.
     """
     historical = b"\x80" + _CAPABILITIES + (_YUBIKEY if yubikey_shape else _PIV_AID)
     body = bytes([0xF0 | len(historical)]) + _INTERFACE + historical
@@ -32,6 +31,3 @@ def atr(*, yubikey_shape: bool) -> bytes:
 def piv_card(store: StateStore, *further: Applet) -> Card:
     """Return a card with the PIV applet, selected from the start (SP 800-73-4 part 1, 2.2), and others."""
     return Card([PivApplet(store), *further], atr(yubikey_shape=store.state.yubikey_shape))
-
-
-DEFAULT_ATR: Final = atr(yubikey_shape=False)

@@ -137,6 +137,17 @@ def test_where_the_reader_goes_away_the_card_waits_for_it(tmp_path: Path) -> Non
             assert card.wait(30) == Exit.OK
 
 
+def test_a_reader_of_another_pcscd_has_no_name_here(fidoloop_pcscd: PrivatePcscd, tmp_path: Path) -> None:
+    wait_for_card(fidoloop_pcscd.readers[1], present=False)
+    command = ("card", "run", "--port", str(fidoloop_pcscd.port + 1), "--home", str(tmp_path), "--json")
+    with running(*command, PCSCLITE_CSOCK_NAME=str(tmp_path / "nobody")) as process:
+        answer = announced(process)
+        assert (answer["reader"], answer["uri"]) == (None, f"piv:serial={answer['serial']}")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+    wait_for_card(fidoloop_pcscd.readers[1], present=False)
+
+
 def test_without_a_reader_the_error_says_what_to_do(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

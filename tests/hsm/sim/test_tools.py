@@ -9,11 +9,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from cryptography.x509.oid import NameOID
 
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.lab_card import MANAGEMENT_KEY, PIN, PUK, LabCard
+from fidoloop.pcscd import PrivatePcscd
 
 DATA = b"signed by a virtual card"
 
@@ -72,7 +73,9 @@ def pkcs11_sign(slot_id: str, mechanism: str, directory: Path) -> bytes:
 
 
 def test_opensc_takes_the_card_for_a_piv_card_with_ecdsa_and_ecdh(fidoloop_card: LabCard) -> None:
-    assert "Personal Identity Verification Card" in tool("piv-tool", "-n")
+    said = tool("piv-tool", "-n", OPENSC_DEBUG="3")
+    assert "Personal Identity Verification Card" in said
+    assert "card_issues=0x00000000" in said
     mechanisms = tool("pkcs11-tool", "-M")
     for wanted in ("ECDSA, keySize={256,384}, hw", "ECDH1-DERIVE, keySize={256,384}, hw", "RSA-PKCS-OAEP"):
         assert wanted in mechanisms
@@ -91,6 +94,40 @@ def test_an_rsa_key_made_by_yubico_piv_tool_signs_through_opensc(fidoloop_card: 
     public = generated_by_ykpiv("9a", "RSA2048", tmp_path)
     assert isinstance(public, rsa.RSAPublicKey)
     public.verify(pkcs11_sign("01", "SHA256-RSA-PKCS", tmp_path), DATA, padding.PKCS1v15(), hashes.SHA256())
+
+
+def test_opensc_decrypts_with_an_rsa_key(fidoloop_card: LabCard, tmp_path: Path) -> None:
+    public = generated_by_ykpiv("9d", "RSA2048", tmp_path)
+    assert isinstance(public, rsa.RSAPublicKey)
+    encrypted, decrypted = tmp_path / "encrypted", tmp_path / "decrypted"
+    encrypted.write_bytes(public.encrypt(DATA, padding.PKCS1v15()))
+    tool(
+        *("pkcs11-tool", "--login", "--pin", PIN, "--decrypt", "-m", "RSA-PKCS", "--id", "03"),
+        *("-i", encrypted, "-o", decrypted),
+    )
+    assert decrypted.read_bytes() == DATA
+
+
+def test_opensc_agrees_on_a_secret(fidoloop_card: LabCard, tmp_path: Path) -> None:
+    public = generated_by_ykpiv("9d", "ECCP256", tmp_path)
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    other = ec.generate_private_key(ec.SECP256R1())
+    other_file, secret = tmp_path / "other.der", tmp_path / "secret"
+    other_file.write_bytes(other.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    tool(
+        *("pkcs11-tool", "--login", "--pin", PIN, "--derive", "-m", "ECDH1-DERIVE", "--id", "03"),
+        *("-i", other_file, "-o", secret),
+    )
+    assert secret.read_bytes() == other.exchange(ec.ECDH(), public)
+
+
+def test_in_yubikey_shape_opensc_sees_a_yubikey_that_signs(
+    fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, tmp_path: Path
+) -> None:
+    with LabCard(fidoloop_pcscd, fidoloop_card_factory, yubikey_shape=True):
+        public = generated_by_ykpiv("9c", "ECCP256", tmp_path)
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        public.verify(pkcs11_sign("02", "ECDSA-SHA256", tmp_path), DATA, ec.ECDSA(hashes.SHA256()))
 
 
 def test_yubico_piv_tool_signs_with_a_key_it_made(fidoloop_card: LabCard, tmp_path: Path) -> None:

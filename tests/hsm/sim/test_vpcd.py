@@ -9,7 +9,7 @@ from smartcard import scard
 
 from fidoloop.hsm.sim.card import Card
 from fidoloop.hsm.sim.factory import Factory
-from fidoloop.hsm.sim.readers import reader_with
+from fidoloop.hsm.sim.readers import reader_with, wait_for_card
 from fidoloop.hsm.sim.vpcd import Fault, InsertedCard, ReaderError
 from fidoloop.lab_card import LabCard
 from fidoloop.pcscd import PrivatePcscd
@@ -147,6 +147,13 @@ def test_two_readers_have_a_card_each(
             connection.close()
             assert reader_with(one.inserted.card.atr, fidoloop_pcscd.readers.index(one.reader)) == one.reader
         assert serials == {one.store.state.serial.to_bytes(4) + b"\x90\x00" for one in (fidoloop_card, second)}
+
+
+def test_waiting_for_a_card_ends(fidoloop_pcscd: PrivatePcscd, fidoloop_card: LabCard) -> None:
+    with pytest.raises(TimeoutError, match="Virtual PCD"):
+        wait_for_card(fidoloop_card.reader, present=False, timeout=0)
+    with pytest.raises(TimeoutError, match="No such reader"):
+        wait_for_card("No such reader", present=True, timeout=0)
 
 
 def test_a_reader_takes_one_card(fidoloop_pcscd: PrivatePcscd, fidoloop_card: LabCard, card: Card) -> None:
