@@ -25,9 +25,15 @@ class TokenAmbiguous(UriError):
 
 
 class ModuleError(KeyStoreError):
-    """The PKCS#11 module cannot be loaded, or failed in a way that has no error of its own here."""
+    """The PKCS#11 module or PC/SC cannot be used, or the module failed in a way that has no error of its own here."""
 
     code = "module"
+
+
+class DeviceError(KeyStoreError):
+    """The device refused or answered in a way that has no error of its own here; the message gives its status."""
+
+    code = "device"
 
 
 class PinRequired(KeyStoreError):
@@ -51,6 +57,18 @@ class PinLocked(KeyStoreError):
     """The PIN is locked or expired: only the security officer (or the PUK) helps."""
 
     code = "pin_locked"
+
+
+class ManagementKeyRequired(PinRequired):
+    """The card wants its management key for this, and none was given, or what was given is no such key."""
+
+    code = "management_key_required"
+
+
+class ManagementKeyIncorrect(PinIncorrect):
+    """The card refused the management key, or did not prove that it knows it."""
+
+    code = "management_key_incorrect"
 
 
 class TokenAbsent(KeyStoreError):
