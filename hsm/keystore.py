@@ -129,13 +129,15 @@ class KeyStore(abc.ABC):
         """Describe the token."""
 
     @abc.abstractmethod
-    def generate(self, algorithm: KeyAlgorithm, usage: KeyUsage, *, key_id: bytes, label: str) -> HardwareKey:
-        """Make a key pair in the token: sensitive, not extractable.
+    def generate(
+        self, algorithm: KeyAlgorithm, usage: KeyUsage, *, key_id: bytes, label: str, place: str = ""
+    ) -> HardwareKey:
+        """Make a key pair in the token: sensitive, not extractable; at `place` where that is not empty.
 
         Raises:
             KeyExists: a key with this id is there already.
             KeyRefused: the token made a key that can leave it, or did not make it itself; it was destroyed.
-            NotSupported: the token cannot make such a key, or the usage does not fit the algorithm.
+            NotSupported: the token cannot make such a key, or has no such place, or the usage does not fit.
             TokenFull: there is no room; nothing is left behind.
         """
 

@@ -22,7 +22,6 @@ class Slot:
     reference: int
     certificate_object: int
     pin_always: bool = False
-    pin_never: bool = False
 
     @property
     def place(self) -> str:
@@ -33,7 +32,7 @@ class Slot:
 AUTHENTICATION: Final = Slot(0x9A, 0x5FC105)
 SIGNATURE: Final = Slot(0x9C, 0x5FC10A, pin_always=True)
 KEY_MANAGEMENT: Final = Slot(0x9D, 0x5FC10B)
-CARD_AUTHENTICATION: Final = Slot(0x9E, 0x5FC101, pin_never=True)
+CARD_AUTHENTICATION: Final = Slot(0x9E, 0x5FC101)
 RETIRED: Final = tuple(Slot(0x82 + number, 0x5FC10D + number) for number in range(20))
 SLOTS: Final = (AUTHENTICATION, SIGNATURE, KEY_MANAGEMENT, CARD_AUTHENTICATION, *RETIRED)
 _BY_PLACE: Final = {slot.place: slot for slot in SLOTS}

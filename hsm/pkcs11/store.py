@@ -72,8 +72,12 @@ class Pkcs11KeyStore(KeyStore):
 
         return self._lease.run("describing the token", read)
 
-    def generate(self, algorithm: KeyAlgorithm, usage: KeyUsage, *, key_id: bytes, label: str) -> HardwareKey:
+    def generate(
+        self, algorithm: KeyAlgorithm, usage: KeyUsage, *, key_id: bytes, label: str, place: str = ""
+    ) -> HardwareKey:
         """Make a key pair in the token; see `KeyStore.generate`."""
+        if place:
+            raise NotSupported("a PKCS#11 token has no places to choose from")
 
         def make(session: p11.Session) -> tuple[KeyInfo, HeldObject]:
             info, private = generate_pair(session, algorithm, usage, key_id, label)
