@@ -36,6 +36,8 @@ class StoreKind(Enum):
     SOFTHSM = "01"
     SOFTWARE_TOKEN = "02"  # noqa: S105 - a model number
     HARDWARE_TOKEN = "03"  # noqa: S105 - a model number
+    PIV_CARD = "04"
+    SIMULATED_PIV_CARD = "05"
     TPM = "06"
     ADOPTED = "07"
     UAF_CARD = "08"
@@ -47,6 +49,8 @@ class StoreKind(Enum):
             return cls.SOFTHSM
         if token.kind == "tpm" and token.hardware:  # swtpm and its like are software tokens among others
             return cls.TPM
+        if token.kind == "piv":
+            return cls.PIV_CARD if token.hardware else cls.SIMULATED_PIV_CARD
         return cls.HARDWARE_TOKEN if token.hardware else cls.SOFTWARE_TOKEN
 
 
@@ -106,11 +110,13 @@ _STORE_NAMES = {
     StoreKind.SOFTHSM: "SoftHSM token",
     StoreKind.SOFTWARE_TOKEN: "PKCS#11 software token",
     StoreKind.HARDWARE_TOKEN: "PKCS#11 hardware token",
+    StoreKind.PIV_CARD: "PIV card",
+    StoreKind.SIMULATED_PIV_CARD: "simulated PIV card",
     StoreKind.TPM: "TPM 2.0",
     StoreKind.ADOPTED: "adopted key",
     StoreKind.UAF_CARD: "virtual UAF card",
 }
-_HARDWARE = {StoreKind.HARDWARE_TOKEN, StoreKind.TPM}
+_HARDWARE = {StoreKind.HARDWARE_TOKEN, StoreKind.PIV_CARD, StoreKind.TPM}
 
 
 class Model(msgspec.Struct, frozen=True):

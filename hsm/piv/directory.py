@@ -7,7 +7,7 @@ has neither says nothing about its keys, and nothing is claimed, although the st
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography import x509
@@ -20,7 +20,7 @@ from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage, PublicKey
 from fidoloop.hsm.piv import application as piv
 from fidoloop.hsm.piv.apdu import StatusError
 from fidoloop.hsm.piv.application import Metadata, PivApplication
-from fidoloop.hsm.piv.container import Container, read_container
+from fidoloop.hsm.piv.container import DELETED, Container, read_container
 from fidoloop.hsm.piv.slots import KEY_MANAGEMENT, RETIRED, SLOTS, Slot
 
 _PIN_ALWAYS: Final = (3, 5)
@@ -68,18 +68,19 @@ class Directory:
         """Read one slot. Raises KeyStoreError, StatusError."""
         content = application.get_data(slot.certificate_object)
         metadata = self._metadata(application, slot)
+        always = slot.pin_always
+        if metadata is not None and metadata.pin_policy:
+            always = metadata.pin_policy in _PIN_ALWAYS
         try:
             container = read_container(content) if content else None
         except ValueError:
-            return Entry(slot, None, None, free=False, pin_always=slot.pin_always)
+            return Entry(slot, None, None, free=False, pin_always=always)
         mark = container.mark if container is not None else None
-        deleted = mark is not None and mark.usage is None
-        key = None if deleted else self._key(application, slot, container, metadata)
-        # Where the card tells of no key, what is left of ours in the container is rubbish of a broken-off deletion.
-        gone = self._has_metadata and metadata is None
-        free = deleted or (gone and (content is None or mark is not None)) or (content is None and metadata is None)
-        policy = metadata.pin_policy if metadata is not None else 0
-        return Entry(slot, container, None if free else key, free, policy in _PIN_ALWAYS if policy else slot.pin_always)
+        no_key = metadata is None and (self._has_metadata or content is None)
+        # Our mark without a key is what a broken-off deletion left.
+        free = mark == DELETED or (no_key and (content is None or mark is not None))
+        key = None if free else self._key(application, slot, container, metadata)
+        return Entry(slot, container, None if key is None else replace(key, pin_always=always), free, always)
 
     def holds_unknown_key(self, application: PivApplication, slot: Slot) -> bool:
         """Tell whether a slot without a certificate holds a key all the same, on a card that does not tell.

@@ -41,12 +41,12 @@ class Door(Protocol):
 class KeyUse:
     """The way to one private key: in a transaction, with the PIN verified."""
 
-    def __init__(self, door: "Door", info: KeyInfo, *, pin_always: bool) -> None:
+    def __init__(self, door: "Door", info: KeyInfo) -> None:
         """Take the way to the card, and where on it the key is."""
         self.slot = slot_named(info.place).reference
         self.algorithm = REFERENCES[info.algorithm]
         self._door = door
-        self._pin_always = pin_always
+        self._pin_always = info.pin_always
         self._key_id = info.key_id
         self._seen = -1
 

@@ -195,7 +195,7 @@ class PivKeyStore(KeyStore):
 
         return self._run("attesting a key", read)
 
-    def mac_key(self, key_id: bytes, label: str) -> MacKey | None:
+    def mac_key(self, key_id: bytes, label: str, *, make: bool = True) -> MacKey | None:
         """Return None: PIV cards make no MACs."""
         if not key_id:
             raise ValueError("a key needs an id")
@@ -300,7 +300,7 @@ class PivKeyStore(KeyStore):
         ours = self._directory.made_by_card(application, slot, public_key)
         if not ours and self._directory.tells_origins():
             raise KeyRefused("the card does not say that it made this key itself")
-        signer = self._signer(public_key, slot, provisional.pin_always)
+        signer = self._signer(public_key, provisional)
         try:
             prove(signer, usage)
             certificate = placeholder_certificate(signer, label, usage)
@@ -312,7 +312,7 @@ class PivKeyStore(KeyStore):
             raise KeyRefused("the card does not keep what belongs to the key (MSCUID in its certificate container)")
         return entry
 
-    def _signer(self, public_key: PublicKey, slot: Slot, pin_always: bool) -> PivEcKey | PivRsaKey:
+    def _signer(self, public_key: PublicKey, entry: Entry) -> PivEcKey | PivRsaKey:
         """Return the new key as one that may sign its placeholder and prove itself, whatever it is made for."""
         algorithm = algorithm_of(public_key)
         if algorithm is None:
@@ -327,9 +327,10 @@ class PivKeyStore(KeyStore):
             extractable=True,
             never_extractable=False,
             local=False,
-            place=slot.place,
+            place=entry.slot.place,
+            pin_always=entry.pin_always,
         )
-        return hardware_key(KeyUse(self, info, pin_always=pin_always), info)
+        return hardware_key(KeyUse(self, info), info)
 
     def _write(self, application: PivApplication, slot: Slot, container: Container) -> None:
         application.put_data(slot.certificate_object, container.encode())
@@ -355,8 +356,7 @@ class PivKeyStore(KeyStore):
         info = entry.key
         assert info is not None
         self._places[info.key_id] = info.place
-        use = KeyUse(self, info, pin_always=entry.pin_always)
-        key = self._keys[info.key_id] = hardware_key(use, info)
+        key = self._keys[info.key_id] = hardware_key(KeyUse(self, info), info)
         return key
 
     def _label(self) -> str:

@@ -24,7 +24,7 @@ from fidoloop.bridge.profile import Profile
 from fidoloop.bridge.scan import scan_image
 from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.hsm.uri import parse_uri
+from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.lab import LabServer
 from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
 
@@ -109,7 +109,7 @@ class Demo:
         self._mark = time.perf_counter()
         self._directory = tempfile.TemporaryDirectory(prefix="fidoloop-demo-")
         profile = Profile(Path(self._directory.name) / "phone" / "demo.sqlite")
-        profile.create(keys_uri=parse_uri(keys_uri).without_pin(), verification="pin", ca=str(lab.ca))
+        profile.create(keys_uri=parse_key_store_uri(keys_uri).without_pin(), verification="pin", ca=str(lab.ca))
         self._profile = profile
         # A key of this run's own: the token may be a real phone's, whose state bears MACs by the usual one.
         self._mac_key_id = b"fidoloop:demo-mac:" + os.urandom(8)

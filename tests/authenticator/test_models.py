@@ -40,6 +40,8 @@ def test_every_statement_is_read_back_as_written_and_contradicts_nothing(model: 
         ("pkcs11", True, KeyProtection.HARDWARE, MatcherProtection.ON_CHIP),
         ("tpm", False, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
         ("tpm", True, KeyProtection.HARDWARE, MatcherProtection.ON_CHIP),
+        ("piv", False, KeyProtection.SOFTWARE, MatcherProtection.SOFTWARE),
+        ("piv", True, KeyProtection.HARDWARE, MatcherProtection.ON_CHIP),
     ],
 )
 def test_hardware_is_claimed_only_where_the_token_is_hardware(

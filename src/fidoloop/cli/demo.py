@@ -20,8 +20,7 @@ from fidoloop.cli.exits import Exit
 from fidoloop.demo import Demo, Flow, Report, Step
 from fidoloop.hsm.errors import PinRequired
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.hsm.open import open_key_store
-from fidoloop.hsm.uri import parse_uri
+from fidoloop.hsm.open import open_key_store, parse_key_store_uri
 from fidoloop.lab import LabServer
 from fidoloop.softhsm import make_softhsm_token
 
@@ -56,7 +55,7 @@ def demo(
 
 def _pin(uri: str) -> str:
     """Return the PIN that the demo's user types: of the URI, the environment, or the person at the terminal."""
-    found = parse_uri(uri).pin() or os.environ.get("FIDOLOOP_PIN")
+    found = parse_key_store_uri(uri).pin() or os.environ.get("FIDOLOOP_PIN")
     if found:
         return found
     typed = answer(lambda: str(typer.prompt("PIN of the token", hide_input=True, err=True))) if interactive() else None

@@ -15,7 +15,8 @@ Uri = Annotated[
     str,
     typer.Argument(
         metavar="URI",
-        help="Key store, e.g. 'pkcs11:token=lab?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/path/pin'. "
+        help="Key store, e.g. 'pkcs11:token=lab?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/path/pin', or "
+        "a PIV card: 'piv:reader=Yubico?pin-source=/path/pin&management-key-source=/path/key'. "
         "Without a PIN in it: the environment's FIDOLOOP_PIN, or a prompt.",
     ),
 ]
@@ -42,13 +43,24 @@ def open_store(uri: str) -> KeyStore:
     return open_key_store(uri, pin_prompt=_ask_pin)
 
 
-def _ask_pin(label: str) -> str:
-    pin = os.environ.get("FIDOLOOP_PIN")
-    if pin is not None:
-        return pin
+def ask_secret(what: str, variable: str, *, help_text: str = "") -> str:
+    """Return a secret: of the environment, else typed without echo. Raises PinRequired.
+
+    Args:
+        what: what is asked for, e.g. "PIN of token 'lab'".
+        variable: the environment variable.
+        help_text: how else it can be given, for the error.
+    """
+    found = os.environ.get(variable)
+    if found is not None:
+        return found
     if not sys.stdin.isatty():
-        raise PinRequired(f"the token {label!r} wants a PIN: give pin-source in the URI or set FIDOLOOP_PIN")
+        raise PinRequired(f"the {what} is needed: {help_text}set {variable}")
     try:
-        return getpass.getpass(f"PIN of token {label!r}: ")
+        return getpass.getpass(f"{what}: ")
     except EOFError:
-        raise PinRequired(f"the token {label!r} wants a PIN, and none was typed") from None
+        raise PinRequired(f"the {what} is needed, and none was typed") from None
+
+
+def _ask_pin(label: str) -> str:
+    return ask_secret(f"PIN of token {label!r}", "FIDOLOOP_PIN", help_text="give pin-source in the URI or ")

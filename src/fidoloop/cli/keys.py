@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli import keys_adopt, keys_check, keys_evidence, keys_metadata, keys_tokens
+from fidoloop.cli import keys_adopt, keys_certificate, keys_check, keys_evidence, keys_metadata, keys_pin, keys_tokens
 from fidoloop.cli.common import Json, Verification, answer, cell, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
@@ -32,10 +32,14 @@ def list_keys(uri: Uri, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"keys": [_describe(info) for info in keys]}))
         return
-    table = Table("id", "label", "algorithm", "usage", "protected")
-    for info in keys:
+    # Places are for devices that have few: there they say what is taken, and by what.
+    places = ["place"] if any(info.place for info in keys) else []
+    table = Table(*places, "id", "label", "algorithm", "usage", "protected")
+    for info in sorted(keys, key=lambda info: info.place):
         protected = "yes" if _is_protected(info) else "[red]no[/red]"
-        table.add_row(info.key_id.hex(), cell(info.label), info.algorithm.value, " ".join(_usages(info)), protected)
+        place = [info.place] if places else []
+        usages = " ".join(_usages(info))
+        table.add_row(*place, info.key_id.hex(), cell(info.label), info.algorithm.value, usages, protected)
     console().print(table if keys else "no keys")
 
 
@@ -47,15 +51,19 @@ def generate(
     usage: Annotated[str, typer.Option(help="sign; derive (p256, p384); decrypt (rsa2048).")] = "sign",
     key_id: MaybeKeyId = None,
     label: Annotated[str, typer.Option(help="The key's label.")] = "",
+    place: Annotated[str, typer.Option(metavar="SLOT", help="Where in a PIV card: 9a, 9c, 9d, 9e, 82 to 95.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Make a key pair that cannot leave the token; the id is random unless given."""
+    """Make a key pair that cannot leave the token; the id is random unless given, and a free slot is chosen."""
     wanted = {flag.name: flag for flag in KeyUsage}.get(usage.upper())
     if wanted is None:
         raise typer.BadParameter("sign, derive or decrypt", param_hint="--usage")
     with open_store(uri) as store:
-        info = store.generate(algorithm, wanted, key_id=key_id or secrets.token_bytes(16), label=label).info
-    typer.echo(json.dumps(_describe(info)) if as_json else f"made {info.algorithm.value} key {info.key_id.hex()}")
+        key_id = key_id or secrets.token_bytes(16)
+        info = store.generate(algorithm, wanted, key_id=key_id, label=label, place=place).info
+    where = f" in slot {info.place}" if info.place else ""
+    made = f"made {info.algorithm.value} key {info.key_id.hex()}{where}"
+    typer.echo(json.dumps(_describe(info)) if as_json else made)
 
 
 @app.command()
@@ -123,6 +131,9 @@ app.command("tokens")(keys_tokens.tokens)
 app.command("check")(keys_check.check)
 app.command("attest")(keys_evidence.attest)
 app.command("verify-evidence")(keys_evidence.verify_evidence_file)
+app.command("certificate")(keys_certificate.certificate)
+app.command("change-pin")(keys_pin.change)
+app.command("unblock")(keys_pin.unblock)
 
 
 def _describe_token(store: KeyStore) -> dict[str, Any]:
@@ -160,6 +171,7 @@ def _describe(info: KeyInfo) -> dict[str, Any]:
         "extractable": info.extractable,
         "never_extractable": info.never_extractable,
         "local": info.local,
+        "place": info.place,
         "public_key": public.decode(),
     }
 

@@ -40,7 +40,7 @@ from fidoloop.cli.common import (
 )
 from fidoloop.cli.key_store import open_store
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.hsm.uri import parse_uri
+from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol import base64url
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
@@ -88,7 +88,7 @@ def register(
     try:
         if fresh:
             _set_up(profile, keys, verification, ca)
-        elif keys is not None and parse_uri(keys).without_pin() != profile.settings().keys_uri:
+        elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
             raise typer.BadParameter("this phone has another key store; --name makes another phone")
         # A PIN in the URI opens the token now and is not written down.
         with _phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
@@ -105,9 +105,8 @@ def register(
 def _set_up(profile: Profile, keys: str | None, verification: Verification, ca: Path | None) -> None:
     if keys is None:
         raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
-    profile.create(
-        keys_uri=parse_uri(keys).without_pin(), verification=verification.value, ca=str(ca.resolve()) if ca else None
-    )
+    uri = parse_key_store_uri(keys).without_pin()
+    profile.create(keys_uri=uri, verification=verification.value, ca=str(ca.resolve()) if ca else None)
 
 
 @app.command()
