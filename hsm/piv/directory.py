@@ -82,17 +82,17 @@ class Directory:
         key = None if free else self._key(application, slot, container, metadata)
         return Entry(slot, container, None if key is None else replace(key, pin_always=always), free, always)
 
-    def holds_unknown_key(self, application: PivApplication, slot: Slot) -> bool:
-        """Tell whether a slot without a certificate holds a key all the same, on a card that does not tell.
+    def holds_unknown_key(self, application: PivApplication, entry: Entry) -> bool:
+        """Tell whether a slot with an empty container holds a key all the same, on a card that does not tell.
 
         Found out by using it: the PIN must be verified.
         """
-        if self._has_metadata:
+        if self._has_metadata or entry.container is not None:
             return False
         attempts = ((piv.P256, bytes(31) + b"\1"), (piv.P384, bytes(47) + b"\1"), (piv.RSA2048, bytes(255) + b"\1"))
         for algorithm, block in attempts:
             try:
-                application.sign(slot.reference, algorithm, block)
+                application.sign(entry.slot.reference, algorithm, block)
             except StatusError:
                 continue
             return True

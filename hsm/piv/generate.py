@@ -34,7 +34,7 @@ _NOT_HERE: Final = (0x6A86, 0x6B00, *piv.NOT_FOUND)
 """What cards answer to GENERATE for a slot they do not have."""
 
 
-def slots_to_try(entries: dict[str, Entry], usage: KeyUsage, place: str) -> list[Slot]:
+def slots_to_try(entries: dict[str, Entry], usage: KeyUsage, place: str) -> list[Entry]:
     """Return the free slots for a key, the best first; the one at `place` where that is not empty.
 
     Raises:
@@ -42,31 +42,31 @@ def slots_to_try(entries: dict[str, Entry], usage: KeyUsage, place: str) -> list
         NotSupported: there is no such slot on any PIV card.
     """
     if place:
-        slot = slot_named(place)
-        if not entries[slot.place].free:
-            raise TokenFull(f"slot {slot.place} is taken: delete what is in it first")
-        return [slot]
-    free = [slot for slot in candidates(usage) if entries[slot.place].free]
+        named = entries[slot_named(place).place]
+        if not named.free:
+            raise TokenFull(f"slot {named.slot.place} is taken: delete what is in it first")
+        return [named]
+    free = [entry for slot in candidates(usage) if (entry := entries[slot.place]).free]
     if not free:
         raise TokenFull("every slot of the card is taken: `fidoloop keys list` says what each serves")
     return free
 
 
 def make_key(
-    application: PivApplication, directory: Directory, slots: list[Slot], algorithm: int
+    application: PivApplication, directory: Directory, free: list[Entry], algorithm: int
 ) -> tuple[Slot, PublicKey]:
-    """Make a key in the first of the slots that the card has. Wants the management key and the PIN.
+    """Make a key in the first of the free slots that the card has. Wants the management key and the PIN.
 
     Raises:
         TokenFull: the card has none of the slots, or all hold keys without certificates.
         NotSupported: it does not know the algorithm.
     """
     refused: StatusError | None = None
-    for slot in slots:
-        if directory.holds_unknown_key(application, slot):
+    for entry in free:
+        if directory.holds_unknown_key(application, entry):
             continue
         try:
-            return slot, application.generate(slot.reference, algorithm)
+            return entry.slot, application.generate(entry.slot.reference, algorithm)
         except StatusError as error:
             if error.sw not in (*_NOT_HERE, 0x6A80):
                 raise

@@ -9,6 +9,7 @@ import ctypes
 import importlib
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -63,13 +64,12 @@ class Context(Watched):
             watchdog.watched.add(self)
             try:
                 code, self._context = self._call(ANSWER_LIMIT, self._scard.SCardEstablishContext, 0)
+                if code != self._scard.SCARD_S_SUCCESS:
+                    raise self._error(code)
+                self._find_line()
             except BaseException:
-                watchdog.watched.discard(self)
+                self._forget()
                 raise
-            if code != self._scard.SCARD_S_SUCCESS:
-                watchdog.watched.discard(self)
-                raise self._error(code)
-            self._find_line()
 
     def readers(self) -> list[str]:
         """Return the names of the readers. Raises KeyStoreError."""
@@ -199,13 +199,13 @@ _ERRORS: Final[tuple[tuple[tuple[str, ...], type[KeyStoreError], str], ...]] = (
 
 
 def _sockets_to_pcscd() -> set[int]:
-    """Return this process's descriptors of sockets to pcscd."""
+    """Return this process's descriptors of sockets to pcscd; none where the system does not show them (Linux does)."""
     found = set()
     for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
-        try:
+        with contextlib.suppress(OSError):  # closed meanwhile, or not connected
+            if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                continue
             with socket.socket(fileno=os.dup(int(name))) as candidate:
                 if candidate.family == socket.AF_UNIX and "pcscd" in str(candidate.getpeername()):
                     found.add(int(name))
-        except OSError:
-            continue
     return found
