@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Final
 
-from fidoloop.hsm.errors import DeviceTimeout
+from fidoloop.hsm.errors import DeviceTimeout, TokenAbsent
 from fidoloop.hsm.piv.pcsc import ConnectionLost, Context
 
 LINGER_SECONDS: Final = 0.01
@@ -78,7 +78,8 @@ class Connection:
     def transmit(self, command: bytes) -> bytes:
         """Send one APDU in the transaction and return the answer. Raises ConnectionLost, DeviceTimeout."""
         context = self._context
-        assert context is not None
+        if context is None:  # lost earlier in the same operation
+            raise ConnectionLost(TokenAbsent("the connection to the card was lost"))
         try:
             answer = context.transmit(command, self.limit)
         except BaseException as error:

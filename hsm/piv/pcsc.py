@@ -57,6 +57,7 @@ class Context(Watched):
         self._scard = scard()
         self._card = 0
         self._pci = 0
+        self._in_transaction = False
         self._lines: list[socket.socket] = []
         self._descriptors: list[int] = []
         with _establishing:
@@ -100,22 +101,30 @@ class Context(Watched):
     def begin(self) -> None:
         """Begin a transaction, waiting for another program's to end. Raises ConnectionLost, DeviceTimeout."""
         self._check(self._call(WAIT_LIMIT, self._scard.SCardBeginTransaction, self._card))
+        self._in_transaction = True
 
     def transmit(self, command: bytes, limit: float) -> bytes:
         """Send one APDU and return the answer. Raises ConnectionLost, DeviceTimeout after `limit` seconds."""
         code, answer = self._call(limit, self._scard.SCardTransmit, self._card, self._pci, list(command))
         if code:
             self._check(code)
+        if not answer:  # what some drivers make of a card that is gone
+            self._check(self._scard.SCARD_E_NOT_TRANSACTED)
         return bytes(answer)
 
     def end(self) -> None:
         """End the transaction. Raises ConnectionLost, DeviceTimeout."""
-        api = self._scard
-        self._check(self._call(ANSWER_LIMIT, api.SCardEndTransaction, self._card, api.SCARD_LEAVE_CARD))
+        self._check(self._end())
 
     def release(self) -> None:
-        """Give the context back, and the connection made in it. A transaction that was not ended resets the card."""
+        """Give the context back, and the connection made in it; the card stays powered for others.
+
+        A transaction is ended first, whether there still is a card or not: otherwise pcscd resets the card, and where
+        that fails because it is being pulled and put back, does not see it again.
+        """
         with contextlib.suppress(DeviceTimeout):
+            if self._in_transaction:
+                self._end()
             self._call(ANSWER_LIMIT, self._scard.SCardReleaseContext, self._context)
         self._forget()
 
@@ -136,6 +145,11 @@ class Context(Watched):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._forget()
+
+    def _end(self) -> int:
+        self._in_transaction = False
+        api = self._scard
+        return self._call(ANSWER_LIMIT, api.SCardEndTransaction, self._card, api.SCARD_LEAVE_CARD)
 
     def _forget(self) -> None:
         watchdog.watched.discard(self)
@@ -179,6 +193,7 @@ _ERRORS: Final[tuple[tuple[tuple[str, ...], type[KeyStoreError], str], ...]] = (
         "the PC/SC service does not answer: install pcscd (Debian: apt install pcscd), or start it",
     ),
     (("E_NO_SMARTCARD", "W_REMOVED_CARD"), TokenAbsent, "no card is in the reader (any more)"),
+    (("E_NOT_TRANSACTED",), TokenAbsent, "the card did not answer: it was pulled out, or has a bad contact"),
     (("W_RESET_CARD",), TokenAbsent, "another program has reset the card"),
     (
         ("E_UNKNOWN_READER", "E_READER_UNAVAILABLE", "E_NO_READERS_AVAILABLE"),

@@ -9,12 +9,12 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.piv.store import PivKeyStore
 from fidoloop.hsm.sim.factory import Factory
-from fidoloop.hsm.sim.vpcd import InsertedCard
+from fidoloop.hsm.sim.vpcd import InsertedCard, ReaderError
+from fidoloop.lab_card import PIN
 from fidoloop.pcscd import PrivatePcscd
 
 from .quirky_card import QuirkyCard
 
-PIN, PUK = "123456", "12345678"
 NOW = datetime.datetime.now(datetime.UTC)
 
 
@@ -38,33 +38,31 @@ class Desk:
 
 
 @pytest.fixture(scope="session")
-def pcscd() -> Iterator[PrivatePcscd]:
-    with PrivatePcscd() as running, running.use():
-        yield running
-
-
-@pytest.fixture(scope="session")
-def factory() -> Factory:
-    return Factory.create(now=NOW)
-
-
-@pytest.fixture(scope="session")
-def inserted(pcscd: PrivatePcscd, factory: Factory) -> Iterator[InsertedCard]:
+def inserted(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory) -> Iterator[InsertedCard]:
     """One card that stays in the reader: putting a card in takes pcscd most of a second."""
-    with InsertedCard(QuirkyCard(factory.personalise(now=NOW)), port=pcscd.port) as card:
+    with InsertedCard(QuirkyCard(fidoloop_card_factory.personalise(now=NOW)), port=fidoloop_pcscd.port) as card:
         yield card
 
 
+def insert(inserted: InsertedCard) -> None:
+    """Put the card in; again where pcscd, which looks two or three times a second, took it for the one just pulled."""
+    try:
+        inserted.insert(timeout=1)
+    except ReaderError:
+        inserted.insert()
+
+
 @pytest.fixture
-def desk(pcscd: PrivatePcscd, factory: Factory, inserted: InsertedCard) -> Iterator[Desk]:
+def desk(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, inserted: InsertedCard) -> Desk:
     """A new card, without keys and quirks, in the reader."""
     card = inserted.card
     assert isinstance(card, QuirkyCard)
-    card.renew(factory.personalise(now=NOW))
-    if inserted.wait_pulled(0):
+    card.renew(fidoloop_card_factory.personalise(now=NOW))
+    if inserted.wait_pulled(0):  # a test pulled it
         inserted.pull()
-        inserted.insert()
-    yield Desk(pcscd, pcscd.readers[0], card, inserted)
+        insert(inserted)
+        fidoloop_pcscd.wait_for_card(0, present=True)
+    return Desk(fidoloop_pcscd, fidoloop_pcscd.readers[0], card, inserted)
 
 
 @pytest.fixture

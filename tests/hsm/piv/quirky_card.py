@@ -1,4 +1,4 @@
-"""A simulated card seen through glasses: some commands it does not know, some it answers wrongly, all are written down."""
+"""A simulated card that knows less than it could, answers wrongly, and writes down what it is sent."""
 
 from collections.abc import Callable
 

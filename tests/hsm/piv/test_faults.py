@@ -15,8 +15,9 @@ from fidoloop.hsm.piv.discovery import find_cards
 from fidoloop.hsm.piv.store import PivKeyStore
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.sim.vpcd import Fault, InsertedCard
+from fidoloop.lab_card import PIN
 
-from .conftest import NOW, PIN, Desk
+from .conftest import NOW, Desk, insert
 from .quirky_card import AUTHENTICATE, GENERATE, PUT_DATA, VERIFY, QuirkyCard
 
 DIGEST = bytes(32)
@@ -31,7 +32,7 @@ def make(store: PivKeyStore, key_id: bytes = b"id") -> EcHardwareKey:
 def put_back(desk: Desk) -> None:
     desk.inserted.pull()
     desk.pcscd.wait_for_card(0, present=False)
-    desk.inserted.insert()
+    insert(desk.inserted)
     desk.pcscd.wait_for_card(0, present=True)
 
 
@@ -83,8 +84,10 @@ def test_a_generation_that_breaks_off_leaves_what_can_be_seen_and_removed(
     assert make(store).info.place == "82"
 
 
-def test_another_card_in_the_reader_is_not_sent_the_pin(desk: Desk, factory: Factory, key: EcHardwareKey) -> None:
-    desk.card.renew(factory.personalise(now=NOW))
+def test_another_card_in_the_reader_is_not_sent_the_pin(
+    desk: Desk, fidoloop_card_factory: Factory, key: EcHardwareKey
+) -> None:
+    desk.card.renew(fidoloop_card_factory.personalise(now=NOW))
     with pytest.raises(TokenAbsent, match="another card"):
         key.sign_digest_raw(DIGEST)
     put_back(desk)
@@ -161,7 +164,7 @@ def test_a_restarted_pcscd_is_found_again(restarted: Desk, key: EcHardwareKey, k
 # --- which card ---------------------------------------------------------------------------------------------------
 
 
-def test_cards_are_found_and_named(desk: Desk, factory: Factory) -> None:
+def test_cards_are_found_and_named(desk: Desk, fidoloop_card_factory: Factory) -> None:
     first, second = find_cards()
     assert (first.reader, first.problem) == (desk.reader, "")
     assert first.identity is not None
@@ -169,7 +172,7 @@ def test_cards_are_found_and_named(desk: Desk, factory: Factory) -> None:
     assert (second.identity, second.problem) == (None, "no card is in the reader (any more)")
     with open_key_store(first.uri, pin=PIN) as store:
         assert store.info().serial == first.identity.serial
-    other = QuirkyCard(factory.personalise(now=NOW))
+    other = QuirkyCard(fidoloop_card_factory.personalise(now=NOW))
     with InsertedCard(other, port=desk.pcscd.port + 1):
         desk.pcscd.wait_for_card(1, present=True)
         assert [found.identity is not None for found in find_cards()] == [True, True]
@@ -180,6 +183,7 @@ def test_cards_are_found_and_named(desk: Desk, factory: Factory) -> None:
                 assert store.info().serial == str(other.state.serial)
         with pytest.raises(TokenAbsent, match="no PIV card"):
             open_key_store("piv:serial=1", pin=PIN)
+    desk.pcscd.wait_for_card(1, present=False)
 
 
 def test_readers_and_cards_that_are_not_there(desk: Desk) -> None:

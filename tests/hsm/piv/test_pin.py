@@ -6,8 +6,9 @@ from fidoloop.hsm.errors import NotSupported, PinIncorrect, PinLocked, PinRequir
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyUsage
 from fidoloop.hsm.open import change_pin, open_key_store, unblock_pin
 from fidoloop.hsm.piv.store import PivKeyStore
+from fidoloop.lab_card import PIN, PUK
 
-from .conftest import PIN, PUK, Desk
+from .conftest import Desk
 from .quirky_card import AUTHENTICATE, CHANGE, UNBLOCK, VERIFY, QuirkyCard
 
 DIGEST = bytes(32)

@@ -1,5 +1,6 @@
 """Slots: few, shared with other programs, and on cards that know less than this project's own."""
 
+import contextlib
 import datetime
 import hashlib
 
@@ -341,10 +342,8 @@ def test_a_card_that_answers_garbage_gives_errors_of_ours(desk: Desk, instructio
         make(store)
         desk.card.answers[instruction] = lambda _command, _do: garbage
         for use in (store.list, lambda: make(store, b"other"), lambda: store.attestation(b"id")):
-            try:
+            with contextlib.suppress(KeyStoreError):
                 use()
-            except KeyStoreError as error:
-                assert str(error)
 
 
 def test_every_slot_of_the_standard_is_there_once() -> None:
