@@ -148,8 +148,8 @@ class Context(Watched):
 
     def _end(self) -> int:
         self._in_transaction = False
-        api = self._scard
-        return self._call(ANSWER_LIMIT, api.SCardEndTransaction, self._card, api.SCARD_LEAVE_CARD)
+        end: Callable[..., int] = self._scard.SCardEndTransaction
+        return self._call(ANSWER_LIMIT, end, self._card, self._scard.SCARD_LEAVE_CARD)
 
     def _forget(self) -> None:
         watchdog.watched.discard(self)

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from fidoloop.authenticator.attestation import ATTESTATION_KEY_ID, CA_KEY_ID
 from fidoloop.cli.exits import Exit
 from fidoloop.demo import STEPS
 from fidoloop.hsm.keystore import KeyAlgorithm
 from fidoloop.hsm.open import open_key_store
+from fidoloop.lab_card import PIN, LabCard
 from tests.cli.command import invoke
 
 
@@ -25,7 +27,7 @@ def run_the_loop(uri: str, *, aaid: str, encryption_key: str) -> None:
     assert aaid in "".join(one["response_body"] for one in done.json["exchanges"])
     with open_key_store(uri) as store:
         left = [info for info in store.list() if info.key_id not in before]
-    assert {info.label for info in left} <= {"fidoloop attestation", "fidoloop attestation CA"}
+    assert {info.key_id for info in left} <= {ATTESTATION_KEY_ID, CA_KEY_ID}
     assert all(info.algorithm is KeyAlgorithm.P256 for info in left)
 
 
@@ -46,3 +48,8 @@ def test_the_whole_loop_with_the_keys_in_another_process(fidoloop_remote_token: 
 @pytest.mark.xdist_group("tpm")
 def test_the_whole_loop_on_a_tpm(fidoloop_tpm_token: str) -> None:
     run_the_loop(fidoloop_tpm_token, aaid="F10B#0211", encryption_key="RSA")
+
+
+def test_the_whole_loop_on_a_piv_card(fidoloop_card: LabCard) -> None:
+    uri = f"{fidoloop_card.uri}?pin-value={PIN}&management-key=default"
+    run_the_loop(uri, aaid="F10B#0511", encryption_key="EC")

@@ -9,6 +9,7 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.piv.store import PivKeyStore
 from fidoloop.hsm.sim.factory import Factory
+from fidoloop.hsm.sim.readers import wait_for_card
 from fidoloop.hsm.sim.vpcd import InsertedCard, ReaderError
 from fidoloop.lab_card import PIN
 from fidoloop.pcscd import PrivatePcscd
@@ -37,11 +38,16 @@ class Desk:
         return store
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def inserted(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory) -> Iterator[InsertedCard]:
-    """One card that stays in the reader: putting a card in takes pcscd most of a second."""
-    with InsertedCard(QuirkyCard(fidoloop_card_factory.personalise(now=NOW)), port=fidoloop_pcscd.port) as card:
-        yield card
+    """One card that stays in the reader for a while: putting a card in takes pcscd most of a second."""
+    reader = fidoloop_pcscd.readers[0]
+    wait_for_card(reader, present=False)
+    card = QuirkyCard(fidoloop_card_factory.personalise(now=NOW))
+    with InsertedCard(card, port=fidoloop_pcscd.port) as inserted:
+        wait_for_card(reader, present=True)
+        yield inserted
+    wait_for_card(reader, present=False)
 
 
 def insert(inserted: InsertedCard) -> None:
@@ -61,7 +67,7 @@ def desk(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, inserted:
     if inserted.wait_pulled(0):  # a test pulled it
         inserted.pull()
         insert(inserted)
-        fidoloop_pcscd.wait_for_card(0, present=True)
+        wait_for_card(fidoloop_pcscd.readers[0], present=True)
     return Desk(fidoloop_pcscd, fidoloop_pcscd.readers[0], card, inserted)
 
 

@@ -16,7 +16,8 @@ from fidoloop.hsm.piv.application import P256, P384, RSA2048, PivApplication
 
 from .scripted import OK, ScriptedCard
 
-POINT = ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+_KEY = ec.derive_private_key(7, ec.SECP256R1()).public_key()  # workers of a test run must see the same
+POINT = _KEY.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 PIN = b"123456\xff\xff"
 Command = Callable[[PivApplication], object]
 
@@ -109,7 +110,7 @@ def test_keys_are_read_as_the_standard_writes_them() -> None:
     assert key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) == POINT
     modulus = (1 << 2047) + 1
     rsa = application(key_template((0x81, modulus.to_bytes(256)), (0x82, b"\1\0\1")) + OK).generate(0x9A, RSA2048)
-    assert rsa.public_numbers() == type(rsa.public_numbers())(65537, modulus)  # type: ignore[call-arg, arg-type]
+    assert rsa.public_numbers() == type(rsa.public_numbers())(65537, modulus)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +139,7 @@ def test_keys_are_read_as_the_standard_writes_them() -> None:
         (lambda piv: piv.challenge(3), b"\x7c\x00"),
         (lambda piv: piv.management_algorithm(), b"\x01"),
     ],
+    ids=lambda value: "" if callable(value) else f"{len(value)} bytes",
 )
 def test_garbage_is_a_device_error(command: Command, answer: bytes) -> None:
     with pytest.raises(DeviceError, match="malformed"):

@@ -14,6 +14,7 @@ from fidoloop.hsm.piv import connection, pcsc
 from fidoloop.hsm.piv.discovery import find_cards
 from fidoloop.hsm.piv.store import PivKeyStore
 from fidoloop.hsm.sim.factory import Factory
+from fidoloop.hsm.sim.readers import wait_for_card
 from fidoloop.hsm.sim.vpcd import Fault, InsertedCard
 from fidoloop.lab_card import PIN
 
@@ -31,9 +32,9 @@ def make(store: PivKeyStore, key_id: bytes = b"id") -> EcHardwareKey:
 
 def put_back(desk: Desk) -> None:
     desk.inserted.pull()
-    desk.pcscd.wait_for_card(0, present=False)
+    wait_for_card(desk.pcscd.readers[0], present=False)
     insert(desk.inserted)
-    desk.pcscd.wait_for_card(0, present=True)
+    wait_for_card(desk.pcscd.readers[0], present=True)
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_card_pulled_in_mid_signature_is_absent_and_goes_on_when_it_is_back(
     desk.inserted.arm(fault, ins=AUTHENTICATE)
     with pytest.raises(TokenAbsent):
         key.sign_digest_raw(DIGEST)
-    desk.pcscd.wait_for_card(0, present=False)
+    wait_for_card(desk.pcscd.readers[0], present=False)
     with pytest.raises(TokenAbsent, match="no card"):
         key.sign_digest_raw(DIGEST)
     with pytest.raises(TokenAbsent):
@@ -174,7 +175,7 @@ def test_cards_are_found_and_named(desk: Desk, fidoloop_card_factory: Factory) -
         assert store.info().serial == first.identity.serial
     other = QuirkyCard(fidoloop_card_factory.personalise(now=NOW))
     with InsertedCard(other, port=desk.pcscd.port + 1):
-        desk.pcscd.wait_for_card(1, present=True)
+        wait_for_card(desk.pcscd.readers[1], present=True)
         assert [found.identity is not None for found in find_cards()] == [True, True]
         with pytest.raises(TokenAmbiguous, match=f"serial={other.state.serial}"):
             open_key_store("piv:reader=Virtual", pin=PIN)
@@ -183,7 +184,7 @@ def test_cards_are_found_and_named(desk: Desk, fidoloop_card_factory: Factory) -
                 assert store.info().serial == str(other.state.serial)
         with pytest.raises(TokenAbsent, match="no PIV card"):
             open_key_store("piv:serial=1", pin=PIN)
-    desk.pcscd.wait_for_card(1, present=False)
+    wait_for_card(desk.pcscd.readers[1], present=False)
 
 
 def test_readers_and_cards_that_are_not_there(desk: Desk) -> None:
