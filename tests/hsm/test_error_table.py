@@ -93,4 +93,4 @@ def test_codes_are_stable_and_differ() -> None:
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
     codes = [kind.code for kind in kinds if kind.__module__ == KeyStoreError.__module__]
-    assert len(set(codes)) == len(codes) == 17
+    assert len(set(codes)) == len(codes) == 20

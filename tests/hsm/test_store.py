@@ -343,7 +343,7 @@ def test_a_module_that_cannot_be_loaded(tmp_path: Path) -> None:
 
 
 def test_uris_that_name_no_key_store() -> None:
-    for text in ("piv:reader=0", "pkcs11:token=a", "nonsense"):
+    for text in ("piv:raeder=0", "pkcs11:token=a", "nonsense"):
         with pytest.raises(UriError):
             open_key_store(text)
 

@@ -26,7 +26,7 @@ def certificate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the certificate stored beside a key (PEM), or with --put store one in its place.
+    """Print the certificate stored beside a key (PEM), or store one there.
 
     Exit code 1 where there is none.
     """
