@@ -109,6 +109,8 @@ def _check_mechanisms(session: p11.Session, algorithm: KeyAlgorithm, usage: KeyU
         raise NotSupported(
             f"{algorithm} keys are not made by this module: make one by other means, and have the phone adopt it"
         )
+    if usage is KeyUsage.SIGN and algorithm in CURVES and Mechanism.ECDSA not in mechanisms:
+        raise NotSupported("this token does not sign digests (no CKM_ECDSA; the mechanisms that hash are not enough)")
     if usage is KeyUsage.DERIVE and Mechanism.ECDH1_DERIVE not in mechanisms:
         raise NotSupported("this token cannot agree on keys (no CKM_ECDH1_DERIVE)")
 

@@ -60,9 +60,11 @@ static CK_RV mechanisms(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, unsigned long 
   CK_RV rv = real->C_GetMechanismList(slot, list, count);
   if (!list || rv != CKR_OK) return rv;
   unsigned long kept = 0;
-  for (unsigned long i = 0; i < *count; i++)
-    if (!(quirk("no-ecdh") && list[i] == CKM_ECDH1_DERIVE) && !(quirk("no-keygen") && list[i] == CKM_EC_KEY_PAIR_GEN))
-      list[kept++] = list[i];
+  for (unsigned long i = 0; i < *count; i++) {
+    if (quirk("no-ecdh") && list[i] == CKM_ECDH1_DERIVE) continue;
+    if (quirk("no-keygen") && list[i] == CKM_EC_KEY_PAIR_GEN) continue;
+    list[kept++] = quirk("hashing-only") && list[i] == CKM_ECDSA ? CKM_ECDSA_SHA256 : list[i];
+  }
   if (quirk("garbage") && kept < *count) list[kept] = 0x7f0011223344UL;
   *count = kept;
   return rv;
@@ -137,6 +139,7 @@ static CK_RV roomy_attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object
 
 static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key) {
   if (quirk("pulled")) return CKR_DEVICE_REMOVED;
+  if (quirk("hashing-only") && mechanism->mechanism == CKM_ECDSA) return CKR_MECHANISM_INVALID;
   confirmed = 0;
   return real->C_SignInit(session, mechanism, key);
 }

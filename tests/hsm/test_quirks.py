@@ -199,6 +199,19 @@ def test_a_token_without_ecdh_makes_no_keys_for_it(quirky: Quirky) -> None:
         assert store.list() == []
 
 
+def test_a_token_that_only_signs_what_it_hashed_itself_is_told_apart(quirky: Quirky) -> None:
+    """CKM_ECDSA is what every module has; where it is missing, CKM_ECDSA_SHA256 is no help for a digest."""
+    with open_key_store(quirky.uri) as store:
+        key = made(store)
+        quirky.become("hashing-only")
+        for _ in range(2):
+            with pytest.raises(NotSupported, match="CKR_MECHANISM_INVALID"):
+                key.sign_digest_raw(DIGEST)
+        with pytest.raises(NotSupported, match="CKM_ECDSA"):
+            made(store, b"other")
+        assert store.list() == [key.info]
+
+
 def test_a_module_that_makes_no_keys_says_so_and_what_to_do(quirky: Quirky) -> None:
     quirky.become("no-keygen")
     with open_key_store(quirky.uri) as store:

@@ -147,6 +147,8 @@ def _describe_token(store: KeyStore) -> dict[str, Any]:
         "serial": token.serial,
         "firmware": token.firmware,
         "hardware": token.hardware,
+        "pin_pad": token.pin_pad,
+        "makes_keys": token.makes_keys,
         "mechanisms": sorted(token.mechanisms),
     }
 
