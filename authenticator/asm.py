@@ -14,6 +14,7 @@ from fidoloop.authenticator.errors import (
     REFUSALS,
     AsmError,
     AuthenticatorError,
+    CommandStatus,
     Refusal,
     asm_status_of_command,
     asm_status_of_key_store,
@@ -129,6 +130,14 @@ class Asm:
             if entry.aaid == aaid and entry.app_id == app_id and hmac.compare_digest(entry.access_token, token)
         ]
 
+    def applications(self, aaid: str) -> dict[str, list[bytes]]:
+        """Return the AppIDs of which this caller has keys, and their KeyIDs, oldest first."""
+        found: dict[str, list[bytes]] = {}
+        for entry in self.registrations():
+            if entry.aaid == aaid and hmac.compare_digest(entry.access_token, self._access_token(entry.app_id)):
+                found.setdefault(entry.app_id, []).append(entry.key_id)
+        return found
+
     def registrations(self) -> list[Registration]:
         """Return every registration in the phone's state, oldest first."""
         try:
@@ -153,6 +162,9 @@ class Asm:
 
 def _refused(error: Refusal, *, signing: bool = False) -> AsmError:
     if isinstance(error, AuthenticatorError):
+        if signing and error.status is CommandStatus.KEY_DISAPPEARED_PERMANENTLY:
+            # Not vanished but never here: an ASM that has no handle does not even ask the authenticator (3.6).
+            return AsmError(AsmStatus.ACCESS_DENIED, error.detail)
         return AsmError(asm_status_of_command(error.status, signing=signing), error.detail)
     if isinstance(error, KeyStoreError):
         return AsmError(asm_status_of_key_store(error), str(error))

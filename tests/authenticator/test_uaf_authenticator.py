@@ -158,8 +158,8 @@ def test_keys_of_another_application_caller_or_model_are_not_used(
 ) -> None:
     key_id = register(asm)
     other_caller = Asm(store, state, AutoApprove(), caller_id="android:apk-key-hash:other")
-    assert status_of(asm, [key_id], app_id="https://evil.example/facets") is AsmStatus.KEY_DISAPPEARED_PERMANENTLY
-    assert status_of(asm, [key_id], aaid="F10B#0123") is AsmStatus.KEY_DISAPPEARED_PERMANENTLY
+    assert status_of(asm, [key_id], app_id="https://evil.example/facets") is AsmStatus.ACCESS_DENIED
+    assert status_of(asm, [key_id], aaid="F10B#0123") is AsmStatus.ACCESS_DENIED
     assert status_of(other_caller, [key_id]) is AsmStatus.ACCESS_DENIED
     assert other_caller.get_registrations(RAW_FULL, APP_ID) == []
     with pytest.raises(AsmError) as refused:
