@@ -34,7 +34,8 @@ class Pkcs11EcKey(BaseEcKey):
             KeyStoreError: the token said no.
         """
         self._check_digest(digest)
-        raw: bytes = self._held.call("signing", lambda key: key.sign(digest, mechanism=_ECDSA))
+        # What python-pkcs11's `sign` calls for bytes, without its packing and unpacking: a fortieth of a signature.
+        raw: bytes = self._held.call("signing", lambda key: key._sign(digest, _ECDSA))
         return raw
 
     def _agree(self, point: bytes) -> bytes:

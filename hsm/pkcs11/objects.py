@@ -126,6 +126,9 @@ class _PinAlways:
     def sign(self, data: bytes, **how: Any) -> bytes:  # noqa: ANN401  # arguments of python-pkcs11's key
         return self._with_pin(lambda pin: self._key.sign(data, pin=pin, **how))
 
+    def _sign(self, data: bytes, mechanism: p11.Mechanism) -> bytes:
+        return self.sign(data, mechanism=mechanism)
+
     def decrypt(self, data: bytes, **how: Any) -> bytes:  # noqa: ANN401  # arguments of python-pkcs11's key
         return self._with_pin(lambda pin: self._key.decrypt(data, pin=pin, **how))
 
