@@ -27,6 +27,7 @@ GROUPS = {
     "http-uaf-auth": http_uaf_auth.run,
     "oob-login-qr": oob_login.run,
     "apdu-virtual-card": apart("bench.virtual_card"),
+    "sign-piv": apart("bench.piv_sign"),
 }
 
 
