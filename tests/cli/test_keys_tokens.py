@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.uri import parse_uri
+from fidoloop.lab_card import PIN, LabCard
 from fidoloop.pytest_plugin import SOFTHSM_PIN
 from fidoloop.softhsm import find_softhsm_module
 from tests.cli.command import invoke, run
@@ -42,3 +45,23 @@ def test_the_list_for_people_has_the_uri_on_a_line_of_its_own(fidoloop_make_toke
     assert f"{label}: softhsm, no hardware" in lines
     assert any("not initialised" in line for line in lines)
     assert any("/does/not/exist.so" in line and "No such file" in line for line in lines)
+
+
+def test_readers_are_listed_with_the_uris_of_their_cards(fidoloop_card: LabCard) -> None:
+    listed = run("keys", "tokens", "--json")
+    assert (listed.code, listed.json["pcsc"]) == (Exit.OK, None)
+    first, second = listed.json["readers"]
+    assert (first["reader"], first["error"]) == (fidoloop_card.reader, None)
+    assert first["card"]["label"] == "fidoloop simulated card"
+    assert invoke("keys", "list", first["card"]["uri"], pin=PIN).code == Exit.OK
+    assert (second["card"], second["error"]) == (None, "no card is in the reader (any more)")
+    for_people = run("keys", "tokens").out
+    assert f"    {first['card']['uri']}\n" in for_people
+
+
+def test_without_pcscd_the_rest_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCSCLITE_CSOCK_NAME", "/nonexistent")
+    listed = run("keys", "tokens", "--json")
+    assert listed.code == Exit.OK
+    assert listed.json["modules"]
+    assert "pcscd" in listed.json["pcsc"]

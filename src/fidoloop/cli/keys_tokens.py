@@ -10,6 +10,8 @@ from rich.console import Console
 
 from fidoloop.cli.common import Json, cell, console
 from fidoloop.hsm.discovery import Discovered, discover
+from fidoloop.hsm.errors import KeyStoreError
+from fidoloop.hsm.piv.discovery import FoundCard, find_cards
 from fidoloop.hsm.pkcs11.installed import InstalledModule, installed_modules
 from fidoloop.hsm.pkcs11.probe import PROBE_SECONDS, SlotFound, TokenFound
 
@@ -25,22 +27,55 @@ def tokens(
     ] = PROBE_SECONDS,
     as_json: Json = False,
 ) -> None:
-    """List PKCS#11 modules, their slots and tokens, each token with the key-store URI to use it by.
+    """List PKCS#11 modules with their tokens, and readers with their PIV cards, each with the URI to use it by.
 
     Modules are those p11-kit is configured with, and well-known files. A module that crashes or hangs hides no other.
     """
     wanted = [InstalledModule(str(path.resolve())) for path in module] if module else installed_modules()
     terminal = console(stderr=True)
-    with terminal.status("looking into modules") if terminal.is_terminal else nullcontext():
+    with terminal.status("looking into modules and readers") if terminal.is_terminal else nullcontext():
         found = discover(wanted, seconds=seconds)
+        cards, no_cards = ([], "") if module else _cards()
     if as_json:
-        typer.echo(json.dumps({"modules": [_as_json(one) for one in found]}))
+        listed = {"modules": [_as_json(one) for one in found], "readers": [_card_as_json(one) for one in cards]}
+        typer.echo(json.dumps({**listed, "pcsc": no_cards or None}))
         return
     shown = console()
     for one in found:
         _print(shown, one)
     if not found:
         shown.print("no PKCS#11 modules")
+    for card in cards:
+        _print_card(shown, card)
+    if no_cards:
+        shown.print(f"[bold]PC/SC[/bold]  [dim]{cell(no_cards)}[/dim]", soft_wrap=True)
+
+
+def _cards() -> tuple[list[FoundCard], str]:
+    """Return the readers and their cards, or why there are none to be seen."""
+    try:
+        return find_cards(), ""
+    except KeyStoreError as error:
+        return [], str(error)
+
+
+def _print_card(shown: Console, one: FoundCard) -> None:
+    shown.print(f"[bold]{cell(one.reader)}[/bold]  a PC/SC reader", soft_wrap=True)
+    identity = one.identity
+    if identity is None:
+        shown.print(f"  [dim]{cell(one.problem)}[/dim]", soft_wrap=True)
+        return
+    serial = f", serial {identity.serial}" if identity.serial else ""
+    shown.print(f"  {cell(identity.label or 'PIV card')}: piv{cell(serial)}", soft_wrap=True)
+    shown.print(f"    [cyan]{cell(one.uri)}[/cyan]", soft_wrap=True)
+
+
+def _card_as_json(one: FoundCard) -> dict[str, Any]:
+    identity = one.identity
+    card = None
+    if identity is not None:
+        card = {"uri": one.uri, "label": identity.label, "serial": identity.serial, "version": identity.version}
+    return {"reader": one.reader, "error": one.problem or None, "card": card}
 
 
 def _print(shown: Console, one: Discovered) -> None:
