@@ -82,12 +82,11 @@ def check_certified_aaid(leaf: x509.Certificate, aaid: str) -> None:
     Raises:
         UafRefusal: UNACCEPTABLE_ATTESTATION where it is for another, or its extension is no AAID.
     """
-    try:
-        value = leaf.extensions.get_extension_for_oid(_AAID_EXTENSION).value
-    except x509.ExtensionNotFound:
+    values = [extension.value for extension in leaf.extensions if extension.oid == _AAID_EXTENSION]
+    if not values:
         return
-    assert isinstance(value, x509.UnrecognizedExtension)
-    found = value.value
+    assert isinstance(values[0], x509.UnrecognizedExtension)
+    found = values[0].value
     # The nine characters, in one of the DER types that hold such a text or bare.
     if len(found) == 11 and found[0] in _AAID_TYPES and found[1] == 9:
         found = found[2:]
