@@ -22,6 +22,7 @@ from fidoloop.hsm.piv import application as piv
 from fidoloop.hsm.piv import slots
 from fidoloop.hsm.piv.apdu import StatusError
 from fidoloop.hsm.piv.application import PivApplication
+from fidoloop.hsm.piv.attest import attest_by_card
 from fidoloop.hsm.piv.card import Pin, release
 from fidoloop.hsm.piv.connection import GENERATE_LIMIT
 from fidoloop.hsm.piv.container import DELETED, Container, Mark, read_container
@@ -33,6 +34,7 @@ from fidoloop.hsm.piv.management_key import AES128, TRIPLE_DES, ManagementKey, m
 from fidoloop.hsm.piv.pcsc import ConnectionLost
 from fidoloop.hsm.piv.slots import Slot, slot_named
 from fidoloop.hsm.piv.uri import PivUri
+from fidoloop.protocol.evidence.values import Evidence
 
 T = TypeVar("T")
 _SIMULATED: Final = "fidoloop "
@@ -194,6 +196,10 @@ class PivKeyStore(KeyStore):
             return None if statement is None or issuer is None else (statement, issuer)
 
         return self._run("attesting a key", read)
+
+    def attest(self, key_id: bytes, nonce: bytes) -> Evidence:
+        """Return the card's attestation of the key; see `KeyStore.attest`."""
+        return attest_by_card(self.attestation(key_id), self.key(key_id), nonce)
 
     def mac_key(self, key_id: bytes, label: str, *, make: bool = True) -> MacKey | None:
         """Return None: PIV cards make no MACs."""

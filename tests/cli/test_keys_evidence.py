@@ -8,7 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from fidoloop.cli.exits import Exit
+from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.uri import parse_uri
+from fidoloop.lab_card import PIN as CARD_PIN
+from fidoloop.lab_card import LabCard
 from fidoloop.protocol.evidence import cmw
 from fidoloop.protocol.evidence.values import Evidence
 from fidoloop.pytest_plugin import SOFTHSM_PIN, TPM_PIN
@@ -214,3 +217,19 @@ def test_a_root_that_is_none_is_wrong_usage(content: bytes, tmp_path: Path) -> N
 def test_help_tells_what_the_options_are() -> None:
     assert "unsigned" in keys("attest", "--help").out
     assert "exit 0" in " ".join(keys("verify-evidence", "--help").out.split())
+
+
+def test_a_key_in_a_piv_card_is_attested_up_to_the_cards_factory(
+    fidoloop_card: LabCard, fidoloop_card_factory: Factory, tmp_path: Path
+) -> None:
+    uri = f"{fidoloop_card.uri}?management-key=default"
+    made = invoke("keys", "generate", uri, "--json", pin=CARD_PIN).json
+    file, pin = tmp_path / "evidence.json", tmp_path / "factory.pem"
+    pin.write_bytes(fidoloop_card_factory.certificate.public_bytes(Encoding.PEM))
+    attest = ("keys", "attest", uri, "--id", made["id"], "--nonce", HEX, "--out", str(file))
+    assert invoke(*attest, pin=CARD_PIN).code == Exit.OK
+    code, said = verify(file, "--nonce", HEX, "--root", str(pin))
+    assert (code, said["tier"], said["key"]) == (Exit.OK, "attested", made["public_key"])
+    assert said["claims"]["simulated"] is True
+    assert verify(file, "--nonce", "22" * 32, "--root", str(pin))[1]["failed"] == "possession"
+    assert verify(file, "--nonce", HEX)[1]["failed"] == "anchor"

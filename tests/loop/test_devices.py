@@ -53,3 +53,5 @@ def test_the_whole_loop_on_a_tpm(fidoloop_tpm_token: str) -> None:
 def test_the_whole_loop_on_a_piv_card(fidoloop_card: LabCard) -> None:
     uri = f"{fidoloop_card.uri}?pin-value={PIN}&management-key=default"
     run_the_loop(uri, aaid="F10B#0511", encryption_key="EC")
+    with open_key_store(uri) as store:
+        assert [info.key_id for info in store.list()] == [ATTESTATION_KEY_ID]  # one slot, whatever vouches for it
