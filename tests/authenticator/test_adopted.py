@@ -103,7 +103,7 @@ def test_one_key_serves_one_registration_at_a_time(
     assert again != key_id
     with pytest.raises(AsmError) as gone:
         sign(asm, key_id)
-    assert gone.value.status is AsmStatus.KEY_DISAPPEARED_PERMANENTLY
+    assert gone.value.status is AsmStatus.ACCESS_DENIED
     state.close()
     reopened = open_state()
     assert sign(Asm(store, reopened, AutoApprove(), caller_id=FACET), again)
