@@ -15,7 +15,7 @@ from fidoloop.cli.common import Home, Json, PhoneName, Verification, cell, phone
 from fidoloop.cli.key_store import KeyId, Uri, open_store
 from fidoloop.cli.keys_metadata import MetadataDirectory, write_statements
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.hsm.uri import parse_uri
+from fidoloop.hsm.open import parse_key_store_uri
 
 
 def adopt(
@@ -75,7 +75,7 @@ def _phone_of(path: Path, uri: str) -> Iterator[Verification | None]:
     profile = Profile(path)
     try:
         settings = profile.settings() if profile.exists() else None
-        if settings is not None and parse_uri(uri).without_pin() != settings.keys_uri:
+        if settings is not None and parse_key_store_uri(uri).without_pin() != settings.keys_uri:
             raise typer.BadParameter("this phone has another key store; --name names another phone")
         yield Verification(settings.verification) if settings is not None else None
     finally:

@@ -1,4 +1,4 @@
-"""Log-in and signing on OpenSC's module: a key that yubico-piv-tool made, adopted by a phone."""
+"""A key that yubico-piv-tool made, adopted by a phone: log-in and signing on OpenSC's module, and over PC/SC."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import pytest
 
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.open import open_key_store
-from fidoloop.lab_card import PIN, LabCard
+from fidoloop.lab_card import MANAGEMENT_KEY, PIN, LabCard
+from fidoloop.opensc import make_card_key
 from fidoloop.pytest_plugin import Lab
 from tests.cli.command import Done, invoke
 
@@ -46,3 +47,22 @@ def test_an_adopted_key_registers_logs_in_confirms_and_deregisters(
     with open_key_store(fidoloop_opensc_token) as store:
         assert len(store.list()) == 2
     assert fidoloop_card.store.state.pin.left == 3
+
+
+def test_a_key_yubico_piv_tool_made_is_adopted_over_pc_sc_too(
+    fidoloop_lab: Lab, fidoloop_card: LabCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIDOLOOP_MANAGEMENT_KEY", MANAGEMENT_KEY)  # the dispatch target's keys are made
+    make_card_key(fidoloop_card, "9a")
+    listed = invoke("keys", "list", fidoloop_card.uri, "--json", pin=PIN).json["keys"]
+    (key,) = [entry for entry in listed if entry["place"] == "9a"]
+    options = ("--home", str(tmp_path), "--json")
+    assert invoke("keys", "adopt", fidoloop_card.uri, "--id", key["id"], *options, pin=PIN).code == Exit.OK
+    more = ("--ca", str(fidoloop_lab.server.ca), "--server", fidoloop_lab.server.url, "--yes", *options)
+    token = fidoloop_lab.server.enrol(fidoloop_lab.new_user())
+    registered = invoke("phone", "register", token, "--keys", fidoloop_card.uri, *more, pin=PIN)
+    assert registered.code == Exit.OK, registered.all
+    assert [entry["aaid"] for entry in registered.json["keys"]] == [AAID]
+    assert invoke("phone", "login", *options, pin=PIN).json["statusCode"] == 1200
+    again = invoke("keys", "list", fidoloop_card.uri, "--json", pin=PIN).json["keys"]
+    assert key in again
