@@ -1,10 +1,11 @@
 """What PC/SC says about the readers virtual cards are in; pyscard is imported when it is wanted."""
 
-import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 _PATIENCE = 10.0
+_COUNTER = 16
 
 
 def wait_for_card(reader: str, *, present: bool, timeout: float = _PATIENCE) -> None:
@@ -28,30 +29,57 @@ def wait_for_card(reader: str, *, present: bool, timeout: float = _PATIENCE) -> 
                 return
 
 
-def reader_with(atr: bytes, slot: int) -> str | None:
-    """Return the name of the reader that has a card with this ATR, the one of `slot` where there are several.
+def events() -> dict[str, int]:
+    """Return how many cards PC/SC has seen come and go, by reader; nothing where no pcscd runs.
 
-    None where no reader has it, or PC/SC is not at hand: another pcscd may be the one that was given the card.
+    Where the system starts pcscd on demand, its readers are there afterwards.
+    """
+    try:
+        with _Context() as context:
+            return {name: state >> _COUNTER for name, (state, _) in _readers(context).items()}
+    except ConnectionError:
+        return {}
+
+
+def reader_with(atr: bytes, before: Mapping[str, int], *, slot: int, timeout: float = 2.0) -> str | None:
+    """Return the name of the reader into which a card with this ATR came after `before`, what `events` said.
+
+    Waits for it up to `timeout` seconds: a reader powers a card before PC/SC tells of it. Of several it is the one
+    numbered `slot`. None where there is none, or no PC/SC: the card may be in a reader of another pcscd.
     """
     from smartcard import scard
 
+    deadline = time.monotonic() + timeout
     try:
         with _Context() as context:
-            result, names = scard.SCardListReaders(context, [])
-            if result != scard.SCARD_S_SUCCESS:
-                return None
-            unaware = [(name, scard.SCARD_STATE_UNAWARE) for name in names]
-            _, states = scard.SCardGetStatusChange(context, 0, unaware)
+            while readers := _readers(context):
+                new = [
+                    name
+                    for name, (state, its_atr) in readers.items()
+                    if its_atr == atr and state >> _COUNTER != before.get(name)
+                ]
+                for name in new:
+                    if len(new) == 1 or name.endswith(f" {slot:02d}"):
+                        return name
+                left = max(0, int((deadline - time.monotonic()) * 1000))
+                known = [(name, state) for name, (state, _) in readers.items()]
+                result, _ = scard.SCardGetStatusChange(context, left, known)
+                if result != scard.SCARD_S_SUCCESS or not left:
+                    break
     except ConnectionError:
-        return None
-    found = [name for name, _, its_atr in states if bytes(its_atr) == atr]
-    return next((name for name in found if len(found) == 1 or name.endswith(f" {slot:02d}")), None)
-
-
-def wake_pcscd() -> None:
-    """Say hello to pcscd: where the system starts it on demand, its readers are there afterwards."""
-    with contextlib.suppress(ConnectionError), _Context():
         pass
+    return None
+
+
+def _readers(context: Any) -> dict[str, tuple[int, bytes]]:  # noqa: ANN401 - pyscard has no types
+    """Return the state, whose upper half counts cards coming and going (pcsc-lite), and the ATR by reader."""
+    from smartcard import scard
+
+    result, names = scard.SCardListReaders(context, [])
+    if result != scard.SCARD_S_SUCCESS:
+        return {}
+    _, states = scard.SCardGetStatusChange(context, 0, [(name, scard.SCARD_STATE_UNAWARE) for name in names])
+    return {name: (state, bytes(atr)) for name, state, atr in states}
 
 
 class _Context:

@@ -19,7 +19,7 @@ from fidoloop.hsm.sim.card import Applet
 from fidoloop.hsm.sim.factory import CERTIFICATE_FILE, FIRMWARE, Factory
 from fidoloop.hsm.sim.piv.state import StateStore
 from fidoloop.hsm.sim.piv_card import piv_card
-from fidoloop.hsm.sim.readers import reader_with, wake_pcscd
+from fidoloop.hsm.sim.readers import events, reader_with
 from fidoloop.hsm.sim.vpcd import DEFAULT_PORT, InsertedCard, ReaderError
 
 app = typer.Typer(no_args_is_help=True, help="A virtual PIV card in a virtual reader: keys in software, for labs.")
@@ -80,9 +80,10 @@ def run(  # noqa: PLR0917 - each is an option
         inserted = InsertedCard(piv_card(store, *further), port=port or DEFAULT_PORT + reader)
         opened.callback(inserted.pull)
         try:
-            wake_pcscd()
+            before = events()
             inserted.insert()
-            _announce(inserted, store, reader, directory, factory_directory, as_json=as_json)
+            name = reader_with(inserted.card.atr, before, slot=reader)
+            _announce(name, store, directory, factory_directory, as_json=as_json)
             while True:
                 _serve(inserted)
         except KeyboardInterrupt:
@@ -122,10 +123,7 @@ def _version(text: str | None) -> tuple[int, int, int] | None:
     return int(match[1]), int(match[2]), int(match[3])
 
 
-def _announce(
-    inserted: InsertedCard, store: StateStore, slot: int, directory: Path, factory: Path, *, as_json: bool
-) -> None:
-    name = reader_with(inserted.card.atr, slot)
+def _announce(name: str | None, store: StateStore, directory: Path, factory: Path, *, as_json: bool) -> None:
     serial = str(store.state.serial)
     uri = "piv:" + (f"reader={quote(name, safe='')};" if name else "") + f"serial={serial}"
     where = f"in reader {name}" if name else "in a reader this program's PC/SC does not see"

@@ -9,7 +9,7 @@ from smartcard import scard
 
 from fidoloop.hsm.sim.card import Card
 from fidoloop.hsm.sim.factory import Factory
-from fidoloop.hsm.sim.readers import reader_with, wait_for_card
+from fidoloop.hsm.sim.readers import events, reader_with, wait_for_card
 from fidoloop.hsm.sim.vpcd import Fault, InsertedCard, ReaderError
 from fidoloop.lab_card import LabCard
 from fidoloop.pcscd import PrivatePcscd
@@ -145,8 +145,26 @@ def test_two_readers_have_a_card_each(
             connection = Connection(one.reader)
             serials.add(connection.transmit(SERIAL))
             connection.close()
-            assert reader_with(one.inserted.card.atr, fidoloop_pcscd.readers.index(one.reader)) == one.reader
         assert serials == {one.store.state.serial.to_bytes(4) + b"\x90\x00" for one in (fidoloop_card, second)}
+
+
+def test_the_reader_a_card_came_into_is_found(
+    fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, fidoloop_card: LabCard, card: Card
+) -> None:
+    before = events()
+    assert reader_with(card.atr, before, slot=0, timeout=0) is None
+    with InsertedCard(card, port=fidoloop_pcscd.port + 1):
+        assert reader_with(card.atr, before, slot=0) == fidoloop_pcscd.readers[1]
+        assert reader_with(b"another", before, slot=0, timeout=0) is None
+    wait_for_card(fidoloop_pcscd.readers[1], present=False)
+    before = events()
+    fidoloop_card.pull()
+    fidoloop_card.insert()
+    with InsertedCard(card, port=fidoloop_pcscd.port + 1):
+        wait_for_card(fidoloop_pcscd.readers[1], present=True)
+        for slot, name in enumerate(fidoloop_pcscd.readers):
+            assert reader_with(card.atr, before, slot=slot) == name
+    wait_for_card(fidoloop_pcscd.readers[1], present=False)
 
 
 def test_waiting_for_a_card_ends(fidoloop_pcscd: PrivatePcscd, fidoloop_card: LabCard) -> None:
