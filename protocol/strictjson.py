@@ -123,7 +123,8 @@ def _is_unicode(text: str) -> bool:
 
 
 def _mistyped(error: msgspec.ValidationError, where: str) -> MalformedError:
-    what, _, path = str(error).partition(" - at `")
+    # What was sent is not repeated: it may be a secret, and this goes into logs.
+    what, _, path = _ENUM_VALUE.sub("Invalid enum value", str(error)).partition(" - at `")
     return MalformedError(path.rstrip("`").replace("$", where, 1) if path else where, what)
 
 
@@ -207,5 +208,6 @@ def _finite(digits: str) -> float:
     return value
 
 
+_ENUM_VALUE = re.compile(r"^Invalid enum value .*?(?= - at `\$[^`]*`$|$)", re.DOTALL)
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 _ENCODER = msgspec.json.Encoder()

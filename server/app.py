@@ -3,7 +3,7 @@
 from starlette.applications import Starlette
 
 from fidoloop.server.config import ServerConfig
-from fidoloop.server.environment import Clock, make_environment, system_clock
+from fidoloop.server.environment import Clock, Environment, make_environment, system_clock
 from fidoloop.server.http.dispatch import Dispatch, Routes
 from fidoloop.server.routes import make_routes
 from fidoloop.server.store.base import Store
@@ -19,8 +19,13 @@ def create_app(
     Raises:
         ConfigError: a policy file cannot be used.
     """
+    return app_of(make_environment(config, store, clock), routes)
+
+
+def app_of(environment: Environment, routes: Routes | None = None) -> Starlette:
+    """Return the server of an environment; see `create_app`."""
     app = Starlette()
     app.router.redirect_slashes = False
     # What no Starlette route takes comes here: a table look-up instead of a walk through patterns.
-    app.router.default = Dispatch(make_environment(config, store, clock), routes or make_routes())
+    app.router.default = Dispatch(environment, routes or make_routes())
     return app

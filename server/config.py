@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,19 +11,11 @@ import msgspec
 from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.protocol.uaf.facets import origin
 from fidoloop.protocol.uaf.messages import Version
-from fidoloop.server.errors import ConfigError
+from fidoloop.server.errors import ConfigError, SettingError
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, Layers, read_layers
 
 CONTEXT_PATH = "/nevisfido"
-
-
-class SettingError(ConfigError):
-    """A setting whose value cannot work, though it is of its type."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.name = name
 
 
 class ServerConfig(Settings, frozen=True, kw_only=True):
@@ -41,10 +34,20 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         web_facet = origin(self.base_url)
         if web_facet is None or urlsplit(self.base_url).query:
             raise SettingError("base_url", "not an http(s) URL")
+        self._check_transport()
         fill("versions", tuple(Version(*map(int, text.split("."))) for text in self.uaf_versions))
         fill("app_id", self.app_id or f"{self.base_url}{CONTEXT_PATH}/uaf/1.1/facets")
         fill("facets", self.facets or (web_facet, LAB_FACET_ID))
         fill("database", self.database or f"sqlite:///{self.home / 'server.sqlite'}")
+
+    def _check_transport(self) -> None:
+        if self.insecure and not is_loopback(self.host):
+            raise SettingError("insecure", f"plain http is for loopback addresses only, not {self.host}")
+        for name, other in (("cert", "key"), ("key", "cert")):
+            if getattr(self.tls, name) and not getattr(self.tls, other):
+                raise SettingError(f"tls.{name}", f"needs tls.{other} beside it")
+        if self.insecure and self.tls.cert:
+            raise SettingError("insecure", "plain http shows no certificate; set either insecure or tls.cert")
 
     @property
     def metadata_directory(self) -> Path:
@@ -60,6 +63,16 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     def tls_directory(self) -> Path:
         """Where the lab CA and the server's certificate are."""
         return self.home / "tls"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether `host` names this machine to itself only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def default_home() -> Path:
@@ -87,7 +100,5 @@ def make_config(home: Path, layers: Layers, *, fallback_base_url: str | None = N
     values["base_url"] = values.get("base_url") or fallback_base_url
     if values["base_url"] is None:
         raise ConfigError("no base URL is known: give --base-url, or base_url in [server] of fidoloop.toml")
-    try:
+    with layers.locating():
         return msgspec.convert({**values, "home": str(home)}, ServerConfig, dec_hook=lambda type_, value: type_(value))
-    except SettingError as error:
-        raise ConfigError(f"{layers.origin(error.name)}: {error}") from None

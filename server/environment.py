@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fidoloop.protocol.uaf.facets import origin
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.metadata import MetadataDirectory
+from fidoloop.server.metrics import Metrics
 from fidoloop.server.policies import Policies
 from fidoloop.server.prepared_requests import PreparedRequest
 from fidoloop.server.remembered import Remembered
@@ -25,7 +26,15 @@ class Changes:
     """Wakes the status streams of this process when a session changes; other processes' changes they find by asking."""
 
     def __init__(self) -> None:
+        self.stopping = False
+        """Whether streams are to end, since the server is about to."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def stop(self) -> None:
+        """Have all streams end."""
+        self.stopping = True
+        for session_id in self._waiting:
+            self.announce(session_id)
 
     def announce(self, session_id: str) -> None:
         """Wake those who wait for `session_id`."""
@@ -61,6 +70,7 @@ class Environment:
     changes: Changes = field(default_factory=Changes)
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def make_environment(config: ServerConfig, store: Store, clock: Clock) -> Environment:

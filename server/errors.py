@@ -15,6 +15,14 @@ class ConfigError(ServerError):
     code = "config"
 
 
+class SettingError(ConfigError):
+    """A setting whose value cannot work, though it is of its type; `name` is the setting's."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+
+
 class NotFoundError(ServerError):
     """An operator named something that is not there."""
 

@@ -9,6 +9,7 @@ from fidoloop.server.services import (
     dispatch_targets,
     facets,
     health,
+    metrics,
     registration_response,
     status,
 )
@@ -20,7 +21,8 @@ from fidoloop.server.services.uaf_request import request_service
 
 def make_routes() -> Routes:
     """Return every service by path and method."""
-    return {"/healthz": {"GET": Endpoint(handler=health.serve)}} | {
+    own = {"/healthz": Endpoint(handler=health.serve), "/metrics": Endpoint(handler=metrics.serve)}
+    return {path: {"GET": endpoint} for path, endpoint in own.items()} | {
         f"{CONTEXT_PATH}{path}": methods for path, methods in (_uaf() | _tokens() | _targets() | _status()).items()
     }
 

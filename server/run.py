@@ -1,81 +1,102 @@
-"""Runs the server under uvicorn: TLS by the lab CA, or plain http on loopback where that is asked for."""
+"""Runs the server under uvicorn: TLS by the lab CA or by certificate files, or plain http on loopback if asked for."""
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
-from starlette.types import ASGIApp
 
 from fidoloop.server import sessions
-from fidoloop.server.app import create_app
+from fidoloop.server.app import app_of
+from fidoloop.server.certificate_files import ServerCertificate, warn_about
 from fidoloop.server.config import ServerConfig, make_config
-from fidoloop.server.environment import system_clock
-from fidoloop.server.errors import ConfigError, ListenError
-from fidoloop.server.logs import AccessLog, configure_logging
+from fidoloop.server.environment import Environment, make_environment, system_clock
+from fidoloop.server.errors import ConfigError, ListenError, StoreError
+from fidoloop.server.logs import configure_logging
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Store
 from fidoloop.server.store.open import open_store
-from fidoloop.server.tls import LabTls, ensure_lab_tls
+from fidoloop.server.tls import ensure_lab_tls
 
 PURGE_SECONDS = 600.0
+LOOK_AT_FILES_SECONDS = 2.0
+LAB_TLS_SECONDS = 3600.0
+CANCELLED_SECONDS = 1.0
 COLLECTION_THRESHOLD = 20_000
-"""So many more objects made than dropped, and the garbage collector looks: some 10 MiB."""
 BASE_URL_SETTING = "base_url"
+_log = logging.getLogger("fidoloop.server")
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the server listens, and the CA certificate to trust (None: plain http)."""
+    """Where the server listens, and the lab CA's certificate to trust (None: plain http, or a certificate by file)."""
 
     url: str
     ca: Path | None
 
 
-def run_server(home: Path, options: Mapping[str, object], announce: Callable[[Listening], None]) -> None:
+Announce = Callable[[Listening], None]
+
+
+def run_server(home: Path, options: Mapping[str, object], announce: Announce) -> None:
     """Serve until SIGINT or SIGTERM; `announce` is called once connections are accepted.
 
     `options` are what the command line sets, by the names of the settings.
 
     Raises:
-        ConfigError: the configuration, or plain http elsewhere than on loopback.
+        ConfigError: the configuration, or files that it names, cannot be used.
         StoreError, ListenError: the database or the port cannot be opened.
     """
     layers = read_layers(home / FILE_NAME, options=options)
     settings = msgspec.convert(layers.nested(), Settings)
-    if settings.insecure and not is_loopback(settings.host):
-        raise ConfigError(f"{layers.origin('insecure')}: insecure serves loopback addresses only, not {settings.host}")
+    scheme = "http" if settings.insecure else "https"
+    # Whatever the port will be: what is wrong is said before anything is opened.
+    make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{settings.port}")
     configure_logging(settings.log_format)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _listen(settings) as listener:
-        scheme = "http" if settings.insecure else "https"
         config = make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{listener.getsockname()[1]}")
-        host = urlsplit(config.base_url).hostname or "localhost"
-        tls = None if config.insecure else ensure_lab_tls(config.tls_directory, hosts=(host,))
-        # So that SIGTERM unwinds like SIGINT instead of ending the process in the middle.
+        with layers.locating():
+            transport = _transport(config)
+        # Until the loop takes signals itself, SIGTERM unwinds like SIGINT instead of ending the process in the middle.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, listener, tls, announce))
+            runner.run(_serve(config, listener, transport, announce))
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether `host` names this machine to itself only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+@dataclass(frozen=True, slots=True)
+class _Transport:
+    """How clients reach the server; `lab_hosts` where the lab CA vouches for the certificate."""
+
+    certificate: ServerCertificate | None = None
+    ca: Path | None = None
+    lab_hosts: tuple[str, ...] = ()
+
+
+def _transport(config: ServerConfig) -> _Transport:
+    if config.insecure:
+        return _Transport()
+    now = datetime.now(UTC)
+    host = urlsplit(config.base_url).hostname or "localhost"
+    version = config.tls.minimum_version
+    if config.tls.cert:
+        files = Path(config.tls.cert), Path(config.tls.key)
+        certificate = ServerCertificate(*files, minimum_version=version, at=now)
+        warn_about(*files, certificate.leaf, host=host)
+        return _Transport(certificate)
+    lab = ensure_lab_tls(config.tls_directory, hosts=(host,))
+    certificate = ServerCertificate(lab.certificate, lab.key, minimum_version=version, at=now)
+    return _Transport(certificate, lab.ca, (host,))
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -91,48 +112,69 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says when it accepts connections."""
+    """uvicorn that says when it accepts connections, and ends streams when it stops."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], environment: Environment) -> None:
         super().__init__(config)
         self._say_started = started
+        self._environment = environment
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT, through the loop: nothing is interrupted in its middle."""
+        loop = asyncio.get_running_loop()
+        signals = (signal.SIGTERM, signal.SIGINT)
+        for number in signals:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._say_started()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._environment.changes.stop()
+        await super().shutdown(sockets)
+        # Those whose time ran out were cancelled; they still have to undo what they began.
+        left = set(self.server_state.tasks)
+        if left:
+            await asyncio.wait(left, timeout=CANCELLED_SECONDS)
 
-async def _serve(
-    config: ServerConfig,
-    listener: socket.socket,
-    tls: LabTls | None,
-    announce: Callable[[Listening], None],
-) -> None:
+
+async def _serve(config: ServerConfig, listener: socket.socket, transport: _Transport, announce: Announce) -> None:
     store = await open_store(config.database)
     try:
         async with store.transaction() as transaction:
             # Operators' commands in other processes make links to this server.
             await transaction.execute(queries.SET_SETTING, name=BASE_URL_SETTING, value=config.base_url)
-        app: ASGIApp = create_app(config, store)
+        environment = make_environment(config, store, system_clock)
+        certificate = transport.certificate
         settings = uvicorn.Config(
-            AccessLog(app) if config.access_log else app,
+            app_of(environment),
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=3,
-            ssl_certfile=tls.certificate if tls else None,
-            ssl_keyfile=tls.key if tls else None,
+            timeout_graceful_shutdown=config.stop_seconds,
+            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
+        listening = Listening(config.base_url, transport.ca)
+        server = _Server(settings, lambda: announce(listening), environment)
         spare_collections()
-        purging = asyncio.create_task(_purge_for_ever(config, store))
-        try:
-            server = _Server(settings, lambda: announce(Listening(config.base_url, tls.ca if tls else None)))
+        jobs = [_purge_for_ever(environment)]
+        if certificate is not None:
+            jobs.append(_watch(certificate))
+        if transport.lab_hosts:
+            jobs.append(_renew(config, transport.lab_hosts))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload_now, certificate)
+        async with _beside(*jobs):
             await server.serve(sockets=[listener])
-        finally:
-            purging.cancel()
     finally:
         await store.close()
 
@@ -147,7 +189,45 @@ def spare_collections() -> None:
     gc.set_threshold(COLLECTION_THRESHOLD)
 
 
-async def _purge_for_ever(config: ServerConfig, store: Store) -> None:
+@asynccontextmanager
+async def _beside(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run `jobs`, which never end, while the context is open."""
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def _purge_for_ever(environment: Environment) -> None:
+    keep_millis = 1000 * environment.config.lifetimes.finished_session
     while True:
-        await sessions.purge(store, now=system_clock(), keep_millis=1000 * config.lifetimes.finished_session)
+        try:
+            await sessions.purge(environment.store, now=system_clock(), keep_millis=keep_millis)
+        except StoreError as error:
+            environment.metrics.store_errors += 1
+            _log.error("old sessions could not be removed: %s", error)
         await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _watch(certificate: ServerCertificate) -> None:
+    while True:
+        await asyncio.sleep(LOOK_AT_FILES_SECONDS)
+        certificate.reload(at=datetime.now(UTC))
+
+
+async def _renew(config: ServerConfig, hosts: tuple[str, ...]) -> None:
+    """Have the lab CA renew the certificate in time; `_watch` takes it up."""
+    while True:
+        await asyncio.sleep(LAB_TLS_SECONDS)
+        try:
+            ensure_lab_tls(config.tls_directory, hosts=hosts)
+        except ConfigError as error:
+            _log.error("the lab's certificate cannot be renewed: %s", error)
+
+
+def _reload_now(certificate: ServerCertificate | None) -> None:
+    if certificate is not None:
+        certificate.reload(at=datetime.now(UTC), only_if_changed=False)

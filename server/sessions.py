@@ -315,6 +315,13 @@ async def fail_open_sessions(
     return failed
 
 
+async def count_open(statements: Statements, *, now: int) -> int:
+    """Return how many sessions wait for their token to be redeemed or their request to be answered."""
+    requests = await statements.fetch_one(queries.OPEN_REQUESTS, now=now)
+    tokens = await statements.fetch_one(queries.WAITING_TOKENS, now=now)
+    return (requests.rows if requests else 0) + (tokens.rows if tokens else 0)
+
+
 async def purge(store: Store, *, now: int, keep_millis: int) -> int:
     """Delete sessions older than `keep_millis`, a few at a time, and request ids that cannot be replayed any more.
 

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from time import perf_counter
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -16,12 +18,17 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import ReturnUafRequest, ServerResponse
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server.environment import Environment
+from fidoloop.server.errors import StoreError
 from fidoloop.server.http.body import ClientGone, check_declared_length, read_body
 from fidoloop.server.http.credentials import is_authorized
 from fidoloop.server.http.media import accepts, media_type
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
 from fidoloop.server.http.problems import problem_response
 from fidoloop.server.http.sending import send_events, send_response
+from fidoloop.server.logs import log_access
+from fidoloop.server.metrics import Meter
+from fidoloop.server.request_ids import HEADER as REQUEST_ID
+from fidoloop.server.request_ids import begin_request
 from fidoloop.server.store.base import Statements
 
 _log = logging.getLogger("fidoloop.server.http")
@@ -55,6 +62,13 @@ class Endpoint:
 
 
 Routes = dict[str, dict[str, Endpoint]]
+_GONE = Response(499)
+"""What is counted where the client did not wait for its answer."""
+
+
+class _Route(NamedTuple):
+    endpoint: Endpoint
+    meter: Meter
 
 
 class Dispatch:
@@ -65,27 +79,50 @@ class Dispatch:
 
     def __init__(self, environment: Environment, routes: Routes) -> None:
         self._environment = environment
-        self._routes = {path: methods for path, methods in routes.items() if not path.endswith("/*")}
-        self._prefixes = {path[:-2]: methods for path, methods in routes.items() if path.endswith("/*")}
+        self._access_log = environment.config.access_log
+        measured = {path: self._measured(path, methods) for path, methods in routes.items()}
+        self._routes = {path: methods for path, methods in measured.items() if not path.endswith("/*")}
+        self._prefixes = {path[:-2]: methods for path, methods in measured.items() if path.endswith("/*")}
+        self._elsewhere = environment.metrics.meter("", "")
+
+    def _measured(self, path: str, methods: dict[str, Endpoint]) -> dict[str, _Route]:
+        metrics = self._environment.metrics
+        return {method: _Route(endpoint, metrics.meter(method, path)) for method, endpoint in methods.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         if scope["type"] != "http":
             return
+        began = perf_counter()
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        request_id = begin_request(headers.get(REQUEST_ID))
+        answer: Response | EventStream
         try:
-            answer = await self._answer(scope, receive)
-        except ClientGone:
-            return
-        if isinstance(answer, EventStream):
-            await send_events(answer, receive, send)
+            route, identifier = self._find(scope["path"], scope["method"])
+        except HttpProblem as problem:
+            meter, answer = self._elsewhere, problem_response(problem)
         else:
-            await send_response(answer, send)
+            meter = route.meter
+            try:
+                answer = await self._answer(route.endpoint, identifier, headers, scope, receive)
+            except ClientGone:
+                answer = _GONE
+        if answer is _GONE:
+            pass
+        elif isinstance(answer, EventStream):
+            await send_events(answer, request_id, receive, send)
+        else:
+            await send_response(answer, request_id, send)
+        seconds = perf_counter() - began
+        meter.answered(answer.status, answer.uaf_status, seconds)
+        if self._access_log:
+            log_access(scope, meter.path, answer.status, answer.uaf_status, seconds)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Response | EventStream:
+    async def _answer(
+        self, endpoint: Endpoint, identifier: str, headers: dict[bytes, bytes], scope: Scope, receive: Receive
+    ) -> Response | EventStream:
         kind = Kind.JSON
         try:
-            endpoint, identifier = self._find(scope["path"], scope["method"])
-            headers: dict[bytes, bytes] = dict(scope["headers"])
             _check_media_types(endpoint, headers)
             if endpoint.credential:
                 await require_credential(self._environment.store, headers)
@@ -110,11 +147,13 @@ class Dispatch:
             return _refuse(kind, refusal)
         except ClientGone:
             raise
-        except Exception:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
-            _log.exception("unexpected error in %s", scope["path"])
+        except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
+            if isinstance(error, StoreError):
+                self._environment.metrics.store_errors += 1
+            _log.exception("unexpected error")
             return _broken(kind)
 
-    def _find(self, path: str, method: str) -> tuple[Endpoint, str]:
+    def _find(self, path: str, method: str) -> tuple[_Route, str]:
         trimmed = path[:-1] if path.endswith("/") else path
         identifier = ""
         methods = self._routes.get(trimmed)
@@ -123,11 +162,11 @@ class Dispatch:
             methods = self._prefixes.get(prefix)
             if methods is None or not identifier:
                 raise HttpProblem(404, "there is nothing at this path")
-        endpoint = methods.get(method)
-        if endpoint is None:
+        route = methods.get(method)
+        if route is None:
             allowed = ", ".join(sorted(methods))
             raise HttpProblem(405, f"this path takes {allowed}", ((b"allow", allowed.encode("ascii")),))
-        return endpoint, identifier
+        return route, identifier
 
 
 async def require_credential(statements: Statements, headers: dict[bytes, bytes]) -> None:
@@ -166,12 +205,12 @@ def refusal_response(kind: Kind, refusal: UafRefusal) -> Response:
 
 def uaf_response(message: ReturnUafRequest | ServerResponse) -> Response:
     """Return a UAF message, HTTP 200."""
-    return encoded_uaf_response(strictjson.encode(message).encode("utf-8"))
+    return encoded_uaf_response(strictjson.encode(message).encode("utf-8"), message.statusCode)
 
 
-def encoded_uaf_response(message: bytes) -> Response:
-    """Return a UAF message that is encoded already, HTTP 200."""
-    return Response(200, message, UAF_CONTENT_TYPE)
+def encoded_uaf_response(message: bytes, status: int) -> Response:
+    """Return a UAF message of `status` that is encoded already, HTTP 200."""
+    return Response(200, message, UAF_CONTENT_TYPE, (), status)
 
 
 def _broken(kind: Kind) -> Response:

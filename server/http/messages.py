@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from fidoloop.protocol import strictjson
 
@@ -33,12 +33,13 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A whole answer."""
+    """A whole answer; `uaf_status` is the one inside its body, 0 where there is none."""
 
     status: int
     body: bytes = b""
     content_type: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    uaf_status: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class EventStream:
     """An answer that goes on: server-sent events, each a (name, data) pair; None is a sign of life."""
 
     events: AsyncIterator[tuple[str, str] | None]
+    status: ClassVar[int] = 200
+    uaf_status: ClassVar[int] = 0
 
 
 class HttpProblem(Exception):

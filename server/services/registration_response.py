@@ -55,6 +55,7 @@ async def serve(environment: Environment, request: Request) -> Response:
             ending = refusal_ending(refusal, issued)
         await conclude(transaction, received, issued, ending, now=now, event=EVENT, address=request.address)
     environment.changes.announce(issued.id)
+    environment.metrics.operations[EVENT, ending.status] += 1
     return uaf_response(ending.answer)
 
 

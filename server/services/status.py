@@ -34,7 +34,7 @@ async def serve(environment: Environment, request: Request) -> Response:
 
 
 async def serve_stream(environment: Environment, request: Request) -> EventStream:
-    """Answer with an event per change of status, the present one first, the last one final."""
+    """Answer with an event per change of status, the present one first, the last one final, unless the server stops."""
     session_id = strictjson.decode(request.body, StatusRequest).sessionId
     return EventStream(_follow(environment, session_id))
 
@@ -51,7 +51,7 @@ async def _follow(environment: Environment, session_id: str) -> AsyncIterator[tu
         elif environment.clock() - said_at >= SIGN_OF_LIFE_MILLIS:
             yield None
             said_at = environment.clock()
-        if status.status in _TERMINAL:
+        if status.status in _TERMINAL or environment.changes.stopping:
             return
         await environment.changes.wait(session_id, ASK_AGAIN_SECONDS)
 

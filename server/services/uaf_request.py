@@ -1,6 +1,7 @@
 """Registration, Authentication and Deregistration Request Services (HTTP contract 3 to 5)."""
 
 from fidoloop.protocol.uaf.messages import Operation
+from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.server.contexts import AuthenticationContext, parse_get_uaf_request, parse_request_context
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Handler, encoded_uaf_response, require_credential, uaf_response
@@ -16,11 +17,12 @@ def request_service(op: Operation) -> Handler:
         context = parse_request_context(op, wanted.context)
         asking = Asking(requested_from=request.address)
         if isinstance(context, AuthenticationContext) and not context.username and not context.transaction:
-            return encoded_uaf_response(await answer_usernameless(environment, context, asking))
+            answer = await answer_usernameless(environment, context, asking)
+            return encoded_uaf_response(answer, int(StatusCode.OK))
         async with environment.store.transaction() as transaction:
             if isinstance(context, AuthenticationContext) and context.username:
                 await require_credential(transaction, request.headers)
-            answer = await answer_request(environment, transaction, op, context, asking)
-        return uaf_response(answer)
+            returned = await answer_request(environment, transaction, op, context, asking)
+        return uaf_response(returned)
 
     return serve

@@ -11,6 +11,8 @@ _MOST_SECONDS = 366 * 24 * 3600
 Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code"]
 DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code")
 LogFormat = Literal["plain", "json"]
+MetricsAccess = Literal["loopback", "credential", "open", "off"]
+TlsVersion = Literal["1.2", "1.3"]
 ProtocolVersion = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}\Z")]
 
 
@@ -44,6 +46,17 @@ class Lifetimes(msgspec.Struct, frozen=True):
     def response_millis(self, op: str) -> int:
         """Return how long a challenge of operation `op` may wait for its response."""
         return 1000 * (self.registration_response if op == "Reg" else self.authentication_response)
+
+
+class Tls(msgspec.Struct, frozen=True):
+    """TLS by certificate files of one's own; without them it is by the lab CA in HOME/tls."""
+
+    cert: Annotated[
+        str,
+        Meta(description="The server's certificate, PEM, its chain behind it. Empty: one of the lab CA in HOME/tls."),
+    ] = ""
+    key: Annotated[str, Meta(description="The certificate's private key, PEM, not encrypted.")] = ""
+    minimum_version: Annotated[TlsVersion, Meta(description="The oldest TLS version spoken: 1.2 or 1.3.")] = "1.2"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,4 +96,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     log_format: Annotated[LogFormat, Meta(description="Log lines for people (plain) or for machines (json).")] = "plain"
     access_log: Annotated[bool, Meta(description="Log one line per request.")] = False
+    metrics_access: Annotated[
+        MetricsAccess,
+        Meta(
+            description="Who may read /metrics: loopback addresses and API credentials (loopback), the latter only"
+            " (credential), everybody (open), nobody (off). What a proxy on this machine passes on counts as loopback"
+            " unless it says so by Forwarded, X-Forwarded-For or X-Real-IP."
+        ),
+    ] = "loopback"
+    stop_seconds: Annotated[
+        int, _seconds("When the server is stopped, requests in flight and streams have so long to end.")
+    ] = 10
+    tls: Tls = msgspec.field(default_factory=Tls)
     lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)

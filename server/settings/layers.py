@@ -3,7 +3,8 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from fidoloop.server.errors import ConfigError
+from fidoloop.server.errors import ConfigError, SettingError
 from fidoloop.server.settings.described import ENVIRONMENT_PREFIX, SECTION, Setting, all_settings
 from fidoloop.server.settings.toml_lines import MAX_TEXT, line_of, split_error
 
@@ -62,6 +63,14 @@ class Layers:
     def origin(self, name: str) -> Origin:
         """Return where the value of the setting `name` is from."""
         return self.origins.get(name, DEFAULT)
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Have a SettingError say where its setting is from. Raises ConfigError."""
+        try:
+            yield
+        except SettingError as error:
+            raise ConfigError(f"{self.origin(error.name)}: {error}") from None
 
 
 def read_layers(

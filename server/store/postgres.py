@@ -105,6 +105,8 @@ class _PostgresTransaction:
         except asyncpg.IntegrityConstraintViolationError:
             # The driver's own text holds the values.
             raise ConflictError("a row of this name exists already") from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
 
 
 async def _migrate(connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no types

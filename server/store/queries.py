@@ -7,6 +7,7 @@ from fidoloop.server.store.rows import (
     Account,
     ApiKey,
     AuditEntry,
+    Count,
     Credential,
     EndedSession,
     IssuedRequest,
@@ -174,6 +175,12 @@ OPEN_SESSIONS: Final = Query(
     "SELECT id, op, username, target_id, policy FROM session"
     " WHERE state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
     OpenSession,
+)
+# Each by the conditions of an index that holds little else.
+_COUNT = "SELECT COUNT(*) FROM session"
+OPEN_REQUESTS: Final = Query(f"{_COUNT} WHERE server_data IS NOT NULL AND {_IS_OPEN}", Count)
+WAITING_TOKENS: Final = Query(
+    f"{_COUNT} WHERE token IS NOT NULL AND state = 'tokenCreated' AND token_expires_at > :now", Count
 )
 FAIL: Final = Query(
     "UPDATE session SET state = 'failed', uaf_status = :uaf_status, updated_at = :now WHERE id = :id"

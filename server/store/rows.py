@@ -13,6 +13,12 @@ class One(msgspec.Struct, frozen=True):
     value: str
 
 
+class Count(msgspec.Struct, frozen=True):
+    """How many rows there are."""
+
+    rows: int
+
+
 class Account(msgspec.Struct, frozen=True):
     """A user."""
 

@@ -24,6 +24,9 @@ async def patiently(run: Callable[[], T]) -> T:
     """Return `run()`, tried again while another connection has the database locked.
 
     SQLite's own busy handler would wait in the event loop's thread: for another store of the same loop, in vain.
+
+    Raises:
+        StoreError: it is locked for longer than BUSY_TIMEOUT_SECONDS.
     """
     deadline = None
     while True:
@@ -32,9 +35,16 @@ async def patiently(run: Callable[[], T]) -> T:
         except sqlite3.OperationalError as error:
             now = time.monotonic()
             deadline = deadline or now + BUSY_TIMEOUT_SECONDS
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now > deadline:
+            if not is_busy(error):
                 raise
+            if now > deadline:
+                raise StoreError("the database is locked by another process") from None
         await asyncio.sleep(RETRY_SECONDS)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another connection has the database locked."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 class _Queued(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any
 from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.store.base import Change, Query, Row, Value, migrations
 from fidoloop.server.store.checkpoints import Checkpoints
-from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, patiently
+from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, is_busy, patiently
 
 CACHED_STATEMENTS = 256
 # The last resort against a log that grows and grows; see `Checkpoints`.
@@ -147,11 +147,15 @@ class _SqliteTransaction:
         return self.run(query, parameters).fetchall()
 
     def run(self, query: Query[Any], parameters: dict[str, Value]) -> sqlite3.Cursor:
-        """Run a statement on the one cursor. Raises ConflictError."""
+        """Run a statement on the one cursor. Raises ConflictError, StoreError; sqlite3.Error where it is busy."""
         try:
             return self._cursor.execute(query.numbered, [parameters[name] for name in query.names])
         except sqlite3.IntegrityError:
             raise ConflictError("a row of this name exists already") from None
+        except sqlite3.Error as error:
+            if is_busy(error):
+                raise
+            raise StoreError(str(error)) from None
 
 
 class _Savepoint:

@@ -1,6 +1,6 @@
 import json
 import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -259,3 +259,9 @@ def test_escapes_do_not_hide_a_member_that_stands_twice(text: str) -> None:
 def test_a_text_with_escapes_is_read_as_json_reads_it() -> None:
     text = r'{"uafResponse":"[{\"a\":\"\\\\ \/ \n\"}]","context":"{\"b\":1}"}'
     assert strictjson.decode(text, SendUafResponse) == SendUafResponse('[{"a":"\\\\ / \n"}]', '{"b":1}')
+
+
+@pytest.mark.parametrize("text", ['["s3cr3t"]', '["s3cr3t` - at `$"]', '["s3cr3t\\n"]'])
+def test_a_value_that_is_none_of_those_allowed_is_not_repeated(text: str) -> None:
+    with pytest.raises(MalformedError, match=r"^\$\[0\]: Invalid enum value$"):
+        strictjson.decode(text, tuple[Literal["a", "b"], ...])

@@ -13,6 +13,7 @@ import httpx2
 from fidoloop.server import admin
 from fidoloop.server.app import create_app
 from fidoloop.server.config import ServerConfig
+from fidoloop.server.http.dispatch import Routes
 from fidoloop.server.store.base import Query, Store
 from fidoloop.server.store.open import open_store
 from fidoloop.server.store.rows import One
@@ -126,7 +127,13 @@ def write_metadata(home: Path, *models: Model) -> None:
 
 
 @asynccontextmanager
-async def running(home: Path, *, database: str = "", **overrides: Any) -> AsyncIterator[Bench]:  # noqa: ANN401 - any option
+async def running(
+    home: Path,
+    *,
+    database: str = "",
+    routes: Routes | None = None,
+    **overrides: Any,  # noqa: ANN401 - any option
+) -> AsyncIterator[Bench]:
     """Run a server on a fresh store with the users jeff and mia and one API credential."""
     full, surrogate = full_model(), surrogate_model()
     write_metadata(home, full, surrogate)
@@ -137,7 +144,7 @@ async def running(home: Path, *, database: str = "", **overrides: Any) -> AsyncI
         for name in ("jeff", "mia"):
             await admin.add_user(store, name, now=clock())
         key = await admin.add_api_key(store, "test", now=clock())
-        transport = httpx2.ASGITransport(app=create_app(config, store, clock=clock))
+        transport = httpx2.ASGITransport(app=create_app(config, store, clock=clock, routes=routes))
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             yield Bench(config, store, clock, client, key.bearer, full, surrogate)
     finally:

@@ -5,27 +5,56 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 COMMAND = [sys.executable, "-c", "from fidoloop.cli import run; run()", "server"]
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server process that listens."""
+
+    process: subprocess.Popen[str]
+    url: str
+    ca: Path | None
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def stop(self) -> int:
+        """Stop it as an operator does, and return its exit code."""
+        self.process.terminate()
+        remaining, _ = self.process.communicate(timeout=60)
+        assert remaining == ""
+        return self.process.returncode
+
+
 @contextmanager
-def serving(home: Path, *options: str, log: Path | None = None) -> Iterator[tuple[str, Path | None]]:
-    """Run `fidoloop server run` on a free port and yield its URL and CA; standard error goes to `log`."""
+def started(home: Path, *options: str, log: Path | None = None) -> Iterator[Running]:
+    """Run `fidoloop server run` on a free port; standard error goes to `log`. It is ended where the test does not."""
     command = [*COMMAND, "run", "--home", str(home), "--port", "0", "--json", *options]
     with (log or Path("/dev/null")).open("wb") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line, "the server did not start"
-            listening = json.loads(line)
-            yield listening["url"], listening["ca"] and Path(listening["ca"])
-        finally:
-            process.terminate()
-            remaining, _ = process.communicate(timeout=30)
-    assert (process.returncode, remaining) == (0, "")
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, "the server did not start"
+        listening = json.loads(line)
+        yield Running(process, listening["url"], listening["ca"] and Path(listening["ca"]))
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+@contextmanager
+def serving(home: Path, *options: str, log: Path | None = None) -> Iterator[tuple[str, Path | None]]:
+    """Run a server as `started`, yield its URL and CA, and see that it stops well."""
+    with started(home, *options, log=log) as running:
+        yield running.url, running.ca
+        assert running.stop() == 0
 
 
 def command(home: Path, *words: str) -> subprocess.CompletedProcess[str]:

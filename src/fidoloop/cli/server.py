@@ -22,6 +22,10 @@ def run(  # noqa: PLR0917 - each is an option
         int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.  [default: 8443]")
     ] = None,
     tls_dev: Annotated[bool, typer.Option("--tls-dev", help="TLS by the lab CA in HOME/tls (the default).")] = False,
+    tls_cert: Annotated[
+        str | None, typer.Option(metavar="PEM", help="TLS by this certificate, its chain behind it.")
+    ] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="PEM", help="The certificate's private key.")] = None,
     insecure: Annotated[bool | None, typer.Option("--insecure", help="Plain http, on a loopback address only.")] = None,
     base_url: BaseUrl = None,
     log_format: Annotated[LogFormat | None, typer.Option(help="Log lines on standard error.  [default: plain]")] = None,
@@ -33,6 +37,11 @@ def run(  # noqa: PLR0917 - each is an option
 
     Every option and further settings may stand in HOME/fidoloop.toml or the environment too: docs/configuration.md.
     """
+    if tls_dev:
+        for given, name in ((insecure, "--insecure"), (tls_cert, "--tls-cert"), (tls_key, "--tls-key")):
+            if given:
+                raise typer.BadParameter(f"--tls-dev is TLS by the lab CA, and excludes {name}")
+        insecure, tls_cert, tls_key = False, "", ""
     options = options_of(
         settings,
         host=host,
@@ -41,13 +50,12 @@ def run(  # noqa: PLR0917 - each is an option
         base_url=base_url,
         log_format=log_format,
         access_log=access_log,
+        **{"tls.cert": tls_cert, "tls.key": tls_key},
     )
-    if tls_dev and insecure:
-        raise typer.BadParameter("--tls-dev and --insecure exclude each other")
 
     def announce(listening: Listening) -> None:
         ca = str(listening.ca) if listening.ca else None
-        trust = f" (CA certificate: {ca})" if ca else " (plain http)"
+        trust = f" (CA certificate: {ca})" if ca else " (plain http)" if listening.url.startswith("http:") else ""
         say(as_json, {"url": listening.url, "ca": ca}, f"listening on {listening.url}{trust}")
 
     run_server(home or default_home(), options, announce)
