@@ -72,26 +72,30 @@ class Channel:
 
     def _collect(self, command: bytes, le: bytes) -> bytes:
         """Send `command`, fetch what the card holds back (61xx), and repeat with its Le where it insists (6Cxx)."""
+        answer = self._transmit(command + le)
+        if answer[-2:] == b"\x90\x00":
+            return answer[:-2]
         instruction = command[1]
-        data, sw = self._exchange(command + le)
+        data, sw = _split(answer)
         if sw >> 8 == 0x6C:
-            data, sw = self._exchange(command + bytes((sw & 0xFF,)))
+            data, sw = _split(self._transmit(command + bytes((sw & 0xFF,))))
         rounds = 0
         while sw >> 8 == 0x61:
             rounds += 1
             if len(data) > _MAX_ANSWER or rounds > _MAX_ROUNDS:
                 raise DeviceError(f"the card's answer to instruction {instruction:02X} does not end")
-            more, sw = self._exchange(bytes((0, 0xC0, 0, 0, sw & 0xFF)))
+            more, sw = _split(self._transmit(bytes((0, 0xC0, 0, 0, sw & 0xFF))))
             data += more
         if sw != OK:
             raise StatusError(sw, instruction)
         return data
 
-    def _exchange(self, command: bytes) -> tuple[bytes, int]:
-        answer = self._transmit(command)
-        if len(answer) < 2:
-            raise DeviceError("the card answered without a status word")
-        return answer[:-2], int.from_bytes(answer[-2:], "big")
+
+def _split(answer: bytes) -> tuple[bytes, int]:
+    """Return data and status word."""
+    if len(answer) < 2:
+        raise DeviceError("the card answered without a status word")
+    return answer[:-2], int.from_bytes(answer[-2:], "big")
 
 
 def offers_extended_length(atr: bytes) -> bool:

@@ -18,7 +18,7 @@ from fidoloop.hsm.errors import (
     TokenFull,
 )
 from fidoloop.hsm.piv import application as piv
-from fidoloop.hsm.piv import tlv
+from fidoloop.hsm.piv import pcsc, tlv
 from fidoloop.hsm.piv.apdu import Channel, StatusError, offers_extended_length
 from fidoloop.hsm.piv.application import PivApplication
 from fidoloop.hsm.piv.connection import COMMAND_LIMIT, Connection
@@ -101,26 +101,27 @@ class Card:
             TokenAbsent: the card was pulled, or another one is there; DeviceTimeout; PinIncorrect, PinLocked;
             KeyStoreError: as the card answered.
         """
-        with self.connection.lock:
+        connection = self.connection
+        with connection.lock:
             if self._running:
                 return operation(self._application)
             self._running = True
             try:
-                return self._run(doing, operation, pin, fresh)
+                relied = self._prepare(doing, pin, fresh)
+                try:
+                    return operation(self._application)
+                except ConnectionLost as lost:
+                    if fresh:
+                        raise lost.error from None
+                except StatusError as refused:
+                    if not relied:
+                        raise translate(refused, doing) from None
+                return self._repeat(doing, operation, pin)
             finally:
                 self._running = False
-                self.connection.limit = COMMAND_LIMIT
+                connection.limit = COMMAND_LIMIT
 
-    def _run(self, doing: str, operation: Callable[[PivApplication], T], pin: Pin | None, fresh: bool) -> T:
-        relied = self._prepare(doing, pin, fresh)
-        try:
-            return operation(self._application)
-        except ConnectionLost as lost:
-            if fresh:
-                raise lost.error from None
-        except StatusError as refused:
-            if not relied:
-                raise translate(refused, doing) from None
+    def _repeat(self, doing: str, operation: Callable[[PivApplication], T], pin: Pin | None) -> T:
         self._prepare(doing, pin, fresh=True)
         try:
             return operation(self._application)
@@ -149,6 +150,9 @@ class Card:
         for last in (False, True):
             try:
                 self.connection.enter()
+                session = self.connection.session
+                if not fresh and self._verified == session and self._selected == session:
+                    return True
                 return self._make_ready(pin, fresh)
             except ConnectionLost as lost:
                 if last:
@@ -161,7 +165,7 @@ class Card:
         """Return whether this relied on what was known, instead of establishing it."""
         session = self.connection.session
         if not fresh:
-            if self._selected == session and (pin is None or self._verified == session):
+            if self._selected == session and pin is None:
                 return True
             if self._selected != session and self._still_logged_in():
                 self._selected = self._verified = session
@@ -281,10 +285,12 @@ def _before_fork() -> None:
     for card in _cards.values():
         card.connection.lock.acquire()
         card.connection.pause()
+    pcsc.establishing.acquire()
     watchdog.pause()
 
 
 def _after_fork_in_parent() -> None:
+    pcsc.establishing.release()
     for card in _cards.values():
         card.connection.lock.release()
     _registry_lock.release()
@@ -293,10 +299,12 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _registry_lock  # noqa: PLW0603  # the old lock is held by a thread that may not exist here
     _registry_lock = threading.RLock()
+    pcsc.establishing = threading.RLock()
     watchdog.after_fork_in_child()
     for card in _cards.values():
         card.connection.after_fork_in_child()
 
 
-# Nobody holds a card's lock while taking the registry's, or two cards' locks, so this cannot deadlock.
+# Nobody holds a card's lock while taking the registry's, or two cards' locks, or `establishing` while taking either:
+# so this cannot deadlock.
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

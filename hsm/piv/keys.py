@@ -53,13 +53,12 @@ class KeyUse:
     def run(self, doing: str, operation: Callable[[PivApplication], bytes]) -> bytes:
         """Run an operation with the private key. Raises KeyGone, KeyStoreError."""
 
-        def use(application: PivApplication) -> bytes:
-            if self._pin_always:
-                self._door.log_in()
+        def log_in_first(application: PivApplication) -> bytes:
+            self._door.log_in()
             return operation(application)
 
         try:
-            return self._door.run(doing, use)
+            return self._door.run(doing, log_in_first if self._pin_always else operation)
         except DeviceError:
             self._door.check_key(self._key_id)
             raise

@@ -24,7 +24,8 @@ ANSWER_LIMIT: Final = 10.0
 """Seconds for what pcscd answers by itself."""
 WAIT_LIMIT: Final = 30.0
 """Seconds to wait for the card, which another program may be using in a transaction."""
-_establishing = threading.Lock()
+establishing = threading.RLock()
+"""Held while a context is made, so that its socket is told from others'."""
 
 
 class ConnectionLost(Exception):
@@ -60,7 +61,7 @@ class Context(Watched):
         self._in_transaction = False
         self._lines: list[socket.socket] = []
         self._descriptors: list[int] = []
-        with _establishing:
+        with establishing:
             self._before = _sockets_to_pcscd()
             watchdog.watched.add(self)
             try:
@@ -105,7 +106,14 @@ class Context(Watched):
 
     def transmit(self, command: bytes, limit: float) -> bytes:
         """Send one APDU and return the answer. Raises ConnectionLost, DeviceTimeout after `limit` seconds."""
-        code, answer = self._call(limit, self._scard.SCardTransmit, self._card, self._pci, list(command))
+        # As `_call` does it: this is what every signature waits for.
+        self.deadline = time.monotonic() + limit
+        if not watchdog.running:
+            watchdog.start()
+        code, answer = self._scard.SCardTransmit(self._card, self._pci, list(command))
+        self.deadline = None
+        if self.expired:
+            raise _timeout(limit)
         if code:
             self._check(code)
         if not answer:  # what some drivers make of a card that is gone
@@ -171,7 +179,7 @@ class Context(Watched):
         finally:
             self.deadline = None
         if self.expired:
-            raise DeviceTimeout(f"the card did not answer within {limit:.0f} seconds, or another program keeps it")
+            raise _timeout(limit)
         return result
 
     def _check(self, code: int) -> None:
@@ -211,6 +219,10 @@ _ERRORS: Final[tuple[tuple[tuple[str, ...], type[KeyStoreError], str], ...]] = (
         "another program has the card to itself: close it, or have it share the card",
     ),
 )
+
+
+def _timeout(limit: float) -> DeviceTimeout:
+    return DeviceTimeout(f"the card did not answer within {limit:.0f} seconds, or another program keeps it")
 
 
 def _sockets_to_pcscd() -> set[int]:

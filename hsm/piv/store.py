@@ -71,7 +71,7 @@ class PivKeyStore(KeyStore):
         self._places: dict[bytes, str] = {}
         try:
             self._pin = Pin(_ask(pin, self._label()))
-            self._run("logging in", lambda _: None)
+            self.run("logging in", lambda _: None)
         except BaseException:
             self.close()
             raise
@@ -129,11 +129,11 @@ class PivKeyStore(KeyStore):
         if known is not None:
             self._check_open()
             return known
-        return self._keep(self._run("opening a key", lambda application: self._entry(application, key_id)))
+        return self._keep(self.run("opening a key", lambda application: self._entry(application, key_id)))
 
     def list(self) -> builtins.list[KeyInfo]:
         """Return the keys, sorted by id; a slot whose container another program wrote has the key's hash for an id."""
-        entries = self._run("listing keys", self._scan)
+        entries = self.run("listing keys", self._scan)
         return sorted((entry.key for entry in entries if entry.key is not None), key=lambda info: info.key_id)
 
     def delete(self, key_id: bytes) -> None:
@@ -172,7 +172,7 @@ class PivKeyStore(KeyStore):
             entry = self._find(application, key_id)
             return None if entry is None else entry.certificate
 
-        return self._run("reading a certificate", read)
+        return self.run("reading a certificate", read)
 
     def attestation(self, key_id: bytes) -> tuple[bytes, bytes] | None:
         """Return what the card attests (DER): a certificate for this key, and that of the attestation key F9.
@@ -195,7 +195,7 @@ class PivKeyStore(KeyStore):
                 issuer = None
             return None if statement is None or issuer is None else (statement, issuer)
 
-        return self._run("attesting a key", read)
+        return self.run("attesting a key", read)
 
     def attest(self, key_id: bytes, nonce: bytes) -> Evidence:
         """Return the card's attestation of the key; see `KeyStore.attest`."""
@@ -237,7 +237,7 @@ class PivKeyStore(KeyStore):
                 drawn += application.challenge(candidate)
             return drawn[:n]
 
-        return self._run("making random bytes", draw) if n else b""
+        return self.run("making random bytes", draw) if n else b""
 
     def close(self) -> None:
         """Log out and give the card back; keys of this store stop working."""
@@ -250,9 +250,11 @@ class PivKeyStore(KeyStore):
         """Number of the card's transaction, see `Door`."""
         return self._card.connection.session
 
-    def run(self, doing: str, operation: Callable[[PivApplication], bytes]) -> bytes:
-        """Run an operation with a private key, see `Door`."""
-        return self._run(doing, operation)
+    def run(self, doing: str, operation: Callable[[PivApplication], T]) -> T:
+        """Run an operation on the card, logged in, see `Door`."""
+        if not self._open:
+            self._check_open()
+        return self._card.run(doing, operation, pin=self._pin)
 
     def log_in(self) -> None:
         """Send the PIN, within an operation, see `Door`."""
@@ -260,11 +262,7 @@ class PivKeyStore(KeyStore):
 
     def check_key(self, key_id: bytes) -> None:
         """Raise KeyGone where the key is not on the card any more, see `Door`."""
-        self._run("looking for a key", lambda application: self._entry(application, key_id))
-
-    def _run(self, doing: str, operation: Callable[[PivApplication], T]) -> T:
-        self._check_open()
-        return self._card.run(doing, operation, pin=self._pin)
+        self.run("looking for a key", lambda application: self._entry(application, key_id))
 
     def _administer(self, doing: str, operation: Callable[[PivApplication], T]) -> T:
         """Run an operation that wants the management key; it is not repeated."""
