@@ -100,7 +100,7 @@ class MetadataStatement(msgspec.Struct, frozen=True, omit_defaults=True, kw_only
 class MetadataEntry(msgspec.Struct, frozen=True):
     """A statement made ready for use: its roots parsed, its policy facts worked out, its statuses beside it.
 
-    `key_attestation_roots` is None where the model does not support Android's key attestation.
+    `key_attestation_roots` is None where the model does not support Android's key attestation, or names no roots.
     """
 
     statement: MetadataStatement
@@ -201,8 +201,8 @@ def read_entry(value: object, where: str) -> MetadataEntry:
 
 def _key_attestation_roots(statement: MetadataStatement, where: str) -> tuple[x509.Certificate, ...] | None:
     for index, extension in enumerate(statement.supportedExtensions or ()):
-        if extension.id == ANDROID_KEY_ATTESTATION:
-            return load_key_attestation_roots(extension.data or "", f"{where}.supportedExtensions[{index}].data")
+        if extension.id == ANDROID_KEY_ATTESTATION and extension.data:
+            return load_key_attestation_roots(extension.data, f"{where}.supportedExtensions[{index}].data")
     return None
 
 

@@ -213,6 +213,13 @@ def test_a_model_that_does_not_support_it_is_not_held_to_it() -> None:
     assert not key.key_attested
 
 
+def test_metadata_that_supports_it_and_names_no_roots_holds_nobody_to_it() -> None:
+    for data in ({}, {"data": ""}):
+        bare = entry(**SURROGATE, supportedExtensions=[{"id": ANDROID, **data}])
+        (key,) = register(message(SURROGATE_REGISTRATION, wrapper=extension("x")), metadata=models(bare))
+        assert not key.key_attested
+
+
 def test_of_several_assertions_each_brings_its_own() -> None:
     """The header's extension speaks of the only assertion; of which of two would be anybody's guess."""
     second = SURROGATE_REGISTRATION.with_(key_id=b"2" * 32)
