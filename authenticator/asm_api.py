@@ -8,7 +8,6 @@ from msgspec import UNSET
 from fidoloop.authenticator.asm import Asm
 from fidoloop.authenticator.asm_messages import (
     ASM_VERSIONS,
-    V1_0,
     AppRegistration,
     AsmRequest,
     AsmResponse,
@@ -25,6 +24,7 @@ from fidoloop.authenticator.models import Model
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.extensions import first_unknown_required
+from fidoloop.protocol.uaf.messages import V1_0
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME
 from fidoloop.protocol.uaf.status import AsmStatus
 from fidoloop.protocol.uaf.transactions import TEXT_PLAIN

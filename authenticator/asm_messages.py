@@ -6,10 +6,8 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol.uaf.extensions import Extension
-from fidoloop.protocol.uaf.messages import AppId, Transaction, UInt16, Username, Version
+from fidoloop.protocol.uaf.messages import V1_0, V1_1, AppId, Transaction, UInt16, Username, Version
 
-V1_0 = Version(1, 0)
-V1_1 = Version(1, 1)
 ASM_VERSIONS = (V1_1, V1_0)
 
 RequestType = Literal["GetInfo", "Register", "Authenticate", "Deregister", "GetRegistrations", "OpenSettings"]

@@ -5,11 +5,13 @@ UAF protocol 3.4.6, 3.5.7, 3.6; digest section 5, "Client steps".
 It checks version, extensions and facet, lets the policy choose among the phone's authenticators, and asks the ASM.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from fidoloop.authenticator.asm import Asm
+from fidoloop.authenticator.asm_messages import ASM_VERSIONS
 from fidoloop.authenticator.errors import AsmError
 from fidoloop.bridge.errors import ClientFailureError
 from fidoloop.bridge.facets import Fetch, check_facet
@@ -21,22 +23,37 @@ from fidoloop.protocol.uaf.channel_binding import ChannelBinding
 from fidoloop.protocol.uaf.extensions import Extension, first_unknown_required
 from fidoloop.protocol.uaf.final_challenge import FinalChallengeParams
 from fidoloop.protocol.uaf.messages import (
-    V1_1,
+    V1_0,
     AuthenticationRequest,
     AuthenticatorAssertion,
     DeregistrationRequest,
     RegistrationRequest,
+    Transaction,
     UafResponse,
     Version,
     decode_request,
 )
+from fidoloop.protocol.uaf.png import is_displayable
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts, MatchCriteria, Policy, choose, policy_extensions
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME
 from fidoloop.protocol.uaf.status import CLIENT_ERROR_OF_ASM_STATUS, AsmStatus, ClientError
+from fidoloop.protocol.uaf.transactions import IMAGE_PNG, transaction_content
+from fidoloop.protocol.uaf.version_negotiation import CLIENT_PAIRS, negotiate
 
-SUPPORTED_VERSIONS: tuple[Version, ...] = (V1_1,)
+# One ASM is behind this client, so that every authenticator comes to the same pair of versions.
+SUPPORTED_VERSIONS: tuple[Version, ...] = tuple(
+    sorted(
+        {pair.upv for pair in CLIENT_PAIRS if negotiate([pair.upv], ASM_VERSIONS) is not None},
+        key=lambda version: (version.major, version.minor),
+        reverse=True,
+    )
+)
+_TRY_OTHERS = frozenset({AsmStatus.INSUFFICIENT_AUTHENTICATOR_RESOURCES, AsmStatus.AUTHENTICATOR_DISCONNECTED})
 
 UafRequest = RegistrationRequest | AuthenticationRequest | DeregistrationRequest
+
+
+_UNBOUND = ChannelBinding()
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -68,7 +85,9 @@ class UafClient:
         except MalformedError as error:
             raise ClientFailureError(ClientError.PROTOCOL_ERROR, str(error)) from None
         if request is None:
-            raise ClientFailureError(ClientError.UNSUPPORTED_VERSION, "no message of UAF 1.1 in the request")
+            raise ClientFailureError(ClientError.UNSUPPORTED_VERSION, "no message of UAF 1.1 or 1.0 in the request")
+        if request.header.upv == V1_0 and _has_wildcard(request):
+            raise ClientFailureError(ClientError.PROTOCOL_ERROR, "UAF 1.0 knows no wildcards")
         return request
 
     def app_id(self, request: UafRequest) -> str:
@@ -76,8 +95,10 @@ class UafClient:
 
         Raises:
             ClientFailureError: PROTOCOL_ERROR for an extension that must be understood and is not;
-                UNTRUSTED_FACET_ID.
+                INSECURE_TRANSPORT for a web page without TLS; UNTRUSTED_FACET_ID.
         """
+        if self._facet_id.startswith("http:") and not self._insecure:
+            raise ClientFailureError(ClientError.INSECURE_TRANSPORT, f"{self._facet_id} is a page without TLS")
         unknown = first_unknown_required(_extensions(request))
         if unknown is not None:
             raise ClientFailureError(ClientError.PROTOCOL_ERROR, f"extension {unknown} must be understood and is not")
@@ -89,62 +110,83 @@ class UafClient:
             insecure=self._insecure,
         )
 
-    def register(self, request: RegistrationRequest) -> Outcome:
+    def check(self, request: UafRequest) -> None:
+        """Tell whether the request could be carried out, asking nobody (checkPolicy).
+
+        Raises:
+            ClientFailureError: as the operation would, up to the choice of authenticators.
+        """
+        app_id = self.app_id(request)
+        if isinstance(request, RegistrationRequest):
+            _choose(request.policy, self._authenticators(app_id))
+        elif isinstance(request, AuthenticationRequest):
+            _check_transactions(request.transaction or ())
+            _choose(request.policy, self._registered(app_id))
+
+    def register(self, request: RegistrationRequest, channel_binding: ChannelBinding = _UNBOUND) -> Outcome:
         """Register one key per criteria of the first policy alternative that this phone can meet.
+
+        An authenticator that is full or not there gives way to others that the policy accepts.
 
         Raises:
             ClientFailureError: with the client's code and, where the ASM refused, its status.
         """
         app_id = self.app_id(request)
-        fc_params = self._final_challenge(app_id, request.challenge)
-        chosen = _choose(request.policy, self._authenticators(app_id))
-        assertions: list[AuthenticatorAssertion] = []
-        keys: list[tuple[str, str]] = []
-        for facts, _ in chosen:
-            (attestation_type,) = facts.attestation_types
-            try:
-                key_id, assertion = self._asm.register(
-                    facts.aaid,
-                    app_id=app_id,
-                    username=request.username,
-                    final_challenge=fc_params,
-                    attestation_type=attestation_type,
-                )
-            except AsmError as error:
-                self._undo(app_id, keys)
-                raise _failure(error) from error
-            assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion)))
-            keys.append((facts.aaid, base64url.encode(key_id)))
-        return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
+        fc_params = self._final_challenge(app_id, request.challenge, channel_binding)
 
-    def authenticate(self, request: AuthenticationRequest) -> Outcome:
+        def attempt(chosen: Chosen) -> Outcome:
+            assertions: list[AuthenticatorAssertion] = []
+            keys: list[tuple[str, str]] = []
+            for facts, criteria in chosen:
+                try:
+                    key_id, assertion = self._asm.register(
+                        facts.aaid,
+                        app_id=app_id,
+                        username=request.username,
+                        final_challenge=fc_params,
+                        attestation_type=_attestation_type(facts, criteria),
+                    )
+                except AsmError as error:
+                    self._undo(app_id, keys)
+                    raise _RefusedError(facts, error) from error
+                assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion)))
+                keys.append((facts.aaid, base64url.encode(key_id)))
+            return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
+
+        return _with_whom_it_works(attempt, request.policy, self._authenticators(app_id))
+
+    def authenticate(self, request: AuthenticationRequest, channel_binding: ChannelBinding = _UNBOUND) -> Outcome:
         """Sign with one key per criteria of the first policy alternative that this phone holds keys for.
 
         Raises:
             ClientFailureError: as `register`.
         """
         app_id = self.app_id(request)
-        fc_params = self._final_challenge(app_id, request.challenge)
-        assertions: list[AuthenticatorAssertion] = []
-        keys: list[tuple[str, str]] = []
-        registered = [facts for facts in self._authenticators(app_id) if facts.key_ids]
-        for facts, criteria in _choose(request.policy, registered):
-            wanted = facts.key_ids.intersection(criteria.keyIDs) if criteria.keyIDs else facts.key_ids
-            try:
-                assertion = self._asm.authenticate(
-                    facts.aaid,
-                    app_id=app_id,
-                    final_challenge=fc_params,
-                    key_ids=[base64url.decode(key_id) for key_id in sorted(wanted)],
-                    transactions=request.transaction or (),
-                )
-            except AsmError as error:
-                raise _failure(error) from error
-            assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion)))
-            # Of several accounts the user chose one: the assertion says which key it was.
-            key_id = parse_authentication_assertion(assertion).key_id
-            keys.append((facts.aaid, base64url.encode(key_id)))
-        return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
+        _check_transactions(request.transaction or ())
+        fc_params = self._final_challenge(app_id, request.challenge, channel_binding)
+
+        def attempt(chosen: Chosen) -> Outcome:
+            assertions: list[AuthenticatorAssertion] = []
+            keys: list[tuple[str, str]] = []
+            for facts, criteria in chosen:
+                wanted = facts.key_ids.intersection(criteria.keyIDs) if criteria.keyIDs else facts.key_ids
+                try:
+                    assertion = self._asm.authenticate(
+                        facts.aaid,
+                        app_id=app_id,
+                        final_challenge=fc_params,
+                        key_ids=[base64url.decode(key_id) for key_id in sorted(wanted)],
+                        transactions=request.transaction or (),
+                    )
+                except AsmError as error:
+                    raise _RefusedError(facts, error) from error
+                assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion)))
+                # Of several accounts the user chose one: the assertion says which key it was.
+                key_id = parse_authentication_assertion(assertion).key_id
+                keys.append((facts.aaid, base64url.encode(key_id)))
+            return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
+
+        return _with_whom_it_works(attempt, request.policy, self._registered(app_id))
 
     def deregister(self, request: DeregistrationRequest) -> tuple[tuple[str, str], ...]:
         """Delete the keys named; return the (AAID, KeyID) pairs deleted. Unknown AAIDs and keys succeed silently.
@@ -175,22 +217,28 @@ class UafClient:
     def failed_response(self, request: RegistrationRequest | AuthenticationRequest) -> UafResponse:
         """Return the response without assertions by which a client's failure is told to the server (seed 002)."""
         app_id = request.header.appID or self._facet_id
-        return UafResponse(request.header, self._final_challenge(app_id, request.challenge), ())
+        return UafResponse(request.header, self._final_challenge(app_id, request.challenge, _UNBOUND), ())
 
     def undo(self, outcome: Outcome) -> None:
-        """Delete the keys of a registration that the server did not take."""
-        self._undo(outcome.app_id, outcome.keys)
+        """Delete the keys of an outcome that the server did not take. Raises ClientFailureError."""
+        try:
+            self._undo(outcome.app_id, outcome.keys)
+        except AsmError as error:
+            raise _failure(error) from error
 
     def _undo(self, app_id: str, keys: Sequence[tuple[str, str]]) -> None:
         for aaid, key_id in keys:
             self._asm.deregister(aaid, app_id=app_id, key_id=base64url.decode(key_id))
 
-    def _final_challenge(self, app_id: str, challenge: str) -> str:
+    def _final_challenge(self, app_id: str, challenge: str, channel_binding: ChannelBinding) -> str:
         return final_challenge.encode(
             FinalChallengeParams(
-                appID=app_id, challenge=challenge, facetID=self._facet_id, channelBinding=ChannelBinding()
+                appID=app_id, challenge=challenge, facetID=self._facet_id, channelBinding=channel_binding
             )
         )
+
+    def _registered(self, app_id: str) -> list[AuthenticatorFacts]:
+        return [facts for facts in self._authenticators(app_id) if facts.key_ids]
 
     def _authenticators(self, app_id: str) -> list[AuthenticatorFacts]:
         try:
@@ -199,9 +247,58 @@ class UafClient:
             raise _failure(error) from error
 
 
-def _choose(
-    policy: Policy, authenticators: Sequence[AuthenticatorFacts]
-) -> list[tuple[AuthenticatorFacts, MatchCriteria]]:
+class _RefusedError(Exception):
+    """An authenticator's ASM refused."""
+
+    def __init__(self, facts: AuthenticatorFacts, error: AsmError) -> None:
+        super().__init__(str(error))
+        self.facts = facts
+        self.error = error
+
+
+Chosen = list[tuple[AuthenticatorFacts, MatchCriteria]]
+
+
+def _with_whom_it_works(
+    attempt: Callable[[Chosen], Outcome], policy: Policy, authenticators: list[AuthenticatorFacts]
+) -> Outcome:
+    """Try with the authenticators the policy prefers; leave out one that is full or gone, and choose again (3.2)."""
+    chosen = _choose(policy, authenticators)
+    while True:
+        try:
+            return attempt(chosen)
+        except _RefusedError as refused:
+            authenticators = [facts for facts in authenticators if facts is not refused.facts]
+            if refused.error.status not in _TRY_OTHERS or choose(policy, authenticators) is None:
+                raise _failure(refused.error) from refused.error
+        chosen = _choose(policy, authenticators)
+
+
+def _attestation_type(facts: AuthenticatorFacts, criteria: MatchCriteria) -> int:
+    """Return the one type to attest by: the first of the policy's list that the authenticator has."""
+    preferred = criteria.attestationTypes or sorted(facts.attestation_types)
+    return next(kind for kind in preferred if kind in facts.attestation_types)
+
+
+def _check_transactions(transactions: Sequence[Transaction]) -> None:
+    """Hold each image against the characteristics that come with it (UAF protocol 3.5.7)."""
+    for index, transaction in enumerate(transactions):
+        if transaction.contentType != IMAGE_PNG:
+            continue
+        where = f"$.transaction[{index}]"
+        characteristics = transaction.tcDisplayPNGCharacteristics
+        if characteristics is UNSET:
+            raise ClientFailureError(ClientError.PROTOCOL_ERROR, f"{where}: a PNG without its display characteristics")
+        try:
+            fits = is_displayable(transaction_content(transaction, where), characteristics, f"{where}.content")
+        except MalformedError as error:
+            raise ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, str(error)) from None
+        if not fits:
+            detail = f"{where}: the image is not what its display characteristics say"
+            raise ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, detail)
+
+
+def _choose(policy: Policy, authenticators: Sequence[AuthenticatorFacts]) -> Chosen:
     """Return the authenticators of the first alternative they can meet, each with its criteria."""
     choice = choose(policy, authenticators)
     if choice is not None:
@@ -210,6 +307,12 @@ def _choose(
     offered = ", ".join(facts.aaid for facts in authenticators) or "none"
     raise ClientFailureError(
         ClientError.NO_SUITABLE_AUTHENTICATOR, f"the policy accepts none of this phone's authenticators ({offered})"
+    )
+
+
+def _has_wildcard(request: UafRequest) -> bool:
+    return isinstance(request, DeregistrationRequest) and not all(
+        entry.aaid and entry.keyID for entry in request.authenticators
     )
 
 

@@ -9,7 +9,6 @@ from fidoloop.protocol.uaf.extensions import SESSION_ID, Extension
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
     DeregistrationRequest,
-    DisplayPngCharacteristics,
     Operation,
     OperationHeader,
     RegistrationRequest,
@@ -17,6 +16,7 @@ from fidoloop.protocol.uaf.messages import (
     Transaction,
     encode_message,
 )
+from fidoloop.protocol.uaf.png import png_characteristics
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy, narrow
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.transactions import IMAGE_PNG, transaction_content
@@ -35,8 +35,6 @@ from fidoloop.server.sessions import Issued, NewRequest
 from fidoloop.server.store.base import Statements
 from fidoloop.server.store.base import Transaction as StoreTransaction
 from fidoloop.server.store.rows import Credential
-
-_PNG_HEADER_BYTES = 29
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,20 +205,13 @@ def _rendering(entry: Transaction, index: int) -> tuple[Transaction, bytes]:
     where = f"context.transaction[{index}]"
     try:
         content = transaction_content(entry, where)
+        sent = Transaction(entry.contentType, base64url.encode(content))
+        if entry.contentType == IMAGE_PNG:
+            characteristics = entry.tcDisplayPNGCharacteristics or png_characteristics(content, f"{where}.content")
+            sent = Transaction(entry.contentType, sent.content, characteristics)
     except MalformedError as error:
         raise UafRefusal(StatusCode.BAD_REQUEST, str(error)) from None
-    sent = Transaction(entry.contentType, base64url.encode(content))
-    if entry.contentType == IMAGE_PNG:
-        characteristics = entry.tcDisplayPNGCharacteristics or _characteristics(content, where)
-        sent = Transaction(entry.contentType, sent.content, characteristics)
     return sent, content
-
-
-def _characteristics(png: bytes, where: str) -> DisplayPngCharacteristics:
-    """Return what the image's own header says (PNG 11.2.2), where the caller did not."""
-    if len(png) < _PNG_HEADER_BYTES or png[12:16] != b"IHDR":
-        raise UafRefusal(StatusCode.BAD_REQUEST, f"{where}.content: not a PNG image")
-    return DisplayPngCharacteristics(int.from_bytes(png[16:20]), int.from_bytes(png[20:24]), *png[24:29])
 
 
 def _header(environment: Environment, op: Operation, issued: Issued) -> OperationHeader:

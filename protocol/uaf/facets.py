@@ -11,12 +11,12 @@ from publicsuffixlist import PublicSuffixList
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.messages import V1_1, Version
+from fidoloop.protocol.uaf.messages import V1_0, V1_1, Version
 
 MAX_LIST_BYTES = 65536
 TRUSTED_APPS_MEDIA_TYPE = "application/fido.trusted-apps+json"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_LIST_VERSIONS = (Version(1, 0), V1_1, Version(1, 2))
+_LIST_VERSIONS = (V1_0, V1_1, Version(1, 2))
 
 
 class TrustedFacets(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ def trusted_ids(document: bytes, *, app_id: str, version: Version) -> frozenset[
         raise MalformedError("$", f"trusted facet list of {len(document)} bytes, at most {MAX_LIST_BYTES} allowed")
     parsed = strictjson.decode(document, TrustedFacetList)
     by_version = {entry.version: entry.ids for entry in parsed.trustedFacets}
-    ids = by_version.get(version, by_version.get(Version(1, 0), ()))
+    ids = by_version.get(version, by_version.get(V1_0, ()))
     label = _private_label(_split(app_id).hostname or "")
     trusted = set()
     for facet in ids:

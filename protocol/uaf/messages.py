@@ -32,6 +32,7 @@ class Version(msgspec.Struct, frozen=True):
     minor: UInt16
 
 
+V1_0 = Version(1, 0)
 V1_1 = Version(1, 1)
 
 

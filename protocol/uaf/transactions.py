@@ -4,11 +4,11 @@ from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.algorithms import ES256, digest
 from fidoloop.protocol.uaf.messages import Transaction
+from fidoloop.protocol.uaf.png import SIGNATURE
 
 TEXT_PLAIN = "text/plain"
 IMAGE_PNG = "image/png"
 MAX_TEXT_CHARACTERS = 200
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def transaction_content(transaction: Transaction, where: str = "$.transaction") -> bytes:
@@ -22,7 +22,7 @@ def transaction_content(transaction: Transaction, where: str = "$.transaction") 
         if not content.isascii() or not 1 <= len(content) <= MAX_TEXT_CHARACTERS:
             raise MalformedError(f"{where}.content", f"text/plain must be 1 to {MAX_TEXT_CHARACTERS} ASCII characters")
     elif transaction.contentType == IMAGE_PNG:
-        if not content.startswith(_PNG_SIGNATURE):
+        if not content.startswith(SIGNATURE):
             raise MalformedError(f"{where}.content", "not a PNG image")
     else:
         raise MalformedError(f"{where}.contentType", "neither text/plain nor image/png")

@@ -250,7 +250,7 @@ def test_a_failure_the_server_does_not_take_is_still_the_failure_told(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "[" * 100_000, json.dumps([]), request("Auth", header={"upv": {"major": 1, "minor": 0}})]
+    "text", ["", "[]", "[" * 100_000, json.dumps([]), request("Auth", header={"upv": {"major": 1, "minor": 2}})]
 )
 def test_a_request_that_cannot_be_read_is_not_answered(make: Callable[..., World], text: str) -> None:
     world = make()

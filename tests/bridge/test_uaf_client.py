@@ -151,8 +151,20 @@ def test_of_several_versions_1_1_is_taken(order: tuple[int, ...]) -> None:
     assert (request.header.upv.minor, request.username) == (1, "user of 1.1")
 
 
-@pytest.mark.parametrize("versions", [[(1, 0)], [(1, 2)], [(2, 1)], [(1, 0), (1, 2)], [(0, 0)]])
-def test_without_1_1_the_version_is_unsupported(versions: list[tuple[int, int]]) -> None:
+def test_1_0_is_spoken_too_where_there_is_no_1_1_and_knows_no_wildcards() -> None:
+    asm = FakeAsm(facts(FIRST, bytes(32)))
+    request = read(message(header=version(0)), message(header=version(2)))
+    outcome = run(client(asm), request)
+    assert outcome.response.header.upv.minor == 0
+    for named in ({"aaid": FIRST, "keyID": ""}, {"aaid": "", "keyID": ""}):
+        with pytest.raises(ClientFailureError) as failure:
+            read(message("Dereg", header=version(0), authenticators=[named]))
+        assert failure.value.error is ClientError.PROTOCOL_ERROR
+    read(message("Dereg", header=version(0), authenticators=[{"aaid": FIRST, "keyID": base64url.encode(bytes(32))}]))
+
+
+@pytest.mark.parametrize("versions", [[(1, 2)], [(2, 1)], [(2, 0), (1, 2)], [(0, 0)]])
+def test_without_1_1_or_1_0_the_version_is_unsupported(versions: list[tuple[int, int]]) -> None:
     with pytest.raises(ClientFailureError) as failure:
         read(*(message(header=version(minor, major)) for major, minor in versions))
     assert failure.value.error is ClientError.UNSUPPORTED_VERSION
