@@ -1,5 +1,7 @@
 """Authentication Response Service (seed 002; HTTP contract 4; UAF protocol 3.5.7.5)."""
 
+from datetime import UTC, datetime
+
 from fidoloop.protocol import base64url
 from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.assertions import AuthenticationAssertion
@@ -126,6 +128,7 @@ def _verify_with(
         metadata=environment.metadata.get,
         keys=keys,
         transactions=issued_transactions(issued.transactions),
+        on=datetime.fromtimestamp(environment.clock() / 1000, UTC).date(),
     )
 
 

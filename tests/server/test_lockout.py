@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -124,5 +125,21 @@ def test_sessions_are_purged_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest
             await bench.uaf_request("Auth", {}, api=False)
         bench.clock.advance(3601)
         assert await sessions.purge(bench.store, now=bench.clock(), keep_millis=3_600_000) == 5
+
+    run(tmp_path, check)
+
+
+def test_a_model_that_is_revoked_is_locked_out_from_that_day_on(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        phone = await bench.registered()
+        tomorrow = datetime.fromtimestamp(START / 1000, UTC).date() + timedelta(days=1)
+        report = {"status": "REVOKED", "effectiveDate": tomorrow.isoformat()}
+        entry = {"metadataStatement": bench.full.metadata(), "statusReports": [report]}
+        path = tmp_path / "metadata" / f"{bench.full.aaid.replace('#', '-')}.json"
+        path.write_text(json.dumps(entry))
+        for seconds, wanted in ((2, 1200), (2, 1200), (24 * 3600, 1493)):  # the second by what the server remembers
+            bench.clock.advance(seconds)
+            request = await bench.uaf_request("Auth", {}, api=False)
+            assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == wanted
 
     run(tmp_path, check)
