@@ -1,4 +1,4 @@
-"""sign-piv: signatures a second with a key in the virtual PIV card, against the barest loop of the same APDU."""
+"""sign-piv: signatures a second with a key in the virtual PIV card, against the barest pyscard loop of that APDU."""
 
 import json
 import subprocess
@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from smartcard import scard
 
 from bench.apart import report
@@ -19,9 +19,9 @@ from fidoloop.lab_card import PIN
 from fidoloop.pcscd import PrivatePcscd
 
 DIGEST = bytes(32)
-SIGN = list(bytes.fromhex("00871182267c2482008120") + DIGEST + b"\0")
+HEAD = bytes.fromhex("00871182267c2482008120")
 WANTED = 0.85
-SECONDS = 0.2
+SECONDS = 0.1
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def running_card(pcscd: PrivatePcscd, directory: Path) -> Iterator[str]:
 
 
 class BareLoop:
-    """The same command over pyscard's own calls, on a connection of its own, without transactions."""
+    """The least a program does for a signature over pyscard: the same command, no transaction, and r || s taken out."""
 
     def __init__(self, opened: ExitStack, reader: str) -> None:
         _, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
@@ -51,8 +51,10 @@ class BareLoop:
         scard.SCardBeginTransaction(self._card)
         scard.SCardEndTransaction(self._card, scard.SCARD_LEAVE_CARD)
 
-    def sign(self) -> Any:  # noqa: ANN401 - return code and list of bytes
-        return scard.SCardTransmit(self._card, scard.SCARD_PCI_T1, SIGN)
+    def sign(self, digest: bytes) -> bytes:
+        _, answer = scard.SCardTransmit(self._card, scard.SCARD_PCI_T1, list(HEAD + digest + b"\0"))
+        r, s = decode_dss_signature(bytes(answer[4:-2]))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 def run() -> list[Row]:
@@ -67,12 +69,10 @@ def run() -> list[Row]:
         assert isinstance(key, EcHardwareKey)
         bare = BareLoop(opened, pcscd.readers[0])
         pairs = []
-        for _ in range(ROUNDS + 1):
+        for _ in range(2 * ROUNDS + 1):
             subject = rate(lambda: key.sign_digest_raw(DIGEST), SECONDS)
             bare.wait()
-            pairs.append((subject, rate(bare.sign, SECONDS)))
-        code, answer = bare.sign()
-        assert (code, answer[-2:]) == (scard.SCARD_S_SUCCESS, [0x90, 0x00])
+            pairs.append((subject, rate(lambda: bare.sign(DIGEST), SECONDS)))
         return [row_of("sign-piv", pairs[1:], wanted=WANTED)]
 
 

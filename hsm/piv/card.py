@@ -107,7 +107,9 @@ class Card:
                 return operation(self._application)
             self._running = True
             try:
-                relied = self._prepare(doing, pin, fresh)
+                relied = connection.goes_on(self._verified) and not fresh
+                if not relied:
+                    relied = self._prepare(doing, pin, fresh)
                 try:
                     return operation(self._application)
                 except ConnectionLost as lost:
@@ -150,9 +152,6 @@ class Card:
         for last in (False, True):
             try:
                 self.connection.enter()
-                session = self.connection.session
-                if not fresh and self._verified == session and self._selected == session:
-                    return True
                 return self._make_ready(pin, fresh)
             except ConnectionLost as lost:
                 if last:

@@ -45,6 +45,10 @@ class Connection:
         self._rester: threading.Thread | None = None
         self._stop = threading.Event()
 
+    def goes_on(self, session: int) -> bool:
+        """Tell whether transaction `session` is still in progress, and may go on."""
+        return self._in_transaction and session == self.session and time.monotonic() - self._began < HOLD_SECONDS
+
     def enter(self) -> None:
         """Connect where there is no connection, and begin a transaction where none is in progress.
 
