@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from fidoloop.hsm.piv.tlv import TlvError, encode, fields, only
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.card import Applet
 from fidoloop.hsm.sim.piv.attestation import Attestation
@@ -13,7 +14,6 @@ from fidoloop.hsm.sim.piv.pins import Pins, default_pin, default_puk
 from fidoloop.hsm.sim.piv.registry import AID, ATTESTATION, ATTESTATION_CERTIFICATE, MANAGEMENT, Ins
 from fidoloop.hsm.sim.piv.session import Session
 from fidoloop.hsm.sim.piv.state import StateStore
-from fidoloop.hsm.sim.tlv import TlvError, encode, fields, only
 
 LABEL: Final = "fidoloop simulated card"
 

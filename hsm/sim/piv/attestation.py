@@ -5,13 +5,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from fidoloop.hsm.piv.tlv import TlvError
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.piv import private_keys
 from fidoloop.hsm.sim.piv.keys import TOUCH_NEVER
 from fidoloop.hsm.sim.piv.objects import certificate_in
 from fidoloop.hsm.sim.piv.registry import ATTESTATION, ATTESTATION_CERTIFICATE, SLOTS, Origin
 from fidoloop.hsm.sim.piv.state import CardState, StateStore, StoredKey
-from fidoloop.hsm.sim.tlv import TlvError
 from fidoloop.protocol.evidence import oids
 
 _FORM_UNDEFINED = 0

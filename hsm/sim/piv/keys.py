@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from fidoloop.hsm.piv.tlv import TlvError, encode, fields, only
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.piv import private_keys
 from fidoloop.hsm.sim.piv.management import CHALLENGE, DEFAULT_KEY, RESPONSE, TEMPLATE
@@ -20,7 +21,6 @@ from fidoloop.hsm.sim.piv.registry import (
 )
 from fidoloop.hsm.sim.piv.session import Session
 from fidoloop.hsm.sim.piv.state import ReferenceData, StateStore, StoredKey
-from fidoloop.hsm.sim.tlv import TlvError, encode, fields, only
 
 TOUCH_NEVER: Final = 1
 _DELETE = 0xFF

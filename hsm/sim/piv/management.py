@@ -8,11 +8,11 @@ from typing import Final
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fidoloop.hsm.piv.tlv import encode
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.piv.registry import MANAGEMENT, Algorithm
 from fidoloop.hsm.sim.piv.session import Pending, Session
 from fidoloop.hsm.sim.piv.state import ManagementKey, StateStore
-from fidoloop.hsm.sim.tlv import encode
 
 DEFAULT_KEY: Final = bytes.fromhex("010203040506070801020304050607080102030405060708")
 LENGTHS: Final = {Algorithm.TDES: 24, Algorithm.AES128: 16, Algorithm.AES192: 24, Algorithm.AES256: 32}

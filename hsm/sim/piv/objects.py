@@ -3,11 +3,11 @@
 import secrets
 from typing import Final
 
+from fidoloop.hsm.piv.tlv import TlvError, encode, parse
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.piv.registry import AID, CAPABILITIES, CHUID, DISCOVERY, PIN_PROTECTED
 from fidoloop.hsm.sim.piv.session import Session
 from fidoloop.hsm.sim.piv.state import StateStore
-from fidoloop.hsm.sim.tlv import TlvError, encode, parse
 
 MAX_OBJECT: Final = 16 << 10
 """Bytes of one object; the largest of the standard, an image, has 12,710."""

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from fidoloop.hsm.piv.tlv import encode
 from fidoloop.hsm.sim.apdu import ApduError, StatusWord
 from fidoloop.hsm.sim.piv.registry import Algorithm
-from fidoloop.hsm.sim.tlv import encode
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey

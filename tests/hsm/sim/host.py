@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from fidoloop.hsm.piv.tlv import encode, only
 from fidoloop.hsm.sim.card import Card
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.sim.piv.registry import Algorithm, Ins
 from fidoloop.hsm.sim.piv.state import StateStore
 from fidoloop.hsm.sim.piv_card import piv_card
-from fidoloop.hsm.sim.tlv import encode, only
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 PIN, PUK = b"123456\xff\xff", b"12345678"

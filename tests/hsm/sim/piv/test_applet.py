@@ -4,11 +4,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from fidoloop.hsm.piv.tlv import encode, fields, only
 from fidoloop.hsm.sim.card import Card
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.sim.piv.registry import AID, Ins
 from fidoloop.hsm.sim.piv_card import atr
-from fidoloop.hsm.sim.tlv import TlvError, encode, fields, only, parse
 from tests.hsm.sim.host import NOW, PIN, PUK, Host, new_host
 
 SELECT = 0xA4
@@ -129,23 +129,3 @@ def test_no_sequence_of_commands_breaks_a_managed_card(commands: list[bytes]) ->
         answered(host.card, command)
     host.card.reset()
     assert answered(host.card, b"\x00\xfd\x00\x00\x00") == 0x9000
-
-
-@given(st.binary(max_size=64))
-def test_what_parses_is_what_was_written(data: bytes) -> None:
-    try:
-        objects = parse(data)
-    except TlvError:
-        return
-    assert parse(b"".join(encode(tag, value) for tag, value in objects)) == objects
-
-
-@given(st.lists(st.tuples(st.sampled_from([0x7C, 0x53, 0x5F2F, 0x5FC105, 0x7F49]), st.binary(max_size=600))))
-def test_data_objects_are_read_as_written(objects: list[tuple[int, bytes]]) -> None:
-    assert parse(b"".join(encode(tag, value) for tag, value in objects)) == objects
-
-
-@pytest.mark.parametrize("data", ["5f", "5fc1", "5fc181", "5fc1818100", "53", "5380", "5383000001aa", "5381", "530201"])
-def test_data_objects_that_are_cut_off_are_refused(data: str) -> None:
-    with pytest.raises(TlvError):
-        parse(bytes.fromhex(data))

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from fidoloop.hsm.piv.tlv import encode, only
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.sim.piv.objects import certificate_in, certificate_object
 from fidoloop.hsm.sim.piv.registry import Algorithm, Ins
-from fidoloop.hsm.sim.tlv import encode, only
 from fidoloop.protocol.evidence.certificate_chain import encode_chain
 from fidoloop.protocol.evidence.possession import possession_message
 from fidoloop.protocol.evidence.values import Anchors, Appraisal, Evidence, EvidenceKind, EvidenceRefusal

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from fidoloop.hsm.piv.tlv import encode, fields, only
 from fidoloop.hsm.sim.piv.registry import Algorithm, Ins
-from fidoloop.hsm.sim.tlv import encode, fields, only
 from tests.hsm.sim.host import Host
 
 SLOTS = [0x9A, 0x9C, 0x9D, 0x9E, *range(0x82, 0x96)]

@@ -4,8 +4,8 @@ import secrets
 
 import pytest
 
+from fidoloop.hsm.piv.tlv import encode, only
 from fidoloop.hsm.sim.piv.registry import Algorithm, Ins
-from fidoloop.hsm.sim.tlv import encode, only
 from tests.hsm.sim.host import MANAGEMENT_KEY, Host, encrypt
 
 ALGORITHMS = [

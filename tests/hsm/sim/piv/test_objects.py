@@ -2,9 +2,9 @@
 
 import pytest
 
+from fidoloop.hsm.piv.tlv import encode, fields, only
 from fidoloop.hsm.sim.piv.objects import MAX_ALL, MAX_OBJECT
 from fidoloop.hsm.sim.piv.registry import AID, Ins
-from fidoloop.hsm.sim.tlv import encode, fields, only
 from tests.hsm.sim.host import Host
 
 CERTIFICATES = [0x5FC105, 0x5FC10A, 0x5FC10B, 0x5FC101, *range(0x5FC10D, 0x5FC121)]
