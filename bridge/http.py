@@ -16,7 +16,9 @@ import msgspec
 import fidoloop
 from fidoloop.bridge.errors import NetworkError, ServerRefusedError
 from fidoloop.protocol import strictjson
+from fidoloop.protocol.certificates import load_certificate
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.uaf.channel_binding import ChannelBinding, channel_binding_of
 from fidoloop.protocol.uaf.facets import origin
 
 UAF_MEDIA_TYPE = "application/fido+uaf"
@@ -112,6 +114,8 @@ class Server:
         self.base_url = base_url.rstrip("/")
         self._api_key = api_key
         self._recorder = recorder
+        self.channel_binding = ChannelBinding()
+        """The TLS channel of the last answer; empty before the first, and for plain http."""
         verify: ssl.SSLContext | bool = True
         if ca is not None:
             try:
@@ -187,6 +191,7 @@ class Server:
             request = self._client.build_request(method, url, content=content, headers=sent)
             response = self._client.send(request, stream=True)
             try:
+                self.channel_binding = _channel_of(response)
                 answer = Answer(response.status_code, dict(response.headers), b"".join(_capped(response)))
             finally:
                 response.close()
@@ -235,6 +240,12 @@ def is_https(url: str) -> bool:
 def is_loopback_http(url: str) -> bool:
     """Tell whether `url` is plain http to this machine itself, which --insecure allows."""
     return (origin(url) or "").startswith("http:") and urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
+
+
+def _channel_of(response: httpx2.Response) -> ChannelBinding:
+    connection = response.extensions["network_stream"].get_extra_info("socket")
+    certificate = connection.getpeercert(binary_form=True) if isinstance(connection, ssl.SSLSocket) else None
+    return channel_binding_of(load_certificate(certificate)) if certificate else ChannelBinding()
 
 
 def _network_error(url: str, error: Exception) -> NetworkError:

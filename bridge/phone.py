@@ -267,7 +267,7 @@ class Phone:
                 return self._deregister(client, request, account)
             if isinstance(request, RegistrationRequest):
                 return self._register(server, client, request, target_name)
-            outcome = client.authenticate(request)
+            outcome = client.authenticate(request, server.channel_binding)
         except ClientFailureError as error:
             self._report(server, client, request, error)
             raise
@@ -278,7 +278,7 @@ class Phone:
 
     def _register(self, server: Server, client: UafClient, request: RegistrationRequest, target_name: str) -> Result:
         existing = self._profile.account(server.base_url, request.username)
-        outcome = client.register(request)
+        outcome = client.register(request, server.channel_binding)
         keys: TargetKeys | None = None
         try:
             context: dict[str, Any] = {}
@@ -357,7 +357,9 @@ class Phone:
             context["asmStatusCode"] = int(failure.asm_status)
         path = "/uaf/1.1/registration" if isinstance(request, RegistrationRequest) else "/uaf/1.1/authentication"
         try:
-            response = self._respond(server, path, encode_message(client.failed_response(request)), context)
+            response = self._respond(
+                server, path, encode_message(client.failed_response(request, server.channel_binding)), context
+            )
         except (NetworkError, ServerRefusedError) as error:
             self._observe("answered", f"client error {failure.error.name}, which the server did not take: {error}")
             return

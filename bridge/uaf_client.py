@@ -214,10 +214,12 @@ class UafClient:
                 deleted.extend((aaid, base64url.encode(key)) for key in gone)
         return tuple(deleted)
 
-    def failed_response(self, request: RegistrationRequest | AuthenticationRequest) -> UafResponse:
+    def failed_response(
+        self, request: RegistrationRequest | AuthenticationRequest, channel_binding: ChannelBinding = _UNBOUND
+    ) -> UafResponse:
         """Return the response without assertions by which a client's failure is told to the server (seed 002)."""
         app_id = request.header.appID or self._facet_id
-        return UafResponse(request.header, self._final_challenge(app_id, request.challenge, _UNBOUND), ())
+        return UafResponse(request.header, self._final_challenge(app_id, request.challenge, channel_binding), ())
 
     def undo(self, outcome: Outcome) -> None:
         """Delete the keys of an outcome that the server did not take. Raises ClientFailureError."""

@@ -38,8 +38,7 @@ class ServerCertificate:
         self._stamp = _stamp_of(self._files)
         self._pair = load_pair(certificate, key, at=at)
         self._pair.context.minimum_version = self._minimum_version
-        self.former: list[tuple[x509.Certificate, datetime]] = []
-        """Certificates that were replaced, and when: connections made before still show them."""
+        self._former: list[tuple[x509.Certificate, datetime]] = []
         self.context = self._pair.context
         self.context.sni_callback = self._choose
 
@@ -47,6 +46,11 @@ class ServerCertificate:
     def leaf(self) -> x509.Certificate:
         """The certificate that new connections get."""
         return self._pair.leaf
+
+    def shown_since(self, moment: int) -> list[x509.Certificate]:
+        """Return the certificate, and those that new connections got after `moment` (epoch milliseconds)."""
+        self._former = [entry for entry in self._former if 1000 * entry[1].timestamp() > moment]
+        return [self.leaf, *(certificate for certificate, _ in self._former)]
 
     def reload(self, *, at: datetime, only_if_changed: bool = True) -> bool:
         """Take up what the files hold now; where that is not good, say so in the log and keep what is in use."""
@@ -61,7 +65,7 @@ class ServerCertificate:
             return False
         pair.context.minimum_version = self._minimum_version
         if pair.leaf != self.leaf:
-            self.former.append((self.leaf, at))
+            self._former.append((self.leaf, at))
         self._pair = pair
         _log.info("TLS certificate taken up, good until %s", pair.leaf.not_valid_after_utc.isoformat())
         return True
@@ -76,7 +80,7 @@ def load_pair(certificate: Path, key: Path, *, at: datetime) -> Pair:
     Raises:
         SettingError: one cannot be read, they do not belong together, or the certificate is not valid at `at`.
     """
-    leaf = _leaf(certificate)
+    leaf = load_leaf(certificate, "tls.cert")
     _check_key(key, certificate, leaf)
     if at > leaf.not_valid_after_utc:
         raise SettingError("tls.cert", f"{certificate}: expired on {_day(leaf.not_valid_after_utc)}")
@@ -101,11 +105,12 @@ def warn_about(certificate: Path, key: Path, leaf: x509.Certificate, *, host: st
         _log.warning("tls.cert: %s is not for %s, the host of base_url: clients will refuse it", certificate, host)
 
 
-def _leaf(path: Path) -> x509.Certificate:
+def load_leaf(path: Path, setting: str) -> x509.Certificate:
+    """Return the first certificate in a PEM file. Raises SettingError for `setting`."""
     try:
-        return x509.load_pem_x509_certificates(_read(path, "tls.cert"))[0]
+        return x509.load_pem_x509_certificates(_read(path, setting))[0]
     except ValueError:
-        raise SettingError("tls.cert", f"{path}: holds no certificate in PEM") from None
+        raise SettingError(setting, f"{path}: holds no certificate in PEM") from None
 
 
 def _check_key(path: Path, certificate: Path, leaf: x509.Certificate) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fidoloop.protocol.uaf.facets import origin
+from fidoloop.server.certificate_files import ServerCertificate
+from fidoloop.server.channels import Channels, make_channels
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.metrics import Metrics
@@ -59,7 +61,11 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One server. `prepared` are its usernameless authentication requests by the name of their policy."""
+    """One server.
+
+    `channels` None: no response need name its channel. `prepared` are its usernameless authentication requests by the
+    name of their policy.
+    """
 
     config: ServerConfig
     store: Store
@@ -71,16 +77,27 @@ class Environment:
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
     metrics: Metrics = field(default_factory=Metrics)
+    channels: Channels | None = None
 
 
-def make_environment(config: ServerConfig, store: Store, clock: Clock) -> Environment:
-    """Return the environment of `config`, policies and metadata read.
+def make_environment(
+    config: ServerConfig, store: Store, clock: Clock, certificate: ServerCertificate | None = None
+) -> Environment:
+    """Return the environment of `config`, policies and metadata read; `certificate` is what the server shows, if any.
 
     Raises:
-        ConfigError: a policy file cannot be used.
+        ConfigError: a policy file cannot be used, or what channels are to be bound to.
     """
     metadata = MetadataDirectory(config.metadata_directory)
     metadata.refresh(clock())
     # Web facets are compared as origins.
     facets = frozenset((origin(facet) or facet) for facet in config.facets)
-    return Environment(config, store, clock, metadata, Policies(config.policy_directory), facets)
+    return Environment(
+        config,
+        store,
+        clock,
+        metadata,
+        Policies(config.policy_directory),
+        facets,
+        channels=make_channels(config, certificate),
+    )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fidoloop.server import sessions
 from fidoloop.server.app import app_of
@@ -21,6 +22,7 @@ from fidoloop.server.certificate_files import ServerCertificate, warn_about
 from fidoloop.server.config import ServerConfig, make_config
 from fidoloop.server.environment import Environment, make_environment, system_clock
 from fidoloop.server.errors import ConfigError, ListenError, StoreError
+from fidoloop.server.http.dispatch import TLS_UNIQUE
 from fidoloop.server.logs import configure_logging
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
@@ -39,9 +41,13 @@ _log = logging.getLogger("fidoloop.server")
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where the server listens, and the lab CA's certificate to trust (None: plain http, or a certificate by file)."""
+    """The server's URL, the port that it listens on, and the lab CA's certificate to trust.
+
+    None of the latter where it is plain http, or TLS by certificate files.
+    """
 
     url: str
+    port: int
     ca: Path | None
 
 
@@ -111,6 +117,16 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
 
 
+class _Connection(HttpToolsProtocol):
+    """An HTTP connection that knows its tls-unique, which TLS 1.3 has not."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base has it
+        super().connection_made(transport)
+        connection = transport.get_extra_info("ssl_object")
+        if connection is not None and connection.version() == "TLSv1.2":
+            self.app_state = {TLS_UNIQUE: connection.get_channel_binding("tls-unique")}
+
+
 class _Server(uvicorn.Server):
     """uvicorn that says when it accepts connections, and ends streams when it stops."""
 
@@ -152,11 +168,12 @@ async def _serve(config: ServerConfig, listener: socket.socket, transport: _Tran
         async with store.transaction() as transaction:
             # Operators' commands in other processes make links to this server.
             await transaction.execute(queries.SET_SETTING, name=BASE_URL_SETTING, value=config.base_url)
-        environment = make_environment(config, store, system_clock)
         certificate = transport.certificate
+        environment = make_environment(config, store, system_clock, certificate)
         settings = uvicorn.Config(
             app_of(environment),
             lifespan="off",
+            http=_Connection if environment.channels else "auto",
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -164,7 +181,7 @@ async def _serve(config: ServerConfig, listener: socket.socket, transport: _Tran
             timeout_graceful_shutdown=config.stop_seconds,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
-        listening = Listening(config.base_url, transport.ca)
+        listening = Listening(config.base_url, listener.getsockname()[1], transport.ca)
         server = _Server(settings, lambda: announce(listening), environment)
         spare_collections()
         jobs = [_purge_for_ever(environment)]

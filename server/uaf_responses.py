@@ -22,6 +22,7 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server import sessions
 from fidoloop.server.contexts import ResponseContext, parse_context
 from fidoloop.server.environment import Environment
+from fidoloop.server.http.messages import Request
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.rows import IssuedRequest
 
@@ -32,11 +33,12 @@ _COMPLETED = ServerResponse(int(StatusCode.OK), strictjson.encode({"message": CO
 
 
 class Received(NamedTuple):
-    """A response as it came, and the client's codes beside it."""
+    """A response as it came, the client's codes beside it, and the tls-unique of its connection where there is one."""
 
     response: UafResponse
     context: ResponseContext
     server_data: str
+    tls_unique: bytes | None
 
     @property
     def asm_status(self) -> int | None:
@@ -62,20 +64,20 @@ def user_disabled() -> UafRefusal:
     return UafRefusal(StatusCode.FORBIDDEN, "the user is disabled")
 
 
-def read_response(body: bytes) -> Received:
+def read_response(request: Request) -> Received:
     """Return the response in a SendUAFResponse.
 
     Raises:
         MalformedError: the body or its uafResponse is not what it should be.
         UafRefusal: BAD_REQUEST (context) or REQUEST_INVALID (no serverData).
     """
-    sent = strictjson.decode(body, SendUafResponse)
+    sent = strictjson.decode(request.body, SendUafResponse)
     response = decode_response(sent.uafResponse, "uafResponse")
     context = parse_context(sent.context, ResponseContext) if sent.context else _NO_CONTEXT
     server_data = response.header.serverData
     if server_data is UNSET:
         raise no_request()
-    return Received(response, context, server_data)
+    return Received(response, context, server_data, request.tls_unique)
 
 
 async def find_request(transaction: Transaction, op: Operation, received: Received, *, now: int) -> IssuedRequest:
@@ -128,14 +130,15 @@ async def conclude(
         raise no_request()
 
 
-def expected_of(environment: Environment, issued: IssuedRequest) -> Expected:
-    """Return what a response to `issued` must hold."""
-    config = environment.config
+def expected_of(environment: Environment, issued: IssuedRequest, received: Received, now: int) -> Expected:
+    """Return what a response to `issued` must hold that was `received` now."""
+    config, channels = environment.config, environment.channels
     return Expected(
         app_id=config.app_id,
         challenge=issued.challenge,
         trusted_facets=environment.trusted_facets,
         versions=config.versions,
+        channel_binding=channels.rule(now, received.tls_unique) if channels is not None else None,
     )
 
 

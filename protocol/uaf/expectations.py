@@ -9,7 +9,7 @@ import msgspec
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf import final_challenge
-from fidoloop.protocol.uaf.channel_binding import ChannelBinding, check_channel_binding
+from fidoloop.protocol.uaf.channel_binding import ChannelRule, check_channel_binding
 from fidoloop.protocol.uaf.extensions import KNOWN_TO_SERVER, first_unknown_required
 from fidoloop.protocol.uaf.facets import is_trusted
 from fidoloop.protocol.uaf.final_challenge import FinalChallengeParams
@@ -28,7 +28,7 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     challenge: str
     trusted_facets: frozenset[str]
     versions: tuple[Version, ...] = (V1_1,)
-    channel_binding: ChannelBinding | None = None
+    channel_binding: ChannelRule | None = None
 
 
 def check_response(response: UafResponse, *, operation: Operation, expected: Expected) -> FinalChallengeParams:

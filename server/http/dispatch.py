@@ -32,6 +32,8 @@ from fidoloop.server.request_ids import begin_request
 from fidoloop.server.store.base import Statements
 
 _log = logging.getLogger("fidoloop.server.http")
+TLS_UNIQUE = "tls_unique"
+"""What stands in an ASGI scope's state for connections that have one (RFC 5929 section 3)."""
 UAF_CONTENT_TYPE = "application/fido+uaf;charset=UTF-8"
 
 Handler = Callable[[Environment, Request], Awaitable[Response | EventStream]]
@@ -80,6 +82,7 @@ class Dispatch:
     def __init__(self, environment: Environment, routes: Routes) -> None:
         self._environment = environment
         self._access_log = environment.config.access_log
+        self._binds = environment.channels is not None
         measured = {path: self._measured(path, methods) for path, methods in routes.items()}
         self._routes = {path: methods for path, methods in measured.items() if not path.endswith("/*")}
         self._prefixes = {path[:-2]: methods for path, methods in measured.items() if path.endswith("/*")}
@@ -136,6 +139,7 @@ class Dispatch:
                 headers,
                 await read_body(receive),
                 client[0] if client else "",
+                _tls_unique(scope) if self._binds else None,
             )
             kind = endpoint.kind
             return await endpoint.handler(self._environment, request)
@@ -167,6 +171,11 @@ class Dispatch:
             allowed = ", ".join(sorted(methods))
             raise HttpProblem(405, f"this path takes {allowed}", ((b"allow", allowed.encode("ascii")),))
         return route, identifier
+
+
+def _tls_unique(scope: Scope) -> bytes | None:
+    found: bytes | None = scope.get("state", {}).get(TLS_UNIQUE)
+    return found
 
 
 async def require_credential(statements: Statements, headers: dict[bytes, bytes]) -> None:

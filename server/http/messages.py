@@ -15,7 +15,11 @@ MAX_USER_AGENT = 128
 
 
 class Request(NamedTuple):
-    """One request, its body read. `identifier` is the last path member where the route has one."""
+    """One request, its body read.
+
+    `identifier` is the last path member where the route has one, `tls_unique` that of the connection (RFC 5929) where
+    channels are to be bound and there is one.
+    """
 
     method: str
     path: str
@@ -24,6 +28,7 @@ class Request(NamedTuple):
     headers: dict[bytes, bytes]
     body: bytes
     address: str
+    tls_unique: bytes | None = None
 
     @property
     def user_agent(self) -> str:

@@ -1,6 +1,6 @@
 """Authentication Response Service (seed 002; HTTP contract 4; UAF protocol 3.5.7.5)."""
 
-from datetime import UTC, datetime
+from datetime import date
 
 from fidoloop.protocol import base64url
 from fidoloop.protocol.outofband import StatusAuthenticator
@@ -34,6 +34,8 @@ from fidoloop.server.uaf_responses import (
     user_disabled,
 )
 
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_MILLIS = 86_400_000
 LOGIN_EVENT = "authentication"
 CONFIRMATION_EVENT = "transaction-confirmation"
 _COMPLETED = uaf_response(completed())
@@ -46,7 +48,7 @@ async def serve(environment: Environment, request: Request) -> Response:
     others. Nothing is locked by remembering, nor by reading on PostgreSQL. So every statement that writes says what it
     relies on, and a response whose session or key is no more as it was changes nothing, or is refused.
     """
-    received = read_response(request.body)
+    received = read_response(request)
     now = environment.clock()
     environment.metadata.refresh(now)
     known = environment.remembered.take_request(received.server_data)
@@ -57,7 +59,7 @@ async def serve(environment: Environment, request: Request) -> Response:
     async with environment.store.transaction() as transaction:
         issued = await find_request(transaction, "Auth", received, now=now)
         try:
-            verified = await _verify(environment, transaction, received, issued)
+            verified = await _verify(environment, transaction, received, issued, now)
             await _advance_all(environment, transaction, verified, now=now)
         except UafRefusal as refusal:
             ending = refusal_ending(refusal, issued)
@@ -84,7 +86,7 @@ async def _succeed(
         keys = environment.remembered.keys([(each.aaid, base64url.encode(each.key_id)) for each in assertions])
         if len(keys) < len(assertions):
             return False
-        verified = _verify_with(environment, received, issued, assertions, keys)
+        verified = _verify_with(environment, received, issued, assertions, keys, now=now)
     except UafRefusal:
         return False
     owner, app_id = verified[0].key.owner, environment.config.app_id
@@ -101,12 +103,12 @@ async def _succeed(
 
 
 async def _verify(
-    environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest
+    environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest, now: int
 ) -> tuple[VerifiedAuthentication, ...]:
     assertions = parse_authentication_assertions(received.response)
     wanted = [(assertion.aaid, base64url.encode(assertion.key_id)) for assertion in assertions]
     keys, disabled = await load_keys(environment, transaction, wanted)
-    verified = _verify_with(environment, received, issued, assertions, keys)
+    verified = _verify_with(environment, received, issued, assertions, keys, now=now)
     if disabled and any(result.key.owner in disabled for result in verified):
         raise user_disabled()
     return verified
@@ -118,17 +120,19 @@ def _verify_with(
     issued: IssuedRequest,
     assertions: tuple[AuthenticationAssertion, ...],
     keys: dict[tuple[str, str], StoredKey],
+    *,
+    now: int,
 ) -> tuple[VerifiedAuthentication, ...]:
     return verify_authentication_response(
         received.response,
         assertions,
-        expected=expected_of(environment, issued),
+        expected=expected_of(environment, issued, received, now),
         expected_owner=issued.username,
         policy=issued_policy(issued.policy),
         metadata=environment.metadata.get,
         keys=keys,
         transactions=issued_transactions(issued.transactions),
-        on=datetime.fromtimestamp(environment.clock() / 1000, UTC).date(),
+        on=date.fromordinal(_EPOCH + now // _DAY_MILLIS),
     )
 
 

@@ -35,7 +35,7 @@ EVENT = "registration"
 
 async def serve(environment: Environment, request: Request) -> Response:
     """Verify a response and store its keys, and the dispatch target beside it, in one transaction."""
-    received = read_response(request.body)
+    received = read_response(request)
     now = environment.clock()
     environment.metadata.refresh(now)
     async with environment.store.transaction() as transaction:
@@ -43,7 +43,7 @@ async def serve(environment: Environment, request: Request) -> Response:
         try:
             keys = verify_registration_response(
                 received.response,
-                expected=expected_of(environment, issued),
+                expected=expected_of(environment, issued, received, now),
                 policy=issued_policy(issued.policy),
                 metadata=environment.metadata.get,
                 # The database decides: storing a key that is there already changes nothing and is refused below.

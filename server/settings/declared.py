@@ -12,6 +12,7 @@ Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code"]
 DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code")
 LogFormat = Literal["plain", "json"]
 MetricsAccess = Literal["loopback", "credential", "open", "off"]
+ChannelBindingMember = Literal["off", "serverEndPoint", "tlsServerCertificate"]
 TlsVersion = Literal["1.2", "1.3"]
 ProtocolVersion = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}\Z")]
 
@@ -96,6 +97,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     log_format: Annotated[LogFormat, Meta(description="Log lines for people (plain) or for machines (json).")] = "plain"
     access_log: Annotated[bool, Meta(description="Log one line per request.")] = False
+    channel_binding: Annotated[
+        ChannelBindingMember,
+        Meta(
+            description="What of its TLS channel a UAF response must name: serverEndPoint, tlsServerCertificate, or"
+            " nothing (off). Where it is not off, whatever a response says of its channel must be true."
+        ),
+    ] = "off"
+    channel_binding_certificates: Annotated[
+        tuple[str, ...],
+        Meta(description="Certificates that clients see where a proxy ends TLS, PEM files. Empty: this server's own."),
+    ] = ()
     metrics_access: Annotated[
         MetricsAccess,
         Meta(

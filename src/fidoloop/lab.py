@@ -29,13 +29,14 @@ class LabError(RuntimeError):
 class LabServer:
     """A fidoloop server in a process of its own, on a free port of the loopback, with lab TLS; a context manager.
 
-    `url` is its base URL, `ca` the PEM file of the lab CA to trust.
+    `url` is its base URL, `port` the one it listens on, `ca` the PEM file of the lab CA to trust.
     """
 
     def __init__(self, home: Path) -> None:
         """Take the directory of its state; nothing runs before `start`."""
         self.home = home
         self.url = ""
+        self.port = 0
         self.ca = Path()
         self._process: subprocess.Popen[str] | None = None
 
@@ -58,7 +59,7 @@ class LabServer:
             self.stop()
             raise LabError(f"the server did not start: {log.read_text(encoding='utf-8')[-2000:]}")
         announced = json.loads(line)
-        self.url, self.ca = announced["url"], Path(announced["ca"])
+        self.url, self.port, self.ca = announced["url"], announced["port"], Path(announced["ca"])
         return self
 
     def stop(self) -> None:

@@ -31,6 +31,7 @@ from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, thr
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
+from fidoloop.server.settings.layers import FILE_NAME
 from fidoloop.softhsm import current_softhsm_directory, find_softhsm_module, make_softhsm_token
 from fidoloop.swtpm import SoftwareTpm
 
@@ -97,6 +98,28 @@ class Lab:
         phone = self.phone(**options)
         phone.register(self.server.enrol(username), server=self.server.url, target_name=f"{username}'s phone")
         return phone, username
+
+
+@contextlib.contextmanager
+def running_lab(token: str, directory: Path, *, settings: str = "", ca: Path | None = None) -> Iterator[Lab]:
+    """Run a lab in `directory` on the `token` of a URI.
+
+    `settings` is the text of its fidoloop.toml, `ca` the CA that phone and laptop trust in the place of the lab's own.
+    """
+    server = LabServer(directory / "home")
+    server.home.mkdir(parents=True)
+    (server.home / FILE_NAME).write_text(settings, encoding="utf-8")
+    with contextlib.ExitStack() as opened:
+        store = opened.enter_context(open_key_store(token))
+        for method in _METHODS.values():
+            server.add_metadata(token_statements(store, method))
+            server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
+        server.add_policy(SURROGATE_POLICY, Policy(accepted=((_SURROGATE,),)))
+        api_key = server.add_api_key()
+        opened.enter_context(server)
+        server.ca = ca or server.ca
+        connection = opened.enter_context(Server(server.url, ca=server.ca, api_key=api_key))
+        yield Lab(server, store, api_key, Laptop(connection), directory, opened)
 
 
 @pytest.fixture(scope="session")
@@ -177,18 +200,8 @@ def fidoloop_token(fidoloop_make_token: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A server process that knows the metadata of the session's token, for every kind of user verification."""
-    directory = tmp_path_factory.mktemp("lab")
-    server = LabServer(directory / "home")
-    with contextlib.ExitStack() as opened:
-        store = opened.enter_context(open_key_store(fidoloop_token))
-        for method in _METHODS.values():
-            server.add_metadata(token_statements(store, method))
-            server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
-        server.add_policy(SURROGATE_POLICY, Policy(accepted=((_SURROGATE,),)))
-        api_key = server.add_api_key()
-        opened.enter_context(server)
-        connection = opened.enter_context(Server(server.url, ca=server.ca, api_key=api_key))
-        yield Lab(server, store, api_key, Laptop(connection), directory, opened)
+    with running_lab(fidoloop_token, tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
 
 
 @pytest.fixture

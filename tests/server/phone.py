@@ -134,6 +134,7 @@ class Twist:
     aaid: str | None = None
     algorithm: int | None = None
     after_fc_params: str | None = None
+    channel: dict[str, str] = field(default_factory=dict)
     tail: bytes = b""
     cut: int = 0
     beside: bytes = b""
@@ -221,7 +222,7 @@ class Phone:
             "appID": twist.app_id or header["appID"],
             "challenge": twist.challenge or request["challenge"],
             "facetID": twist.facet or self.facet,
-            "channelBinding": {},
+            "channelBinding": twist.channel,
         }
         if twist.server_data:
             header["serverData"] = twist.server_data

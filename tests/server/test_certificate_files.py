@@ -80,9 +80,11 @@ def test_what_the_files_hold_is_taken_up_only_if_it_is_good(
     second = authority.issue()
     assert certificate.reload(at=NOW)
     assert certificate.leaf == second.leaf
-    assert certificate.former == [(first.leaf, NOW)]
+    moment = int(1000 * NOW.timestamp())
+    assert certificate.shown_since(moment - 1) == [second.leaf, first.leaf]
+    assert certificate.shown_since(moment + 1) == [second.leaf]
     assert certificate.reload(at=NOW, only_if_changed=False)
-    assert len(certificate.former) == 1
+    assert certificate.shown_since(0) == [second.leaf]
 
 
 def shown_by(running: Running, authority: Authority) -> bytes:

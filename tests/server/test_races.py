@@ -149,9 +149,9 @@ def test_what_changes_between_verifying_and_writing_is_seen(
     verify = authentication_response._verify
 
     async def slowly(
-        environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest
+        environment: Environment, transaction: Transaction, received: Received, issued: IssuedRequest, now: int
     ) -> tuple[VerifiedAuthentication, ...]:
-        verified = await verify(environment, transaction, received, issued)
+        verified = await verify(environment, transaction, received, issued, now)
         # As another transaction would that was committed by now.
         values: dict[str, Value] = {"other": b"another key"} if ":other" in meanwhile else {}
         assert await transaction.execute(Query(meanwhile, Nothing), **values)

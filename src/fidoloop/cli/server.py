@@ -56,7 +56,7 @@ def run(  # noqa: PLR0917 - each is an option
     def announce(listening: Listening) -> None:
         ca = str(listening.ca) if listening.ca else None
         trust = f" (CA certificate: {ca})" if ca else " (plain http)" if listening.url.startswith("http:") else ""
-        say(as_json, {"url": listening.url, "ca": ca}, f"listening on {listening.url}{trust}")
+        say(as_json, {"url": listening.url, "port": listening.port, "ca": ca}, f"listening on {listening.url}{trust}")
 
     run_server(home or default_home(), options, announce)
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from fidoloop.protocol import base64url
-from fidoloop.protocol.uaf.channel_binding import ChannelBinding
+from fidoloop.protocol.uaf.channel_binding import MEMBERS, ChannelRule, Member
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
@@ -231,10 +231,10 @@ def test_an_extension_that_must_be_understood_is_never_passed_over(operation: st
 
 
 @EACH_OPERATION
-@pytest.mark.parametrize("member", ["serverEndPoint", "tlsServerCertificate", "tlsUnique", "cid_pubkey"])
-def test_a_channel_that_is_bound_is_compared(operation: str, member: str) -> None:
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_channel_that_is_bound_is_compared(operation: str, member: Member) -> None:
     assertion, verify = BOTH[operation]
-    bound = expected(channel_binding=ChannelBinding(**{member: "b3Vycw"}))
+    bound = expected(channel_binding=ChannelRule(required=member, accepted={member: frozenset({"b3Vycw"})}))
     ours = message(assertion.with_(fc_params=fc_params(channelBinding={member: "b3Vycw"})))
     assert verify(ours, expected=bound)
     for found in ({}, {member: "dGhlaXJz"}):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fidoloop.protocol import base64url
-from fidoloop.protocol.uaf.channel_binding import ChannelBinding
+from fidoloop.protocol.uaf.channel_binding import ChannelRule
 from fidoloop.protocol.uaf.expectations import Expected
 from fidoloop.protocol.uaf.final_challenge import decode
 from fidoloop.protocol.uaf.messages import Version, decode_response
@@ -135,7 +135,7 @@ BOUND = Expected(
     app_id=APP_ID,
     challenge=CHALLENGE,
     trusted_facets=frozenset({FACET}),
-    channel_binding=ChannelBinding(serverEndPoint="x"),
+    channel_binding=ChannelRule(required="serverEndPoint", accepted={"serverEndPoint": frozenset({"x"})}),
 )
 CONTENT = StatusCode.UNACCEPTABLE_CONTENT
 EXT = {"id": "unheard.of", "data": "", "fail_if_unknown": True}
