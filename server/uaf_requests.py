@@ -159,6 +159,8 @@ def check_request(environment: Environment, context: Context) -> None:
 
 def find_policy(environment: Environment, name: str) -> NamedPolicy:
     """Return the policy `name`. Raises UafRefusal BAD_REQUEST."""
+    if environment.policies.refresh(environment.clock()):
+        environment.prepared.clear()
     named = environment.policies.get(name)
     if named is None:
         raise UafRefusal(StatusCode.BAD_REQUEST, "context.policy is no policy")

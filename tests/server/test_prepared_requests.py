@@ -19,7 +19,7 @@ def test_a_usernameless_request_is_the_same_with_and_without_preparation(tmp_pat
         "fail_if_unknown": False,
     }
     (tmp_path / "policies").mkdir()
-    document = {"accepted": [[{"assertionSchemes": ["UAFV1TLV"], "exts": [odd]}]]}
+    document = {"accepted": [[{"authenticationAlgorithms": [1], "assertionSchemes": ["UAFV1TLV"], "exts": [odd]}]]}
     (tmp_path / "policies" / "odd.json").write_text(json.dumps(document))
 
     async def scenario() -> None:
