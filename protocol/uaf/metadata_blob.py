@@ -52,7 +52,7 @@ class MetadataBlob(msgspec.Struct, frozen=True):
     """What a BLOB says of UAF models.
 
     `entries` are by AAID in upper case. `unusable` has the AAID and what is wrong of those that cannot be used;
-    entries of FIDO2 and U2F are left out. A BLOB is to be replaced by `next_update`.
+    entries of FIDO2 and U2F are left out, `others` is how many there were. A BLOB is to be replaced by `next_update`.
     """
 
     no: int
@@ -60,6 +60,7 @@ class MetadataBlob(msgspec.Struct, frozen=True):
     legal_header: str
     entries: Mapping[str, MetadataEntry]
     unusable: tuple[tuple[str, str], ...]
+    others: int
 
 
 def verify_metadata_blob(
@@ -94,7 +95,8 @@ def verify_metadata_blob(
     if payload.no < lowest_no:
         raise MalformedError("$.payload.no", f"{payload.no} is older than {lowest_no}, which is known already")
     entries, unusable = _uaf_entries(payload.entries)
-    return MetadataBlob(payload.no, payload.nextUpdate, payload.legalHeader, entries, unusable)
+    others = len(payload.entries) - len(entries) - len(unusable)
+    return MetadataBlob(payload.no, payload.nextUpdate, payload.legalHeader, entries, unusable, others)
 
 
 def _parts(blob: bytes) -> tuple[str, str, str]:

@@ -104,7 +104,7 @@ class LabServer:
             path.write_text(strictjson.encode(statement), encoding="utf-8")
 
     def add_policy(self, name: str, policy: Policy) -> None:
-        """Put a named policy where the server loads it from when it starts."""
+        """Put a named policy where the server loads it from."""
         directory = self.home / "policies"
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.json").write_text(strictjson.encode(policy), encoding="utf-8")

@@ -1,14 +1,22 @@
 """`fidoloop server metadata`: the models of authenticators that the server knows."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from fidoloop.cli.server_common import Home, Json, say
+from fidoloop.cli.common import note, printable
+from fidoloop.cli.server_common import Home, Json, say, show_rows
+from fidoloop.protocol.uaf.metadata_blob import FIDO_SIGNER
+from fidoloop.protocol.uaf.status_reports import unacceptable_status
 from fidoloop.server.config import default_home
+from fidoloop.server.metadata import SERVICE_FILE, MetadataDirectory, add_metadata_file
+from fidoloop.server.metadata_import import Imported, import_metadata
 
 app = typer.Typer(no_args_is_help=True, help="Metadata statements of authenticator models.")
+_ANY_VERSION = 0xFFFFFFFF
 
 
 @app.command("add")
@@ -18,8 +26,75 @@ def metadata_add(
     as_json: Json = False,
 ) -> None:
     """Check a metadata statement and hand it to the server, which takes it up within a second."""
-    from fidoloop.server.metadata import add_metadata_file
-
-    entry = add_metadata_file(file, (home or default_home()) / "metadata")
+    entry = add_metadata_file(file, _directory(home))
     statement = entry.statement
     say(as_json, {"aaid": statement.aaid}, f"added {statement.aaid}: {statement.description}")
+
+
+@app.command("list")
+def metadata_list(home: Home = None, as_json: Json = False) -> None:
+    """List the models that the server knows, and those it refuses by their status."""
+    directory = MetadataDirectory(_directory(home))
+    directory.refresh(time.time_ns() // 1_000_000)
+    today = datetime.now(UTC).date()
+    rows: list[dict[str, Any]] = [
+        {
+            "aaid": entry.statement.aaid,
+            "description": entry.statement.description,
+            "version": entry.statement.authenticatorVersion,
+            "refused": unacceptable_status(entry.status_reports, version=_ANY_VERSION, on=today),
+            "origin": "metadata service" if name == SERVICE_FILE else name,
+        }
+        for name, entry in directory.all()
+    ]
+    show_rows(as_json, "models", ("aaid", "description", "version", "refused", "origin"), rows)
+
+
+@app.command("import")
+def metadata_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The BLOB of the FIDO metadata service, a JWT.")],
+    root: Annotated[
+        list[Path],
+        typer.Option(metavar="PEM", help="Root certificate that its signer must chain to; may be repeated."),
+    ],
+    signer: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The name in the signer's certificate; empty: any a root vouches for."),
+    ] = FIDO_SIGNER,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Verify the metadata service's BLOB and take up its UAF entries in the place of those of the one before.
+
+    A BLOB older than the one before is refused. Statements that were added by `metadata add` stay, and go before.
+    """
+    now = datetime.now(UTC)
+    done = import_metadata(file, _directory(home), roots=root, expected_signer=signer or None, at=now)
+    overdue = done.blob.next_update < now.date()
+    if overdue:
+        note(f"a newer BLOB was to be had from {done.blob.next_update} on: this one may lack revocations")
+    members = {
+        "no": done.blob.no,
+        "nextUpdate": done.blob.next_update.isoformat(),
+        "overdue": overdue,
+        "added": done.added,
+        "replaced": done.replaced,
+        "removed": done.removed,
+        "skipped": [{"aaid": aaid, "reason": reason} for aaid, reason in done.skipped],
+        "notUaf": done.others,
+    }
+    say(as_json, members, "\n".join(_report(done)))
+
+
+def _report(done: Imported) -> list[str]:
+    lines = [f"BLOB {done.blob.no}, to be replaced by {done.blob.next_update}"]
+    for what, aaids in (("added", done.added), ("replaced", done.replaced), ("removed", done.removed)):
+        for aaid in aaids:
+            entry = done.blob.entries.get(aaid)
+            lines.append(f"{what} {aaid}" + (f": {printable(entry.statement.description)}" if entry else ""))
+    lines += [f"skipped {printable(aaid)}: {printable(reason)}" for aaid, reason in done.skipped]
+    return [*lines, f"left out {done.others} entries that are not of UAF"]
+
+
+def _directory(home: Path | None) -> Path:
+    return (home or default_home()) / "metadata"

@@ -66,7 +66,7 @@ def _accepted(policy: Policy, home: Path) -> list[str]:
     metadata = MetadataDirectory(home / "metadata")
     metadata.refresh(time.time_ns() // 1_000_000)
     found = []
-    for entry in metadata.all():
+    for _, entry in metadata.all():
         facts = entry.model_facts
         if any(matches(criteria, facts) for alternative in policy.accepted for criteria in alternative):
             found += [] if disallowed(policy, facts) else [facts.aaid]
