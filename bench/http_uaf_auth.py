@@ -26,7 +26,8 @@ from fidoloop.lab import LabServer
 from fidoloop.protocol import outofband, strictjson
 from fidoloop.protocol.uaf.messages import ReturnUafRequest
 
-CONNECTIONS = 6
+CONNECTIONS = 16
+"""So many phones at once, for the floor too: what a server is measured for is load, in which commits are shared."""
 TURNS = 15
 SECONDS = 0.5
 _REQUEST = head("/nevisfido/uaf/1.1/request/authentication")

@@ -39,6 +39,7 @@ _DAY_MILLIS = 86_400_000
 LOGIN_EVENT = "authentication"
 CONFIRMATION_EVENT = "transaction-confirmation"
 _COMPLETED = uaf_response(completed())
+_OK = int(StatusCode.OK)
 
 
 async def serve(environment: Environment, request: Request) -> Response:
@@ -54,7 +55,7 @@ async def serve(environment: Environment, request: Request) -> Response:
     known = environment.remembered.take_request(received.server_data)
     if known is not None and await _succeed(environment, received, known, now=now, address=request.address):
         environment.changes.announce(known.id)
-        environment.metrics.operations[_event(known), StatusCode.OK] += 1
+        environment.metrics.operations[_event(known), _OK] += 1
         return _COMPLETED
     async with environment.store.transaction() as transaction:
         issued = await find_request(transaction, "Auth", received, now=now)
@@ -68,7 +69,7 @@ async def serve(environment: Environment, request: Request) -> Response:
             ending = Ending(status=StatusCode.OK, answer=completed(), username=verified[0].key.owner, keys=keys)
         await conclude(transaction, received, issued, ending, now=now, event=_event(issued), address=request.address)
     environment.changes.announce(issued.id)
-    environment.metrics.operations[_event(issued), ending.status] += 1
+    environment.metrics.operations[_event(issued), int(ending.status)] += 1
     return uaf_response(ending.answer)
 
 
