@@ -16,6 +16,8 @@ from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, Layers, read_layers
 
 CONTEXT_PATH = "/nevisfido"
+RESTORE_PENDING = "restore.pending"
+"""In a home directory: what a restore that was interrupted has not put into its place."""
 
 
 class ServerConfig(Settings, frozen=True, kw_only=True):
@@ -94,8 +96,16 @@ def load_config(
     return make_config(home, read_layers(home / FILE_NAME, options=options), fallback_base_url=fallback_base_url)
 
 
-def make_config(home: Path, layers: Layers, *, fallback_base_url: str | None = None) -> ServerConfig:
-    """Return the configuration of the settings in `layers`; see `load_config`. Raises ConfigError."""
+def make_config(
+    home: Path, layers: Layers, *, fallback_base_url: str | None = None, while_restoring: bool = False
+) -> ServerConfig:
+    """Return the configuration of the settings in `layers`; see `load_config`.
+
+    Raises:
+        ConfigError: as `load_config`, or a restore was interrupted there.
+    """
+    if not while_restoring and (home / RESTORE_PENDING).exists():
+        raise ConfigError(f"{home}: a restore was interrupted; run `server restore` with --force again")
     values = layers.nested()
     values["base_url"] = values.get("base_url") or fallback_base_url
     if values["base_url"] is None:

@@ -22,6 +22,7 @@ from fidoloop.server.certificate_files import ServerCertificate, warn_about
 from fidoloop.server.config import ServerConfig, make_config
 from fidoloop.server.environment import Environment, make_environment, system_clock
 from fidoloop.server.errors import ConfigError, ListenError, StoreError
+from fidoloop.server.home_lock import using_home
 from fidoloop.server.http.dispatch import TLS_UNIQUE
 from fidoloop.server.logs import configure_logging
 from fidoloop.server.settings.declared import Settings
@@ -70,7 +71,7 @@ def run_server(home: Path, options: Mapping[str, object], announce: Announce) ->
     make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{settings.port}")
     configure_logging(settings.log_format)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _listen(settings) as listener:
+    with using_home(home), _listen(settings) as listener:
         config = make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{listener.getsockname()[1]}")
         with layers.locating():
             transport = _transport(config)

@@ -187,6 +187,11 @@ FAIL: Final = Query(
     " AND state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
     Nothing,
 )
+FAIL_OPEN: Final = Query(
+    "UPDATE session SET state = 'failed', uaf_status = :uaf_status, updated_at = :now"
+    " WHERE state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
+    Nothing,
+)
 REMOVE_SESSIONS: Final = Query(
     "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE id < :before ORDER BY id LIMIT :limit)"
     " RETURNING updated_at, event, uaf_status, username, authenticators, id, address, requested_from",

@@ -17,11 +17,8 @@ class Running:
 
     process: subprocess.Popen[str]
     url: str
+    port: int
     ca: Path | None
-
-    @property
-    def port(self) -> int:
-        return int(self.url.rpartition(":")[2])
 
     def stop(self) -> int:
         """Stop it as an operator does, and return its exit code."""
@@ -42,7 +39,7 @@ def started(home: Path, *options: str, log: Path | None = None) -> Iterator[Runn
         line = process.stdout.readline()
         assert line, "the server did not start"
         listening = json.loads(line)
-        yield Running(process, listening["url"], listening["ca"] and Path(listening["ca"]))
+        yield Running(process, listening["url"], listening["port"], listening["ca"] and Path(listening["ca"]))
     finally:
         if process.poll() is None:
             process.kill()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fidoloop.cli import server_accounts, server_config, server_keys, server_metadata, server_policy
+from fidoloop.cli import server_accounts, server_backup, server_config, server_keys, server_metadata, server_policy
 from fidoloop.cli.server_common import BaseUrl, Home, Json, say
 from fidoloop.cli.server_config import Set, options_of
 from fidoloop.server.config import default_home
@@ -70,5 +70,11 @@ for _name, _group in (
     ("policy", server_policy.app),
 ):
     app.add_typer(_group, name=_name)
-for _command in (server_accounts.enrol, server_keys.audit, server_config.config):
+for _command in (
+    server_accounts.enrol,
+    server_keys.audit,
+    server_config.config,
+    server_backup.backup,
+    server_backup.restore,
+):
     app.command()(_command)

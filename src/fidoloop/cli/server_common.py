@@ -12,6 +12,7 @@ from rich.table import Table
 
 from fidoloop.cli.common import cell, console
 from fidoloop.server.config import default_home, load_config
+from fidoloop.server.home_lock import using_home
 from fidoloop.server.store.base import Store
 from fidoloop.server.store.open import open_store
 
@@ -35,12 +36,13 @@ def do(home: Path | None, action: Callable[[Store], Awaitable[T]]) -> T:
     async def on_store() -> T:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Where the store is does not depend on the URL, which may not be known yet.
-        config = load_config(directory, fallback_base_url="https://localhost")
-        store = await open_store(config.database)
-        try:
-            return await action(store)
-        finally:
-            await store.close()
+        with using_home(directory):
+            config = load_config(directory, fallback_base_url="https://localhost")
+            store = await open_store(config.database)
+            try:
+                return await action(store)
+            finally:
+                await store.close()
 
     return asyncio.run(on_store())
 

@@ -1,0 +1,73 @@
+"""`fidoloop server backup` and `restore`: the server's state in one file."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fidoloop.cli.common import note
+from fidoloop.cli.server_common import Home, Json, say
+from fidoloop.server.archive import BackupError, Manifest
+from fidoloop.server.backup import back_up
+from fidoloop.server.config import default_home, load_config
+from fidoloop.server.home_lock import using_home
+from fidoloop.server.restore import restore as restore_backup
+
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")]
+
+
+def backup(
+    file: _File,
+    with_tls_keys: Annotated[
+        bool,
+        typer.Option("--with-tls-keys", help="The lab CA and the server's certificate too, private keys included."),
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write the state to a file, while the server runs: database, fidoloop.toml, policies and metadata.
+
+    Settings from the environment and the command line are not in it, nor certificate files that lie elsewhere.
+    """
+    if file.exists() and not force:
+        raise BackupError(f"{file} is there already (--force replaces it)")
+    directory = home or default_home()
+    config = load_config(directory, fallback_base_url="https://localhost")
+    with using_home(directory):
+        manifest = back_up(config, file, with_tls_keys=with_tls_keys, at=datetime.now(UTC))
+    size = file.stat().st_size
+    text = f"{file}: {len(manifest.files)} files, {size} bytes; it holds what the database does: keep it as well"
+    say(as_json, _members(manifest) | {"size": size}, text)
+
+
+def restore(
+    file: _File,
+    force: Annotated[bool, typer.Option("--force", help="Put a state that is there aside and take its place.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a backup the state of a home directory whose server is stopped; open tokens and requests end.
+
+    It is checked before anything changes, and takes its place as a whole.
+    """
+    directory = home or default_home()
+    done = asyncio.run(restore_backup(directory, file, force=force, at=datetime.now(UTC)))
+    manifest = done.manifest
+    note(f"what was revoked or disabled after {manifest.created} is not any more: see to it")
+    if not any(entry.name.startswith("tls/") for entry in manifest.files):
+        note("no TLS keys were in the backup: without --tls-cert the lab CA stays that of the home, or is a new one")
+    text = f"restored {directory} as of {manifest.created}"
+    if done.replaced is not None:
+        text += f"; what was there before is in {done.replaced}"
+    say(as_json, _members(manifest) | {"replaced": done.replaced and str(done.replaced)}, text)
+
+
+def _members(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "created": manifest.created,
+        "fidoloop": manifest.fidoloop,
+        "files": [entry.name for entry in manifest.files],
+    }
