@@ -54,7 +54,7 @@ def until_refused(running: Running) -> None:
     while True:
         try:
             socket.create_connection(("127.0.0.1", running.port), timeout=60).close()
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):  # reset: it was in the queue of a listener that closed
             return
 
 
