@@ -52,7 +52,8 @@ def scan(dispatcher: str, response: str) -> outofband.Payload:
     if dispatcher == "link":
         return outofband.decode_scanned(response)
     image = Image.open(io.BytesIO(base64.b64decode(response)))
-    (code,) = zxingcpp.read_barcodes(image)
+    # Of QR codes alone: now and then the lines of one look like another kind of code.
+    (code,) = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormat.QRCode)
     return outofband.decode_scanned(code.text)
 
 
