@@ -12,7 +12,10 @@ from fidoloop.protocol.errors import MalformedError
 
 def read(png: bytes) -> list[str]:
     with Image.open(io.BytesIO(png)) as image:
-        return [code.text for code in zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode)]
+        return [
+            code.text
+            for code in zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.barcode_formats_from_str("QRCode"))
+        ]
 
 
 @settings(max_examples=20, deadline=None)

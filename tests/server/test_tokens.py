@@ -53,7 +53,7 @@ def scan(dispatcher: str, response: str) -> outofband.Payload:
         return outofband.decode_scanned(response)
     image = Image.open(io.BytesIO(base64.b64decode(response)))
     # Of QR codes alone: now and then the lines of one look like another kind of code.
-    (code,) = zxingcpp.read_barcodes(image, formats=zxingcpp.BarcodeFormat.QRCode)
+    (code,) = zxingcpp.read_barcodes(image, formats=zxingcpp.barcode_formats_from_str("QRCode"))
     return outofband.decode_scanned(code.text)
 
 
