@@ -15,6 +15,7 @@ from fidoloop.server.services import (
 )
 from fidoloop.server.services.create_token import create_service
 from fidoloop.server.services.dispatch_token import dispatch_service
+from fidoloop.server.services.documentation import documented
 from fidoloop.server.services.redeem_token import redeem_service
 from fidoloop.server.services.uaf_request import request_service
 
@@ -22,9 +23,10 @@ from fidoloop.server.services.uaf_request import request_service
 def make_routes() -> Routes:
     """Return every service by path and method."""
     own = {"/healthz": Endpoint(handler=health.serve), "/metrics": Endpoint(handler=metrics.serve)}
-    return {path: {"GET": endpoint} for path, endpoint in own.items()} | {
+    routes = {path: {"GET": endpoint} for path, endpoint in own.items()} | {
         f"{CONTEXT_PATH}{path}": methods for path, methods in (_uaf() | _tokens() | _targets() | _status()).items()
     }
+    return documented(routes)
 
 
 def _uaf() -> Routes:

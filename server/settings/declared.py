@@ -116,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " unless it says so by Forwarded, X-Forwarded-For or X-Real-IP."
         ),
     ] = "loopback"
+    docs: Annotated[bool, Meta(description="Whether /openapi.json and its page /docs are there.")] = True
     stop_seconds: Annotated[
         int, _seconds("When the server is stopped, requests in flight and streams have so long to end.")
     ] = 10

@@ -1,0 +1,171 @@
+"""Builds the OpenAPI 3.1 document of a table of routes."""
+
+from typing import Any
+
+import msgspec
+
+import fidoloop
+from fidoloop.protocol.outofband import DeviceSignature, ModifyDispatchTarget, NewDispatchTarget
+from fidoloop.protocol.uaf.messages import (
+    AuthenticationRequest,
+    DeregistrationRequest,
+    RegistrationRequest,
+    UafResponse,
+)
+from fidoloop.server.contexts import (
+    AuthenticationContext,
+    DeregistrationContext,
+    RegistrationContext,
+    ResponseContext,
+)
+from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
+from fidoloop.server.http.messages import JSON, PROBLEM
+from fidoloop.server.http.problems import Problem
+from fidoloop.server.openapi.operations import CREDENTIAL, DEVICE_BODY, DEVICE_HEADER, MAYBE, Described, described
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/"
+_UAF_REQUESTS = (RegistrationRequest, AuthenticationRequest, DeregistrationRequest)
+_REQUEST_CONTEXTS = (RegistrationContext, AuthenticationContext, DeregistrationContext)
+_INNER = (
+    *_UAF_REQUESTS,
+    UafResponse,
+    *_REQUEST_CONTEXTS,
+    ResponseContext,
+    NewDispatchTarget,
+    ModifyDispatchTarget,
+    DeviceSignature,
+)
+"""Types that travel inside others, as JSON texts or signed."""
+_TEXTS = {
+    ("GetUafRequest", "context"): (_REQUEST_CONTEXTS, False),
+    ("ReturnUafRequest", "uafRequest"): (_UAF_REQUESTS, True),
+    ("SendUafResponse", "uafResponse"): ((UafResponse,), True),
+    ("SendUafResponse", "context"): ((ResponseContext,), False),
+}
+"""Members that are JSON texts: of what types, and whether in an array of one."""
+_INTRODUCTION = (
+    "A relying party that speaks nevisFIDO's UAF and out-of-band services. `/x` and `/x/` are the same. Every answer"
+    " bears X-Request-Id: the caller's own, if it is 8 to 64 letters, digits, dots, dashes or underscores, else a new"
+    " one. A processed UAF message is always HTTP 200; its `statusCode` says what came of it."
+)
+
+
+def build_document(routes: Routes, *, base_url: str) -> Json:
+    """Return the document. Every route must be described, and every description have its route."""
+    words = described()
+    paths: Json = {}
+    for path, methods in routes.items():
+        for method, endpoint in methods.items():
+            operation = _operation(words.pop((method, path)), endpoint, path)
+            paths.setdefault(path.replace("*", "{id}"), {})[method.lower()] = operation
+    if words:
+        raise LookupError(f"described, but no routes: {sorted(words)}")
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "fidoloop", "version": fidoloop.__version__, "description": _INTRODUCTION},
+        "servers": [{"url": base_url}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "apiCredential": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Made by `fidoloop server apikey add`.",
+                },
+                "deviceSignature": {"type": "apiKey", "in": "header", "name": "Device-Signature"},
+            },
+        },
+    }
+
+
+def _operation(words: Described, endpoint: Endpoint, path: str) -> Json:
+    operation: Json = {"tags": [words.group], "summary": words.summary, "operationId": _identifier(words.summary)}
+    if words.description:
+        operation["description"] = words.description
+    parameters = [_parameter(name, "query", what) for name, what in words.query]
+    if path.endswith("/*"):
+        parameters.append(_parameter("id", "path", "the dispatch target's"))
+    if parameters:
+        operation["parameters"] = parameters
+    if words.request is not None:
+        media = endpoint.consumes or JSON
+        operation["requestBody"] = {"required": True, "content": {media: {"schema": _schema(words.request)}}}
+    operation["security"] = {
+        CREDENTIAL: [{"apiCredential": []}],
+        MAYBE: [{}, {"apiCredential": []}],
+        DEVICE_HEADER: [{"deviceSignature": []}],
+        DEVICE_BODY: [],
+    }.get(words.who, [])
+    operation["responses"] = _responses(words, endpoint)
+    return operation
+
+
+def _responses(words: Described, endpoint: Endpoint) -> Json:
+    done: Json = {"description": "Done." if words.answer is None else "The answer."}
+    if words.answer is not None:
+        media = endpoint.produces or words.media
+        done["content"] = {media: {"schema": _schema(words.answer)}}
+    problem = {PROBLEM: {"schema": _schema(Problem)}}
+    found = {str(words.status): done}
+    for status, what in sorted(_problems(words, endpoint).items()):
+        found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}.", "content": problem}
+    return found
+
+
+def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
+    """Return what may be answered instead, by status: what all services share, and the service's own."""
+    found = {413: "the body is larger than 64 KiB"} if endpoint.consumes else {}
+    if words.who in (CREDENTIAL, MAYBE):
+        found[401] = "an API credential is needed"
+    if endpoint.consumes:
+        found[415] = f"Content-Type is not {endpoint.consumes}"
+    if endpoint.produces:
+        found[406] = f"Accept does not take {endpoint.produces}"
+    if endpoint.kind is Kind.JSON:
+        found[500] = "internal error"
+    if endpoint.kind in (Kind.JSON, Kind.REDEEM) and endpoint.consumes:
+        found[400] = "the body is not such a message"
+    return found | dict(words.problems)
+
+
+def _schemas() -> Json:
+    """Return the messages' schemas by their names, with what stands in their JSON texts."""
+    types = {one for words in described().values() for one in (words.request, words.answer) if _is_message(one)}
+    ordered = sorted({*types, *_INNER, Problem}, key=lambda type_: str(type_.__name__))
+    _, schemas = msgspec.json.schema_components(ordered, ref_template=f"{_REF}{{name}}")
+    for (name, member), (inner, in_array) in _TEXTS.items():
+        content: Json = {"anyOf": [_schema(one) for one in inner]} if len(inner) > 1 else _schema(inner[0])
+        if in_array:
+            content = {"type": "array", "items": content, "minItems": 1, "maxItems": 1}
+        schemas[name]["properties"][member] |= {"contentMediaType": JSON, "contentSchema": content}
+    schemas["ServerResponse"]["properties"]["description"] |= {
+        "contentMediaType": JSON,
+        "contentSchema": {
+            "type": "object",
+            "properties": {"message": {"type": "string"}, "dispatchTargetId": {"type": "string"}},
+            "required": ["message"],
+        },
+    }
+    schemas["ResponseContext"]["properties"]["dispatchTarget"] = _schema(NewDispatchTarget)
+    return dict(schemas)
+
+
+def _schema(type_: Any) -> Json:  # noqa: ANN401 - a message's type, or a plain one
+    if _is_message(type_):
+        return {"$ref": f"{_REF}{type_.__name__}"}
+    return {"type": "string"} if type_ is str else {"type": "object"}
+
+
+def _is_message(type_: object) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+
+
+def _parameter(name: str, place: str, what: str) -> Json:
+    return {"name": name, "in": place, "required": True, "description": what, "schema": {"type": "string"}}
+
+
+def _identifier(summary: str) -> str:
+    first, *rest = "".join(letter if letter.isalnum() else " " for letter in summary).split()
+    return first.lower() + "".join(word.capitalize() for word in rest)

@@ -1,0 +1,200 @@
+"""What each service is for: all that the table of routes and the types of the messages do not say."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fidoloop.protocol.outofband import (
+    CreateDispatchTarget,
+    CreateTokenResponse,
+    DispatchRequest,
+    DispatchResponse,
+    DispatchTargetCreated,
+    DispatchTargetList,
+    RedeemRequest,
+    StatusRequest,
+    StatusResponse,
+)
+from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE, TrustedFacetList
+from fidoloop.protocol.uaf.messages import GetUafRequest, ReturnUafRequest, SendUafResponse, ServerResponse
+from fidoloop.server.config import CONTEXT_PATH
+from fidoloop.server.contexts import OPERATIONS
+from fidoloop.server.http.messages import EVENT_STREAM, JSON
+from fidoloop.server.services.health import Health
+
+OPEN, CREDENTIAL, MAYBE, DEVICE_HEADER, DEVICE_BODY = "open", "credential", "maybe", "device header", "device body"
+"""Who may call: everybody, holders of an API credential, those if the user is named, a device by what it signs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """One operation. `request` and `answer` are message types; `media` is the answer's where no message is produced."""
+
+    group: str
+    summary: str
+    description: str = ""
+    request: Any = None
+    answer: Any = None
+    media: str = JSON
+    status: int = 200
+    who: str = OPEN
+    problems: tuple[tuple[int, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+
+
+def described() -> dict[tuple[str, str], Described]:
+    """Return every operation by method and path, the path as in the table of routes."""
+    own = _own()
+    contract = _uaf() | _tokens() | _targets() | _status()
+    return own | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
+
+
+def _own() -> dict[tuple[str, str], Described]:
+    return {
+        ("GET", "/healthz"): Described(group="Operation", summary="Whether the server can do its work", answer=Health),
+        ("GET", "/metrics"): Described(
+            group="Operation",
+            summary="Counters of this process in Prometheus' text format",
+            description="Who may read them is the setting `metrics_access`: from a loopback address nobody need show a"
+            " credential, unless it is configured otherwise.",
+            answer=str,
+            media="text/plain",
+            who=MAYBE,
+            problems=((404, "metrics are turned off"),),
+        ),
+        ("GET", "/openapi.json"): Described(group="Operation", summary="This description", answer=dict[str, Any]),
+        ("GET", "/docs"): Described(
+            group="Operation", summary="This description as a page", answer=str, media="text/html"
+        ),
+        ("GET", "/docs/docs.css"): Described(
+            group="Operation", summary="How the page looks", answer=str, media="text/css"
+        ),
+    }
+
+
+def _uaf() -> dict[tuple[str, str], Described]:
+    who = {"Reg": CREDENTIAL, "Auth": MAYBE, "Dereg": CREDENTIAL}
+    words = {
+        "Reg": "The user in `context` exists. His registered keys are disallowed in the policy.",
+        "Auth": "With a username in `context` it is step-up, of the user's keys, and takes an API credential; without"
+        " one, whoever answers is logged in. With a transaction it is a transaction confirmation.",
+        "Dereg": "The keys are deleted at once; the answer tells the client which to forget.",
+    }
+    found = {
+        ("POST", f"/uaf/1.1/request/{name}"): Described(
+            group="UAF",
+            summary=f"{name.capitalize()} Request Service",
+            description=words[op],
+            request=GetUafRequest,
+            answer=ReturnUafRequest,
+            who=who[op],
+        )
+        for name, op in OPERATIONS.items()
+    }
+    for name in ("registration", "authentication"):
+        found["POST", f"/uaf/1.1/{name}"] = Described(
+            group="UAF",
+            summary=f"{name.capitalize()} Response Service",
+            description="HTTP 200 whatever came of it: `statusCode` says that, 1200 for success.",
+            request=SendUafResponse,
+            answer=ServerResponse,
+        )
+    found["GET", "/uaf/1.1/facets"] = Described(
+        group="UAF", summary="The trusted facets of the AppID", answer=TrustedFacetList, media=TRUSTED_APPS_MEDIA_TYPE
+    )
+    return found
+
+
+def _tokens() -> dict[tuple[str, str], Described]:
+    found = {}
+    for name in OPERATIONS:
+        found["POST", f"/token/create/{name}"] = Described(
+            group="Tokens",
+            summary=f"Create Token Service: {name}",
+            description="For later, not for out-of-band use.",
+            request=GetUafRequest,
+            answer=CreateTokenResponse,
+            who=CREDENTIAL,
+        )
+        found["POST", f"/token/dispatch/{name}"] = Described(
+            group="Tokens",
+            summary=f"Dispatch Token Service: {name}",
+            description="HTTP 200 even where dispatching failed: `dispatchResult` says so.",
+            request=DispatchRequest,
+            answer=DispatchResponse,
+            who=CREDENTIAL,
+        )
+        found["POST", f"/token/redeem/{name}"] = Described(
+            group="Tokens",
+            summary=f"Redeem Token Service: {name}",
+            description="Once only. 1408 it has expired, 1404 it is unknown, 1403 it was redeemed, 1400 it is for"
+            " another operation.",
+            request=RedeemRequest,
+            answer=ReturnUafRequest,
+        )
+    return found
+
+
+def _targets() -> dict[tuple[str, str], Described]:
+    unusable = (422, "the name is taken, or the dispatcher is not configured")
+    signed = (401, "the signature does not verify, was used before, or its time is too far off")
+    gone = (404, "there is no such dispatch target")
+    no_user = (403, "there is no such user, or he is disabled")
+    return {
+        ("POST", "/token/dispatch/targets"): Described(
+            group="Dispatch targets",
+            summary="Make a dispatch target",
+            request=CreateDispatchTarget,
+            answer=DispatchTargetCreated,
+            status=201,
+            who=CREDENTIAL,
+            problems=(no_user, unusable),
+        ),
+        ("GET", "/token/dispatch/targets"): Described(
+            group="Dispatch targets",
+            summary="List a user's dispatch targets",
+            answer=DispatchTargetList,
+            who=CREDENTIAL,
+            problems=((400, "no username, or several"), no_user, (404, "the user has none")),
+            query=(("username", "whose they are"),),
+        ),
+        ("PATCH", "/token/dispatch/targets/*"): Described(
+            group="Dispatch targets",
+            summary="Change a dispatch target",
+            description="The body is a compact JWS by the target's signature key over a ModifyDispatchTarget, and the"
+            " whole authorisation.",
+            request=str,
+            status=204,
+            who=DEVICE_BODY,
+            problems=((400, "no JWS of a ModifyDispatchTarget, or nothing to change"), signed, gone, unusable),
+        ),
+        ("DELETE", "/token/dispatch/targets/*"): Described(
+            group="Dispatch targets",
+            summary="Delete a dispatch target",
+            description="The header Device-Signature is a compact JWS by the target's signature key over a"
+            " DeviceSignature that names this very request.",
+            status=204,
+            who=DEVICE_HEADER,
+            problems=((400, "no JWS of a DeviceSignature"), signed, gone),
+        ),
+    }
+
+
+def _status() -> dict[tuple[str, str], Described]:
+    return {
+        ("POST", "/status"): Described(
+            group="Status",
+            summary="What became of a session",
+            description="A session that nobody knows is `unknown`, not an error. Ask at most once a second.",
+            request=StatusRequest,
+            answer=StatusResponse,
+        ),
+        ("POST", "/status/stream"): Described(
+            group="Status",
+            summary="A session as it goes on",
+            description="Server-sent events `status`, each with a StatusResponse; the first is the present one, the"
+            " last one final, unless the server stops.",
+            request=StatusRequest,
+            answer=str,
+            media=EVENT_STREAM,
+        ),
+    }

@@ -1,0 +1,299 @@
+"""The description of the services: whole, valid, and what the real services answer."""
+
+import asyncio
+import copy
+import json
+import re
+from collections.abc import Awaitable, Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from fidoloop.protocol.jose import sign_compact
+from fidoloop.server.config import CONTEXT_PATH
+from fidoloop.server.openapi.document import build_document
+from fidoloop.server.openapi.operations import described
+from fidoloop.server.openapi.page import render_page
+from fidoloop.server.routes import make_routes
+from tests.server.harness import JSON, REDEEM, UAF, Bench, running
+from tests.server.phone import Phone
+from tests.server.test_targets import JOSE, change
+
+DOCUMENT = build_document(make_routes(), base_url="https://fido.example")
+
+
+def run(home: Path, check: Callable[[Bench], Awaitable[None]], **options: Any) -> None:  # noqa: ANN401 - any option
+    async def scenario() -> None:
+        async with running(home, **options) as bench:
+            await check(bench)
+
+    asyncio.run(scenario())
+
+
+def strictly(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the schemas so that nothing may be said that they do not name."""
+    schemas = copy.deepcopy(document["components"]["schemas"])
+    for schema in schemas.values():
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+    return {"schemas": schemas}
+
+
+def check_against(schema: dict[str, Any], value: Any) -> None:  # noqa: ANN401 - JSON
+    """Hold a value, and the JSON texts in it, against a schema of the document."""
+    components = strictly(DOCUMENT)
+    Draft202012Validator({**schema, "components": components}).validate(value)
+    name = schema.get("$ref", "").rpartition("/")[2]
+    for member, inner in components["schemas"].get(name, {}).get("properties", {}).items():
+        if "contentSchema" in inner and member in value:
+            check_against(inner["contentSchema"], json.loads(value[member]))
+
+
+def check_answer(method: str, path: str, answer: httpx2.Response) -> None:
+    """Hold an answer against what the document says of its status."""
+    operation = DOCUMENT["paths"][path][method.lower()]
+    response = operation["responses"][str(answer.status_code)]
+    content = response.get("content")
+    if content is None:
+        assert answer.content == b""
+        return
+    media = answer.headers["content-type"].partition(";")[0]
+    assert media in content
+    if media.endswith("json") or media.endswith("+uaf"):
+        check_against(content[media]["schema"], answer.json())
+
+
+def test_every_route_is_described_and_every_description_has_its_route() -> None:
+    routes = {(method, path) for path, methods in make_routes().items() for method in methods}
+    assert set(described()) == routes
+    found = {
+        (method.upper(), path.replace("{id}", "*")) for path, methods in DOCUMENT["paths"].items() for method in methods
+    }
+    assert found == routes
+    names = [operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()]
+    assert len(set(names)) == len(names)
+    with pytest.raises(KeyError):
+        build_document(make_routes() | {"/new": make_routes()["/healthz"]}, base_url="")
+    with pytest.raises(LookupError, match="no routes"):
+        build_document({path: methods for path, methods in make_routes().items() if path != "/metrics"}, base_url="")
+
+
+def test_the_document_is_openapi() -> None:
+    validate(DOCUMENT)
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        Draft202012Validator.check_schema(schema)
+        assert schema.get("description"), name
+
+
+def test_what_a_service_insists_on_is_in_its_description() -> None:
+    for path, methods in make_routes().items():
+        for method, endpoint in methods.items():
+            operation = DOCUMENT["paths"][path.replace("*", "{id}")][method.lower()]
+            if endpoint.consumes:
+                assert list(operation["requestBody"]["content"]) == [endpoint.consumes]
+                assert {"413", "415"} <= set(operation["responses"])
+            if endpoint.credential:
+                assert operation["security"] == [{"apiCredential": []}]
+                assert "401" in operation["responses"]
+            if endpoint.produces:
+                assert "406" in operation["responses"]
+
+
+def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        seen: set[tuple[str, str, int]] = set()
+
+        async def call(method: str, path: str, body: Any = None, **options: Any) -> Any:  # noqa: ANN401 - JSON
+            template = options.pop("template", path).partition("?")[0]
+            headers = options.pop("headers", {}) | (bench.api if options.pop("api", True) else {})
+            content = json.dumps(body) if isinstance(body, dict) else body
+            answer = await bench.client.request(method, path, content=content, headers=headers)
+            assert answer.status_code == options.pop("status", 200), answer.text
+            check_answer(method, template, answer)
+            seen.add((method, template, answer.status_code))
+            return answer.json() if answer.content.startswith(b"{") else answer.text
+
+        async def post(path: str, body: Any, headers: dict[str, str], **options: Any) -> Any:  # noqa: ANN401 - JSON
+            return await call("POST", f"{CONTEXT_PATH}{path}", body, headers=headers, **options)
+
+        for path in ("/healthz", "/metrics", "/openapi.json", "/docs", "/docs/docs.css"):
+            await call("GET", path)
+        await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
+        phone = await every_uaf_service(bench, post)
+        await every_token_service(bench, post)
+        await every_target_service(bench, call, phone)
+        # And what they refuse.
+        for path, methods in make_routes().items():
+            for method, endpoint in methods.items():
+                url, template = path.replace("*", "x"), path.replace("*", "{id}")
+                media = {"content-type": endpoint.consumes, "accept": endpoint.produces}
+                good = {name: value for name, value in media.items() if value}
+                if endpoint.consumes:
+                    await call(method, url, "x", template=template, headers=good | {"content-type": "a/b"}, status=415)
+                    await call(method, url, "x" * 65537, template=template, headers=good, status=413)
+                if endpoint.produces:
+                    await call(method, url, "x", template=template, headers=good | {"accept": "a/b"}, status=406)
+                if endpoint.credential:
+                    await call(method, url, "x", template=template, headers=good, api=False, status=401)
+        done = {(method, path) for method, path, status in seen if status < 300}
+        missing = {(method, path.replace("*", "{id}")) for method, path in described()} - done
+        assert missing == {("POST", f"{CONTEXT_PATH}/status/stream")}  # tried in test_flow: it needs a socket
+
+    run(tmp_path, check)
+
+
+Post = Callable[..., Awaitable[Any]]
+
+
+async def every_uaf_service(bench: Bench, post: Post) -> Phone:
+    phone = await bench.registered(target=True)
+    for op, name, context in (
+        ("Reg", "registration", {"username": "mia"}),
+        (
+            "Auth",
+            "authentication",
+            {"username": "jeff", "transaction": [{"contentType": "text/plain", "content": "YQ"}]},
+        ),
+        ("Auth", "authentication", {}),
+        ("Auth", "authentication", {"policy": "none"}),
+    ):
+        wanted = {"op": op, "context": json.dumps(context)}
+        returned = await post(f"/uaf/1.1/request/{name}", wanted, UAF)
+        if returned["statusCode"] != 1200:
+            continue
+        (request,) = json.loads(returned["uafRequest"])
+        response = phone.register(request) if op == "Reg" else phone.authenticate(request, key=phone.keys[0])
+        body: dict[str, Any] = {"uafResponse": json.dumps([response])}
+        if op == "Reg":
+            body["context"] = json.dumps({"dispatchTarget": phone.target("second")})
+        assert (await post(f"/uaf/1.1/{name}", body, UAF))["statusCode"] == 1200
+        assert (await post(f"/uaf/1.1/{name}", body, UAF))["statusCode"] == 1491
+        session = request["header"]["exts"][0]["data"]
+        await post("/status", {"sessionId": session}, JSON)
+    gone = {"op": "Dereg", "context": '{"username":"mia","mode":"username"}'}
+    assert (await post("/uaf/1.1/request/deregistration", gone, UAF))["statusCode"] == 1200
+    return phone
+
+
+async def every_token_service(bench: Bench, post: Post) -> None:
+    contexts = {
+        "registration": ("Reg", {"username": "jeff"}),
+        "authentication": ("Auth", {}),
+        "deregistration": ("Dereg", {"username": "jeff", "mode": "aaid", "aaids": ["ABCD#0001"]}),
+    }
+    for name, (op, context) in contexts.items():
+        wanted = {"op": op, "context": json.dumps(context)}
+        made = await post(f"/token/create/{name}", wanted, {"content-type": UAF["content-type"]})
+        await post("/status", {"sessionId": made["sessionId"]}, JSON)
+        await post(f"/token/redeem/{name}", {"token": made["token"]}, REDEEM)
+        await post(f"/token/redeem/{name}", {"token": made["token"]}, REDEEM)
+        sent = await post(f"/token/dispatch/{name}", {"getUafRequest": wanted, "dispatcher": "link"}, JSON)
+        # A plain link carries no deregistration.
+        assert (sent["dispatchResult"] == "dispatched") == (op != "Dereg")
+        await post("/status", {"sessionId": sent.get("sessionId", "none")}, JSON)
+        await post(f"/token/dispatch/{name}", {"getUafRequest": wanted, "dispatcher": "pigeon"}, JSON)
+        await post(f"/token/dispatch/{name}", {"getUafRequest": wanted}, JSON, status=400)
+    await post("/status", {"sessionId": "unheard of"}, JSON)
+
+
+async def every_target_service(bench: Bench, call: Post, phone: Phone) -> None:
+    targets = f"{CONTEXT_PATH}/token/dispatch/targets"
+    made = await call("POST", targets, {"username": "mia", **phone.target("third")}, headers=JSON, status=201)
+    await call("POST", targets, {"username": "mia", **phone.target("third")}, headers=JSON, status=422)
+    await call("POST", targets, {"username": "nobody", **phone.target("third")}, headers=JSON, status=403)
+    await call("POST", targets, {"username": 5}, headers=JSON, status=400)
+    await call("GET", f"{targets}?username=mia", headers={"accept": "application/json"})
+    await call("GET", f"{targets}?username=nobody", status=403)
+    await call("GET", targets, status=400)
+    template = f"{targets}/{{id}}"
+    url = f"{targets}/{made['id']}"
+    key = phone.signature_key
+
+    async def signed(method: str, payload: dict[str, Any], **options: Any) -> None:  # noqa: ANN401 - of call
+        token = sign_compact(json.dumps(payload).encode(), key)
+        headers, body = (JOSE, token) if method == "PATCH" else ({"device-signature": token}, None)
+        await call(method, url, body, template=template, headers=headers, api=False, **options)
+
+    await signed("PATCH", change(bench, made["id"], "r1", name="renamed"), status=204)
+    await signed("PATCH", change(bench, made["id"], "r1", name="again"), status=401)
+    await signed("PATCH", change(bench, made["id"], "r2", dispatcher="pigeon"), status=422)
+    await signed("PATCH", change(bench, made["id"], "r3"), status=400)
+    await call("DELETE", url, template=template, api=False, status=401)
+    deletion = change(bench, made["id"], "r4", method="DELETE", path=url)
+    await signed("DELETE", deletion, status=204)
+    await signed("DELETE", deletion, status=404)
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and where links lead."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str]] = []
+        self.ids: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        self.ids |= {value or "" for name, value in attrs if name == "id"}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_shows_everything_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        answer = await bench.client.get("/docs/")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'self'")
+        assert "unsafe" not in policy
+        assert "script-src" not in policy
+        page = Page(answer.text)
+        assert not page.tags & {"script", "style", "img", "iframe", "object", "embed", "form", "base"}
+        for name, value in page.attributes:
+            assert not name.startswith("on")
+            assert name != "style"
+            if name in ("href", "src"):
+                assert value.startswith("#") or value in ("/docs/docs.css", "/openapi.json")
+        links = {value[1:] for name, value in page.attributes if name == "href" and value.startswith("#")}
+        assert links <= page.ids
+        for path, methods in DOCUMENT["paths"].items():
+            assert path in page.text
+            for operation in methods.values():
+                assert operation["summary"] in page.text
+        for name, schema in DOCUMENT["components"]["schemas"].items():
+            assert name in page.ids
+            for member in schema.get("properties", {}):
+                assert member in page.text
+        style = await bench.client.get("/docs/docs.css")
+        assert style.headers["content-type"].startswith("text/css")
+        assert not re.search(r"url\(|@import|https?:", style.text)
+        assert (await bench.client.get("/openapi.json")).json()["servers"] == [{"url": "https://localhost:8443"}]
+
+    run(tmp_path, check)
+
+
+def test_what_stands_in_a_description_is_text_in_the_page() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["info"]["description"] = "<script>alert(1)</script> & `<b>`"
+    document["components"]["schemas"]["Health"]["description"] = '"><img src=x>'
+    page = Page(render_page(document))
+    assert not page.tags & {"script", "img", "b"}
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_the_description_can_be_turned_off(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        for path in ("/docs", "/openapi.json"):
+            assert (await bench.client.get(path)).status_code == 404
+
+    run(tmp_path, check, docs=False)
