@@ -17,9 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="The relying party: run it, and loo
 @app.command()
 def run(  # noqa: PLR0917 - each is an option
     home: Home = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.  [default: 127.0.0.1]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.  [default: 8443]")
+        int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.", show_default="8443")
     ] = None,
     tls_dev: Annotated[bool, typer.Option("--tls-dev", help="TLS by the lab CA in HOME/tls (the default).")] = False,
     tls_cert: Annotated[
@@ -28,7 +28,9 @@ def run(  # noqa: PLR0917 - each is an option
     tls_key: Annotated[str | None, typer.Option(metavar="PEM", help="The certificate's private key.")] = None,
     insecure: Annotated[bool | None, typer.Option("--insecure", help="Plain http, on a loopback address only.")] = None,
     base_url: BaseUrl = None,
-    log_format: Annotated[LogFormat | None, typer.Option(help="Log lines on standard error.  [default: plain]")] = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="Log lines on standard error.", show_default="plain")
+    ] = None,
     access_log: Annotated[bool | None, typer.Option("--access-log", help="Log one line per request.")] = None,
     settings: Set = None,
     as_json: Json = False,

@@ -10,19 +10,15 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.table import Table
 
-from fidoloop.cli.common import cell, console
+from fidoloop.cli.common import Home, Json, cell, console
 from fidoloop.server.config import default_home, load_config
 from fidoloop.server.home_lock import using_home
 from fidoloop.server.store.base import Store
 from fidoloop.server.store.open import open_store
 
 T = TypeVar("T")
+__all__ = ["BaseUrl", "Home", "Json", "MaybeUser", "do", "iso", "say", "show_rows"]
 
-Home = Annotated[
-    Path | None,
-    typer.Option("--home", metavar="DIR", help="State directory.  [default: $XDG_STATE_HOME/fidoloop]"),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 BaseUrl = Annotated[
     str | None, typer.Option("--base-url", metavar="URL", help="The server's URL as phones and laptops see it.")
 ]
