@@ -1,7 +1,7 @@
 """The laptop: it queries dispatch targets, asks for a dispatch, and follows the status (HTTP contract 6, 7, 10)."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -66,8 +66,12 @@ class Laptop:
         transaction: str | None = None,
         context: dict[str, Any] | None = None,
         information: dict[str, Any] | None = None,
+        session_id: str | None = None,
     ) -> Dispatched:
         """Ask the server to make a token for `operation` and dispatch it; `transaction` is a text to confirm.
+
+        With the `session_id` of a dispatch for the same user, operation and context the same token goes out again, as
+        long as nobody has redeemed it.
 
         Raises:
             ServerRefusedError: refused, or HTTP 200 that hides a failed dispatch.
@@ -85,6 +89,7 @@ class Laptop:
             dispatchTargetId=target_id or UNSET,
             dispatcher=dispatcher or UNSET,
             dispatchInformation=information or UNSET,
+            sessionId=session_id or UNSET,
         )
         path = f"/token/dispatch/{_OPERATION_NAMES[operation]}"
         raw = self._server.post(path, request, authorised=True)
@@ -93,6 +98,35 @@ class Laptop:
             raise ServerRefusedError(200, f"dispatchResult {answer.dispatchResult}")
         sent = answer.dispatcherInformation
         return Dispatched(answer.sessionId, sent.name, sent.response, raw.server_timings())
+
+    def dispatch_by_all(
+        self,
+        dispatchers: Sequence[str],
+        *,
+        on_failure: Callable[[str, ServerRefusedError], None] = lambda dispatcher, error: None,
+        **asked: Any,  # noqa: ANN401 - what `dispatch` takes
+    ) -> tuple[Dispatched, ...]:
+        """Dispatch one token by several dispatchers, a push and a QR code say, so that there is one session to follow.
+
+        A dispatcher that fails is told to `on_failure` as long as another one may do. A phone may be quicker than the
+        next dispatcher: that then sends nothing which counts, and is left out.
+
+        Raises:
+            ServerRefusedError: none of them could dispatch.
+        """
+        sent: list[Dispatched] = []
+        for dispatcher in dispatchers:
+            session_id = sent[0].session_id if sent else None
+            try:
+                found = self.dispatch(dispatcher=dispatcher, session_id=session_id, **asked)
+            except ServerRefusedError as error:
+                if not sent and dispatcher == dispatchers[-1]:
+                    raise
+                on_failure(dispatcher, error)
+            else:
+                if session_id in (None, found.session_id):
+                    sent.append(found)
+        return tuple(sent)
 
     def status(self, session_id: str) -> outofband.StatusResponse:
         """Return where a session stands."""

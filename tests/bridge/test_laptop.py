@@ -223,6 +223,50 @@ def test_http_200_hides_no_failed_dispatch(answer: dict[str, Any]) -> None:
         dispatched(answer)
 
 
+@pytest.mark.parametrize(
+    ("answers", "sent", "failed"),
+    [
+        ([("dispatched", "s"), ("dispatched", "s")], ["web-push", "png-qr-code"], []),
+        ([("dispatchError", "s"), ("dispatched", "t")], ["png-qr-code"], ["web-push"]),
+        ([("dispatched", "s"), ("dispatchError", "s")], ["web-push"], ["png-qr-code"]),
+        # The phone was quicker: the second token is another one, which nobody follows.
+        ([("dispatched", "s"), ("dispatched", "t")], ["web-push"], []),
+    ],
+    ids=["both", "fallback", "push alone", "redeemed between"],
+)
+def test_one_session_is_dispatched_by_several(
+    answers: list[tuple[str, str]], sent: list[str], failed: list[str]
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        result, session_id = answers[len(web.asked) - 1]
+        sent_by = {"name": json.loads(asked.body)["dispatcher"], "response": "x"}
+        body = {**GOOD, "dispatchResult": result, "sessionId": session_id, "dispatcherInformation": sent_by}
+        return Reply(200, {"Content-Type": JSON_MEDIA_TYPE}, json.dumps(body).encode())
+
+    failures: list[str] = []
+    with stub(answer) as web, Server(web.url, insecure=True, api_key="key") as server:
+        found = Laptop(server).dispatch_by_all(
+            ("web-push", "png-qr-code"), on_failure=lambda name, _: failures.append(name), username="alice"
+        )
+    assert [each.dispatcher for each in found] == sent
+    assert failures == failed
+    first, second = (json.loads(asked.body) for asked in web.asked)
+    assert "sessionId" not in first
+    assert second.get("sessionId") == ("s" if answers[0][0] == "dispatched" else None)
+    assert first["getUafRequest"] == second["getUafRequest"]
+
+
+def test_no_dispatcher_that_works_is_a_refusal() -> None:
+    body = {"dispatchResult": "dispatcherNotFound"}
+    with (
+        stub(lambda _: Reply(200, {"Content-Type": JSON_MEDIA_TYPE}, json.dumps(body).encode())) as web,
+        Server(web.url, insecure=True, api_key="key") as server,
+        pytest.raises(ServerRefusedError, match="dispatcherNotFound"),
+    ):
+        Laptop(server).dispatch_by_all(("a", "b"))
+    assert len(web.asked) == 2
+
+
 def test_a_user_without_targets_has_none_and_one_unknown_is_refused(fidoloop_lab: Lab) -> None:
     assert fidoloop_lab.laptop.targets(fidoloop_lab.new_user()) == ()
     with pytest.raises(ServerRefusedError) as refused:

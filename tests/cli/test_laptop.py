@@ -1,5 +1,6 @@
 """`fidoloop laptop login`: a process that shows a code and waits, while a phone reads it."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.exits import Exit
-from fidoloop.protocol import jose, outofband
+from fidoloop.protocol import jose, outofband, qr
 from fidoloop.pytest_plugin import Lab
 from tests.bridge.stub import Asked, Reply, stub
 from tests.cli.command import Done, invoke, line_with, run, running
@@ -119,6 +120,42 @@ def test_how_a_session_ends(final: dict[str, object], code: Exit, said: str) -> 
     assert (done.code, as_json.code) == (code, code)
     assert said in done.out
     assert as_json.json["status"] == final["status"]
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "dispatchers"),
+    [
+        (None, (), ["png-qr-code"]),
+        ("link", (), ["png-qr-code"]),
+        ("web-push", (), ["web-push", "png-qr-code"]),
+        ("web-push", ("--dispatcher", "link"), ["link"]),
+        (None, ("--dispatcher", "link", "--dispatcher", "png-qr-code"), ["link", "png-qr-code"]),
+    ],
+)
+def test_a_push_is_backed_up_by_a_code_of_the_same_session(
+    own: str | None, asked: tuple[str, ...], dispatchers: list[str]
+) -> None:
+    png = base64.b64encode(qr.png("fidoloop://x")).decode()
+    seen: list[tuple[str, str | None]] = []
+
+    def answer(asked: Asked) -> Reply:
+        if "/targets" in asked.path:
+            return session({"dispatchTargets": [{"name": "n", "id": "t", **({"dispatcher": own} if own else {})}]})
+        body = json.loads(asked.body)
+        if asked.path.endswith("/status"):
+            assert body == {"sessionId": "s"}
+            return session({"timestamp": "2026-01-01T00:00:00.000Z", "status": "succeeded"})
+        assert body["dispatchTargetId"] == "t"
+        seen.append((body["dispatcher"], body.get("sessionId")))
+        sent = {"name": body["dispatcher"], "response": png if "qr" in body["dispatcher"] else "sent"}
+        return session({"dispatchResult": "dispatched", "sessionId": "s", "dispatcherInformation": sent})
+
+    with stub(answer) as web:
+        base = ("laptop", "login", "--server", web.url, "--insecure", "--user", "alice")
+        done = invoke(*base, *asked, api_key="key")
+    assert done.code == Exit.OK, done.all
+    assert seen == [(name, "s" if number else None) for number, name in enumerate(dispatchers)]
+    assert ("web-push: sent" in done.err) is ("web-push" in dispatchers)
 
 
 def test_time_runs_out(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:

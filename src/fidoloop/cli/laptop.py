@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,10 @@ from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
 from fidoloop.protocol.strictjson import encode
 from fidoloop.protocol.uaf.status import ClientError
 
+_QR = "png-qr-code"
+_SHOWN = frozenset({_QR, "link", "link-png-qr-code"})
+"""Dispatchers whose answer the laptop shows."""
+
 app = typer.Typer(no_args_is_help=True, help="The laptop: query targets, dispatch a token, follow the status.")
 
 
@@ -37,7 +41,13 @@ def login(
     server: Annotated[str, typer.Option(help="The server's base URL.")],
     user: Annotated[str | None, typer.Option(help="Who logs in; without it the phone decides.")] = None,
     target: Annotated[str | None, typer.Option(help="Name or id of the dispatch target.")] = None,
-    dispatcher: Annotated[str, typer.Option(help="png-qr-code, link or link-png-qr-code.")] = "png-qr-code",
+    dispatcher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the token goes out; more than once for several ways, as web-push and png-qr-code.",
+            show_default="the target's own push, with png-qr-code beside it",
+        ),
+    ] = None,
     transaction: Annotated[str | None, typer.Option(help="A text to confirm.")] = None,
     policy: Annotated[str | None, typer.Option(help="Name of the server's policy.")] = None,
     png: Annotated[Path | None, typer.Option("--qr", metavar="FILE", help="Write the QR code here, as PNG.")] = None,
@@ -50,20 +60,33 @@ def login(
     insecure: Insecure = False,
     as_json: Json = False,
 ) -> None:
-    """Show a QR code or link for a log-in and wait until the phone has answered."""
+    """Show a QR code or link for a log-in, or have it pushed, and wait until the phone has answered."""
     with Server(server, ca=ca, insecure=insecure, api_key=_api_key(api_key_source)) as connection:
         client = Laptop(connection)
         chosen = _choose_target(client, user, target) if user else None
-        dispatched = client.dispatch(
+        sent = client.dispatch_by_all(
+            dispatcher or _usual_dispatchers(chosen),
+            on_failure=_say_failure,
             username=user,
             target_id=chosen.id if chosen else None,
-            dispatcher=dispatcher,
             policy=policy,
             transaction=transaction,
         )
-        with _presented(dispatched, png):
-            final = client.follow(dispatched.session_id, timeout=timeout, on_change=_say_status)
+        with ExitStack() as shown:
+            for dispatched in sent:
+                shown.enter_context(_presented(dispatched, png))
+            final = client.follow(sent[0].session_id, timeout=timeout, on_change=_say_status)
     _finish(final, as_json=as_json)
+
+
+def _usual_dispatchers(target: DispatchTargetEntry | None) -> tuple[str, ...]:
+    """Return how a token goes out where nobody says how: pushes get lost, so a QR code goes with them."""
+    own = (target.dispatcher or None) if target else None
+    return (_QR,) if own is None or own in _SHOWN else (own, _QR)
+
+
+def _say_failure(dispatcher: str, error: ServerRefusedError) -> None:
+    note(f"{dispatcher}: {error}")
 
 
 def _api_key(source: Path | None) -> str | None:
@@ -92,7 +115,9 @@ def _presented(dispatched: Dispatched, path: Path | None) -> Iterator[None]:
     A file that nobody asked for goes with the log-in.
     """
     if "qr" not in dispatched.dispatcher:
-        note(dispatched.response)
+        # A link stands alone on its line, where a script finds it.
+        shown = dispatched.dispatcher in _SHOWN
+        note(dispatched.response if shown else f"{dispatched.dispatcher}: {dispatched.response}")
         yield
         return
     png = base64url.decode_lenient(dispatched.response, "$.dispatcherInformation.response")
