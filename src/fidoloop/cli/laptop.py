@@ -116,8 +116,8 @@ def _presented(dispatched: Dispatched, path: Path | None) -> Iterator[None]:
     """
     if "qr" not in dispatched.dispatcher:
         # A link stands alone on its line, where a script finds it.
-        shown = dispatched.dispatcher in _SHOWN
-        note(dispatched.response if shown else f"{dispatched.dispatcher}: {dispatched.response}")
+        alone = dispatched.dispatcher in _SHOWN
+        note(dispatched.response if alone else f"{dispatched.dispatcher}: {dispatched.response}")
         yield
         return
     png = base64url.decode_lenient(dispatched.response, "$.dispatcherInformation.response")
