@@ -3,8 +3,7 @@
 import msgspec
 from msgspec import UNSET
 
-from fidoloop.protocol import base64url, strictjson
-from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.extensions import SESSION_ID, Extension
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
@@ -13,13 +12,10 @@ from fidoloop.protocol.uaf.messages import (
     OperationHeader,
     RegistrationRequest,
     ReturnUafRequest,
-    Transaction,
     encode_message,
 )
-from fidoloop.protocol.uaf.png import png_characteristics
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy, narrow
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
-from fidoloop.protocol.uaf.transactions import IMAGE_PNG, transaction_content
 from fidoloop.server import accounts, sessions
 from fidoloop.server.contexts import (
     AuthenticationContext,
@@ -35,6 +31,7 @@ from fidoloop.server.sessions import Issued, NewRequest
 from fidoloop.server.store.base import Statements
 from fidoloop.server.store.base import Transaction as StoreTransaction
 from fidoloop.server.store.rows import Credential
+from fidoloop.server.transactions import Rendering, read_renderings, shown_by
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,13 +110,15 @@ async def _authentication(
     environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, asking: Asking
 ) -> AuthenticationRequest:
     username = asking.bound_username or context.username or None
-    named = await _authentication_policy(environment, transaction, context, username)
-    shown = [_rendering(entry, index) for index, entry in enumerate(context.transaction or ())]
-    contents = tuple(content for _, content in shown)
+    named = find_policy(environment, context.policy or DEFAULT)
+    shown = read_renderings(context.transaction or ())
+    if username is not None:
+        named, shown = await _step_up(environment, transaction, named, shown, username)
+    contents = tuple(dict.fromkeys(rendering.content for rendering in shown))
     new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
     issued = await _issue(environment, transaction, new, asking)
     header = _header(environment, "Auth", issued)
-    sent = tuple(entry for entry, _ in shown) or UNSET
+    sent = tuple(rendering.sent for rendering in shown) or UNSET
     return AuthenticationRequest(header, issued.challenge, named.policy, sent)
 
 
@@ -153,8 +152,7 @@ def check_request(environment: Environment, context: Context) -> None:
         return
     find_policy(environment, context.policy or DEFAULT)
     if isinstance(context, AuthenticationContext):
-        for index, entry in enumerate(context.transaction or ()):
-            _rendering(entry, index)
+        read_renderings(context.transaction or ())
 
 
 def find_policy(environment: Environment, name: str) -> NamedPolicy:
@@ -179,20 +177,28 @@ async def _registration_policy(
     return Policy(named.policy.accepted, (*(named.policy.disallowed or ()), *registered))
 
 
-async def _authentication_policy(
-    environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, username: str | None
-) -> NamedPolicy:
-    """Return the named policy; for a known user narrowed to the keys registered (step-up)."""
-    named = find_policy(environment, context.policy or DEFAULT)
-    if username is None:
-        return named
+async def _step_up(
+    environment: Environment,
+    transaction: StoreTransaction,
+    named: NamedPolicy,
+    renderings: tuple[Rendering, ...],
+    username: str,
+) -> tuple[NamedPolicy, tuple[Rendering, ...]]:
+    """Return the policy narrowed to the user's keys, of which each can show one of the renderings where there are any.
+
+    With it the renderings that these keys show.
+    """
     registered = await accounts.credentials_of(environment, transaction, username)
     if not registered or registered[0].owner_disabled_at is not None:
         await accounts.require_active(transaction, username)
+    wanted = "that the policy accepts"
+    if renderings:
+        wanted += " and whose display shows the transaction"
+        registered, renderings = shown_by(registered, renderings, environment.metadata)
     narrowed = narrow(named.policy, accounts.facts_of(environment, registered))
     if narrowed is None:
-        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, "the user has no key that the policy accepts")
-    return NamedPolicy(narrowed, strictjson.encode(narrowed))
+        raise UafRefusal(StatusCode.UNACCEPTABLE_AUTHENTICATOR, f"the user has no key {wanted}")
+    return NamedPolicy(narrowed, strictjson.encode(narrowed)), renderings
 
 
 def _by_aaid(credentials: list[Credential]) -> list[MatchCriteria]:
@@ -200,20 +206,6 @@ def _by_aaid(credentials: list[Credential]) -> list[MatchCriteria]:
     for credential in credentials:
         keys.setdefault(credential.aaid, []).append(credential.key_id)
     return [MatchCriteria(aaid=(aaid,), keyIDs=tuple(key_ids)) for aaid, key_ids in keys.items()]
-
-
-def _rendering(entry: Transaction, index: int) -> tuple[Transaction, bytes]:
-    """Return one rendering as it is sent (base64url, PNG characteristics), and its decoded content."""
-    where = f"context.transaction[{index}]"
-    try:
-        content = transaction_content(entry, where)
-        sent = Transaction(entry.contentType, base64url.encode(content))
-        if entry.contentType == IMAGE_PNG:
-            characteristics = entry.tcDisplayPNGCharacteristics or png_characteristics(content, f"{where}.content")
-            sent = Transaction(entry.contentType, sent.content, characteristics)
-    except MalformedError as error:
-        raise UafRefusal(StatusCode.BAD_REQUEST, str(error)) from None
-    return sent, content
 
 
 def _header(environment: Environment, op: Operation, issued: Issued) -> OperationHeader:

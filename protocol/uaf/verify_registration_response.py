@@ -89,7 +89,8 @@ def verify_registration_response(
     """Verify `response` and return the keys of the first policy alternative it meets.
 
     `metadata` finds an AAID's entry, `already_registered` holds (AAID, KeyID) pairs, `at` is the server's time.
-    With `require_key_attestation` models that support Android's key attestation must bring one.
+    With `require_key_attestation` models that support Android's key attestation must bring one, and all others a full
+    attestation.
 
     Raises:
         UafRefusal: with the code of HTTP contract 11a; of several failing assertions the first one's.
@@ -238,6 +239,8 @@ def _verify_key_attestation(
 ) -> bool:
     """Tell whether Android's keystore vouches for the key, for a model that supports it (digest 1.3)."""
     if entry.key_attestation_roots is None:
+        if rules.require_key_attestation and assertion.attestation_type != AttestationType.BASIC_FULL:
+            raise UafRefusal(StatusCode.UNACCEPTABLE_ATTESTATION, "nobody vouches for the key: a full one is required")
         return False
     data = key_attestation_data(rules.response, wrapper)
     attested = data is not None and verify_key_attestation(

@@ -49,6 +49,7 @@ async def serve(environment: Environment, request: Request) -> Response:
                 # The database decides: storing a key that is there already changes nothing and is refused below.
                 already_registered=(),
                 at=datetime.fromtimestamp(now / 1000, UTC),
+                require_key_attestation=environment.config.require_key_attestation,
             )
             ending = await _store_all(environment, transaction, received, issued, keys, now=now)
         except UafRefusal as refusal:
@@ -102,10 +103,18 @@ async def _add_keys(
             sign_counter=key.sign_counter,
             registration_counter=key.registration_counter,
             attestation_type=key.attestation_type,
+            key_attested=int(key.key_attested),
+            display_characteristics=_json(key.display_characteristics),
+            verification_methods=_json(key.methods),
             now=now,
         )
         if stored is None:
             raise UafRefusal(StatusCode.UNACCEPTABLE_CONTENT, "this KeyID is registered already")
+
+
+def _json(values: tuple[object, ...]) -> str | None:
+    """Return a JSON array, None where there is nothing to say."""
+    return strictjson.encode(values) if values else None
 
 
 async def _add_target(

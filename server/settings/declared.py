@@ -108,6 +108,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Certificates that clients see where a proxy ends TLS, PEM files. Empty: this server's own."),
     ] = ()
+    require_key_attestation: Annotated[
+        bool,
+        Meta(
+            description="Register only keys for which somebody vouches: by a full attestation, or by Android's key"
+            " attestation where the model's metadata lists roots for it."
+        ),
+    ] = False
     metrics_access: Annotated[
         MetricsAccess,
         Meta(

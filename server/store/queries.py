@@ -46,7 +46,8 @@ REVOKE_API_KEY: Final = Query(
 # UAF credentials
 _CREDENTIAL = (
     "SELECT c.aaid, c.key_id, c.username, c.public_key, c.public_key_format, c.signature_algorithm,"
-    " c.authenticator_version, c.sign_counter, c.created_at, c.last_used_at, a.disabled_at"
+    " c.authenticator_version, c.sign_counter, c.created_at, c.last_used_at, a.disabled_at, c.attestation_type,"
+    " c.key_attested, c.display_characteristics, c.verification_methods"
     " FROM credential c JOIN account a ON a.username = c.username"
 )
 KEY: Final = Query(
@@ -61,9 +62,10 @@ CREDENTIALS_OF: Final = Query(
 CREDENTIALS: Final = Query(f"{_CREDENTIAL} ORDER BY c.username, c.created_at, c.key_id", Credential)
 ADD_CREDENTIAL: Final = Query(
     "INSERT INTO credential (aaid, key_id, app_id, username, public_key, public_key_format, signature_algorithm,"
-    " authenticator_version, sign_counter, registration_counter, attestation_type, created_at) VALUES (:aaid, :key_id,"
-    " :app_id, :username, :public_key, :public_key_format, :signature_algorithm, :authenticator_version,"
-    " :sign_counter, :registration_counter, :attestation_type, :now)"
+    " authenticator_version, sign_counter, registration_counter, attestation_type, key_attested,"
+    " display_characteristics, verification_methods, created_at) VALUES (:aaid, :key_id, :app_id, :username,"
+    " :public_key, :public_key_format, :signature_algorithm, :authenticator_version, :sign_counter,"
+    " :registration_counter, :attestation_type, :key_attested, :display_characteristics, :verification_methods, :now)"
     " ON CONFLICT (key_id, aaid, app_id) DO NOTHING RETURNING key_id",
     One,
 )

@@ -38,7 +38,11 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """A registered UAF key."""
+    """A registered UAF key.
+
+    `display_characteristics` and `verification_methods` are JSON arrays, where the authenticator said any;
+    `key_attested` is 1 where a keystore vouched for the key on top of `attestation_type`.
+    """
 
     aaid: str
     key_id: str
@@ -51,6 +55,10 @@ class Credential(msgspec.Struct, frozen=True):
     created_at: int
     last_used_at: int | None
     owner_disabled_at: int | None
+    attestation_type: int
+    key_attested: int
+    display_characteristics: str | None
+    verification_methods: str | None
 
 
 class Key(msgspec.Struct, frozen=True):

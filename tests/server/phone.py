@@ -138,6 +138,7 @@ class Twist:
     tail: bytes = b""
     cut: int = 0
     beside: bytes = b""
+    inside: bytes = b""
 
 
 HONEST = Twist()
@@ -176,6 +177,7 @@ class Phone:
             registration_counter=1,
             public_key=point(key.private),
         )
+        krd = _longer(krd, twist.inside)
         signer = twist.signer or self.model.leaf_key or key.private
         full = self.model.leaf is not None
         data = assertions.encode_registration_assertion(
@@ -204,12 +206,10 @@ class Phone:
             key_id=twist.key_id or key.key_id,
             sign_counter=key.counter if twist.counter is None else twist.counter,
         )
+        signed = _longer(signed, twist.inside)
         signature = raw_signature(twist.signer or key.private, signed)
         data = assertions.encode_authentication_assertion(signed, signature)
-        if twist.beside:
-            length = len(data) - 4 + len(twist.beside)
-            data = data[:2] + length.to_bytes(2, "little") + data[4:] + twist.beside
-        return self._message(header, fc_params, data, twist)
+        return self._message(header, fc_params, _longer(data, twist.beside), twist)
 
     def give_up(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return a response without assertions: the client failed, or the user said no."""
@@ -243,3 +243,9 @@ class Phone:
 
 def twisted(**changes: Any) -> Twist:  # noqa: ANN401 - any member of Twist
     return replace(HONEST, **changes)
+
+
+def _longer(element: bytes, elements: bytes) -> bytes:
+    """Return a composite element with more `elements` at its end."""
+    length = len(element) - 4 + len(elements)
+    return element[:2] + length.to_bytes(2, "little") + element[4:] + elements

@@ -1,12 +1,15 @@
 """`fidoloop server credential`, `target` and `audit`: what phones registered, and what happened."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from fidoloop.cli.server_common import Home, Json, MaybeUser, do, iso, say, show_rows
+from fidoloop.protocol.uaf.registry import AttestationType
 from fidoloop.server import admin
 from fidoloop.server.environment import system_clock
+from fidoloop.server.store.rows import Credential
 
 credential_app = typer.Typer(no_args_is_help=True, help="Registered UAF keys.")
 target_app = typer.Typer(no_args_is_help=True, help="Dispatch targets: where tokens are delivered.")
@@ -20,13 +23,21 @@ def credential_list(user: MaybeUser = None, home: Home = None, as_json: Json = F
             "keyId": key.key_id,
             "aaid": key.aaid,
             "username": key.username,
+            "attestation": _attestation(key),
+            "verificationMethods": json.loads(key.verification_methods or "[]"),
             "signCounter": key.sign_counter,
             "created": iso(key.created_at),
             "lastUsed": iso(key.last_used_at),
         }
         for key in do(home, lambda store: admin.list_credentials(store, user))
     ]
-    show_rows(as_json, "credentials", ("keyId", "aaid", "username", "signCounter", "created", "lastUsed"), rows)
+    columns = ("keyId", "aaid", "username", "attestation", "signCounter", "created", "lastUsed")
+    show_rows(as_json, "credentials", columns, rows)
+
+
+def _attestation(key: Credential) -> str:
+    kind = "full" if key.attestation_type == AttestationType.BASIC_FULL else "surrogate"
+    return f"{kind}, keystore" if key.key_attested else kind
 
 
 @credential_app.command("revoke")

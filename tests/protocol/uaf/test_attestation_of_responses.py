@@ -226,3 +226,12 @@ def test_of_several_assertions_each_brings_its_own() -> None:
     text = message(SURROGATE_REGISTRATION, second, header=extension(key_attestation()))
     keys = register(text, metadata=models(ANDROID_MODEL), policy=Policy(accepted=((MatchCriteria(), MatchCriteria()),)))
     assert [key.key_attested for key in keys] == [False, False]
+
+
+def test_where_attestation_is_required_a_key_that_vouches_for_itself_is_refused() -> None:
+    bare = entry(**SURROGATE)
+    text = message(SURROGATE_REGISTRATION)
+    (key,) = register(text, metadata=models(bare))
+    assert not key.key_attested
+    status, _ = refused(register, text, metadata=models(bare), require_key_attestation=True)
+    assert status is ATTESTATION
