@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 
 from fidoloop.protocol import base64url
-from fidoloop.protocol.uaf.png import SIGNATURE
 from fidoloop.protocol.uaf.key_description import KEY_DESCRIPTION
+from fidoloop.protocol.uaf.png import SIGNATURE
 from fidoloop.protocol.uaf.registry import Tag
 from fidoloop.protocol.uaf.tlv import element
 from fidoloop.protocol.uaf.user_verification_methods import UserVerificationMethod, encode_user_verification_methods
