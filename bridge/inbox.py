@@ -3,6 +3,7 @@
 HTTP contract 9.
 """
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,7 +13,8 @@ from fidoloop.bridge.http import CONTEXT_PATH
 from fidoloop.bridge.profile import Account, Profile
 from fidoloop.hsm.errors import KeyGone
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.protocol import jose, outofband
+from fidoloop.protocol import jose, outofband, strictjson
+from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.facets import origin
 
@@ -21,7 +23,10 @@ OPERATIONS = {"registration": "Reg", "authentication": "Auth", "deregistration":
 
 
 class DispatchedToken(msgspec.Struct, frozen=True):
-    """A dispatched token, opened. `account` is known where the payload was encrypted to one."""
+    """A dispatched token, opened. `account` is known where the payload was encrypted to one.
+
+    `linking` is what the phone must answer beside its response, if anything.
+    """
 
     token: str
     base_url: str
@@ -30,6 +35,7 @@ class DispatchedToken(msgspec.Struct, frozen=True):
     encrypted: bool
     members: tuple[str, ...]
     requested_by: str | None
+    linking: ChannelLinkingDemand | None = None
 
     @property
     def host(self) -> str:
@@ -54,6 +60,7 @@ def open_token(payload: outofband.Payload, profile: Profile, store: KeyStore) ->
     """
     try:
         data, account = _open(payload, profile, store)
+        linking = _linking(data.members)
     except MalformedError as error:
         raise MalformedPayloadError(f"not a dispatched token: {error}") from None
     except jose.JoseRefusal as error:
@@ -69,6 +76,7 @@ def open_token(payload: outofband.Payload, profile: Profile, store: KeyStore) ->
         encrypted=isinstance(payload.nma_data, str),
         members=tuple(sorted(data.members)),
         requested_by=_requested_by(data.members.get("requestContext")),
+        linking=linking,
     )
 
 
@@ -96,6 +104,12 @@ def _open(payload: outofband.Payload, profile: Profile, store: KeyStore) -> tupl
         if account.encryption_key_id and kid in (None, account.encryption_thumbprint):
             return outofband.open_payload(payload, store.key(account.encryption_key_id)), account
     raise CannotDecryptError("the token is encrypted to another device, or to keys this phone no longer has")
+
+
+def _linking(members: dict[str, Any]) -> ChannelLinkingDemand | None:
+    if "channelLinking" not in members:
+        return None
+    return strictjson.convert(members["channelLinking"], ChannelLinkingDemand, "$.nma_data.channelLinking")
 
 
 def _redeem_target(redeem_url: str) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from fidoloop.bridge.errors import NetworkError, ServerRefusedError
 from fidoloop.bridge.http import Server
 from fidoloop.protocol import base64url, outofband, strictjson
+from fidoloop.protocol.channel_linking import ChannelLinking
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import GetUafRequest, Operation
 
@@ -27,6 +28,7 @@ _OPERATION_NAMES: dict[Operation, str] = {
 class Dispatched(msgspec.Struct, frozen=True):
     """A token on its way: the session to follow, and what the dispatcher answered (a PNG in base64, a link).
 
+    `linking` is what the laptop must show, or its station hand out, where that was asked for.
     `timings` are the server's own durations in milliseconds, by name, where it tells them (W3C Server Timing).
     """
 
@@ -34,6 +36,7 @@ class Dispatched(msgspec.Struct, frozen=True):
     dispatcher: str
     response: str
     timings: dict[str, float]
+    linking: ChannelLinking | None = None
 
 
 class Laptop:
@@ -97,7 +100,9 @@ class Laptop:
         if answer.dispatchResult != "dispatched" or not answer.sessionId or not answer.dispatcherInformation:
             raise ServerRefusedError(200, f"dispatchResult {answer.dispatchResult}")
         sent = answer.dispatcherInformation
-        return Dispatched(answer.sessionId, sent.name, sent.response, raw.server_timings())
+        return Dispatched(
+            answer.sessionId, sent.name, sent.response, raw.server_timings(), answer.channelLinking or None
+        )
 
     def dispatch_by_all(
         self,

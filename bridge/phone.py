@@ -3,14 +3,11 @@
 Scan → decode → decrypt with the hardware key → confirmation by the user → redeem → UAF operation → response.
 """
 
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from msgspec import UNSET
@@ -19,6 +16,8 @@ from fidoloop.authenticator.asm import Asm
 from fidoloop.authenticator.state import MAC_KEY_ID, AuthenticatorState
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.bridge import inbox
+from fidoloop.bridge.described import Described, read_described
+from fidoloop.bridge.device_services import delete_target
 from fidoloop.bridge.errors import (
     ClientFailureError,
     MalformedPayloadError,
@@ -35,8 +34,8 @@ from fidoloop.bridge.profile import Account, Profile
 from fidoloop.bridge.target_keys import TargetKeys, delete_target_keys, make_target_keys
 from fidoloop.bridge.uaf_client import UafClient, UafRequest
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.protocol import base64url, jose, outofband, strictjson
-from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol import base64url, outofband, strictjson
+from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
@@ -61,6 +60,11 @@ class Result(msgspec.Struct, frozen=True):
     keys: tuple[tuple[str, str], ...]
 
 
+Linker = Callable[[ChannelLinkingDemand, int | None], str | None]
+"""Asked for what the laptop shows or its station sends, and told how many tries are left, None before the first one.
+
+None gives up.
+"""
 Observer = Callable[[str, str], None]
 """Told of each step: its name (received, decrypted, redeemed, requested, answered) and what travelled."""
 
@@ -69,7 +73,8 @@ class Phone:
     """One phone: a profile, an open key store, a user. Not safe between threads.
 
     `confirm` asks the user about a dispatched token before it is redeemed: operation, host, account and who asked,
-    since a payload is unauthenticated input (HTTP contract 9). Errors are BridgeError; KeyStoreError from the token.
+    since a payload is unauthenticated input (HTTP contract 9). `link` is asked where the token says that the phone
+    must answer something of the laptop's. Errors are BridgeError; KeyStoreError from the token.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Phone:
         verifier: UserVerifier,
         *,
         confirm: Callable[[DispatchedToken], bool],
+        link: Linker = lambda demand, tries_left: None,
         observer: Observer = lambda name, detail: None,
         recorder: Recorder | None = None,
         insecure: bool = False,
@@ -93,6 +99,7 @@ class Phone:
         self._settings = profile.settings()
         self._store = store
         self._confirm = confirm
+        self._link = link
         self._observe = observer
         self._recorder = recorder
         self._insecure = insecure
@@ -125,9 +132,12 @@ class Phone:
         """
         return self._follow(text, operations=("registration",), server=server, target_name=target_name)
 
-    def scan(self, text: str) -> Result:
-        """Carry out the authentication or deregistration that a dispatched token triggers."""
-        return self._follow(text, operations=("authentication", "deregistration"))
+    def scan(self, text: str, *, link: Linker | None = None) -> Result:
+        """Carry out the authentication or deregistration that a dispatched token triggers.
+
+        `link` is asked in place of the phone's own where the channel that the token came by knows the answer.
+        """
+        return self._follow(text, operations=("authentication", "deregistration"), link=link)
 
     def confirm(self, text: str) -> Result:
         """As `scan`, for a token that must hold a transaction to confirm."""
@@ -170,31 +180,12 @@ class Phone:
                 gone = self.asm.deregister(registration.aaid, app_id=account.app_id, key_id=registration.key_id)
                 deleted.extend((registration.aaid, base64url.encode(key)) for key in gone)
         try:
-            self._delete_target(account)
+            with self._server(account.base_url) as server:
+                delete_target(server, self._store, account)
         finally:
             delete_target_keys(self._store, account.signature_key_id, account.encryption_key_id)
             self._profile.remove_account(account)
         return tuple(deleted)
-
-    def _delete_target(self, account: Account) -> None:
-        if account.target_id is None or account.signature_key_id is None:
-            return
-        path = f"/token/dispatch/targets/{quote(account.target_id, safe='')}"
-        with self._server(account.base_url) as server:
-            url = server.url(path)
-            claims = outofband.DeviceSignature(
-                dispatchTargetId=account.target_id,
-                requestId=str(uuid.uuid4()),
-                creationTimeInEpochMillis=int(time.time() * 1000),
-                method="DELETE",
-                path=urlsplit(url).path,
-            )
-            signature = jose.sign_compact(
-                strictjson.encode(claims).encode("utf-8"), self._store.key(account.signature_key_id)
-            )
-            answer = server.send("DELETE", url, headers={"Device-Signature": signature})
-            if answer.status not in (204, 404):
-                raise ServerRefusedError(answer.status, answer.problem_detail())
 
     def _follow(
         self,
@@ -204,6 +195,7 @@ class Phone:
         server: str | None = None,
         target_name: str = "phone",
         transaction_required: bool = False,
+        link: Linker | None = None,
     ) -> Result:
         payload = inbox.decode(text)
         self._observe("received", f"{len(text)} characters, {payload.nma_data_content_type}")
@@ -228,7 +220,10 @@ class Phone:
                 missing = ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, "no transaction to confirm")
                 self._report(connection, client, request, missing)
                 raise missing
-            return self._run(connection, client, request, account=token.account, target_name=target_name)
+            linking = _Linking(token.linking, link or self._link) if token.linking else None
+            return self._run(
+                connection, client, request, account=token.account, target_name=target_name, linking=linking
+            )
 
     def _redeem(self, server: Server, client: UafClient, token: DispatchedToken) -> UafRequest:
         message = outofband.RedeemRequest(token.token)
@@ -261,20 +256,26 @@ class Phone:
         *,
         account: Account | None,
         target_name: str = "phone",
+        linking: "_Linking | None" = None,
     ) -> Result:
         try:
             if isinstance(request, DeregistrationRequest):
                 return self._deregister(client, request, account)
             if isinstance(request, RegistrationRequest):
                 return self._register(server, client, request, target_name)
+            context = linking.context(None) if linking else {}
             outcome = client.authenticate(request, server.channel_binding)
+            message = encode_message(outcome.response)
+            answer = self._respond(server, "/uaf/1.1/authentication", message, context)
+            while linking and answer.tries_left:
+                # What was signed is still good: the challenge is not consumed before the answer is right.
+                context = linking.context(answer.tries_left)
+                answer = self._respond(server, "/uaf/1.1/authentication", message, context)
         except ClientFailureError as error:
             self._report(server, client, request, error)
             raise
-        response = self._respond(server, "/uaf/1.1/authentication", encode_message(outcome.response), {})
-        status, message, _ = _read_response(response)
-        result = Result("authentication", account.username if account else None, status, message, outcome.keys)
-        return self._done(result)
+        username = account.username if account else None
+        return self._done(Result("authentication", username, answer.status, answer.message, outcome.keys))
 
     def _register(self, server: Server, client: UafClient, request: RegistrationRequest, target_name: str) -> Result:
         existing = self._profile.account(server.base_url, request.username)
@@ -291,10 +292,9 @@ class Phone:
                     encryptionKey=dict(keys.encryption_jwk.members),
                     deviceId=self._settings.device_id,
                 )
-            response = self._respond(server, "/uaf/1.1/registration", encode_message(outcome.response), context)
-            status, message, target_id = _read_response(response)
-            if status != StatusCode.OK:
-                raise ServerRefusedError(status, message)
+            answer = self._respond(server, "/uaf/1.1/registration", encode_message(outcome.response), context)
+            if answer.status != StatusCode.OK:
+                raise ServerRefusedError(answer.status, answer.message)
         except BaseException:
             # The server took nothing: keys it does not know would only fill the token.
             try:
@@ -310,7 +310,7 @@ class Phone:
                 base_url=server.base_url,
                 username=request.username,
                 app_id=outcome.app_id,
-                target_id=target_id,
+                target_id=answer.target_id,
                 target_name=target_name,
                 signature_key_id=keys.signature_key_id,
                 encryption_key_id=keys.encryption_key_id,
@@ -319,7 +319,7 @@ class Phone:
             self._profile.save_account(account)
             if existing is not None:
                 delete_target_keys(self._store, existing.signature_key_id, existing.encryption_key_id)
-        return self._done(Result("registration", request.username, status, message, outcome.keys))
+        return self._done(Result("registration", request.username, answer.status, answer.message, outcome.keys))
 
     def _target_keys(self) -> TargetKeys | None:
         """Make the keys of a dispatch target; None where the token makes no keys: then nothing is dispatched here."""
@@ -340,10 +340,10 @@ class Phone:
             )
         )
 
-    def _respond(self, server: Server, path: str, uaf_response: str, context: dict[str, Any]) -> ServerResponse:
+    def _respond(self, server: Server, path: str, uaf_response: str, context: dict[str, Any]) -> Described:
         message = SendUafResponse(uaf_response, strictjson.encode(context) if context else UNSET)
         answer = server.post(path, message, content_type=UAF_MEDIA_TYPE, accept=UAF_MEDIA_TYPE)
-        return answer.decode(ServerResponse)
+        return read_described(answer.decode(ServerResponse))
 
     def _report(self, server: Server, client: UafClient, request: UafRequest, failure: ClientFailureError) -> None:
         """Tell the server why the client failed (HTTP contract 3; seed 002); its 1498 is expected and says nothing.
@@ -363,7 +363,7 @@ class Phone:
         except (NetworkError, ServerRefusedError) as error:
             self._observe("answered", f"client error {failure.error.name}, which the server did not take: {error}")
             return
-        self._observe("answered", f"client error {failure.error.name}, status {response.statusCode}")
+        self._observe("answered", f"client error {failure.error.name}, status {response.status}")
 
     def _done(self, result: Result) -> Result:
         self._observe("answered", f"status {result.status}")
@@ -390,13 +390,18 @@ class Phone:
             yield UafClient(self.asm, facet_id=self._settings.facet_id, fetch=fetch, insecure=self._insecure)
 
 
-def _read_response(response: ServerResponse) -> tuple[int, str, str | None]:
-    """Return status, message and the new dispatch target's id of a ServerResponse."""
-    try:
-        description = strictjson.loads(response.description or "{}")
-    except MalformedError:
-        description = {}
-    if not isinstance(description, dict):
-        description = {}
-    target = description.get("dispatchTargetId")
-    return response.statusCode, str(description.get("message", "")), target if isinstance(target, str) else None
+class _Linking(NamedTuple):
+    """What must be answered, and who knows it."""
+
+    demand: ChannelLinkingDemand
+    ask: Linker
+
+    def context(self, tries_left: int | None) -> dict[str, Any]:
+        """Return the context of a response. Raises ClientFailureError where nobody answers any more."""
+        answer = self.ask(self.demand, tries_left)
+        if answer is None:
+            what = "was not answered" if tries_left is None else "was answered wrongly"
+            raise ClientFailureError(
+                ClientError.USER_CANCELLED, f"what the laptop shows {what}", AsmStatus.USER_CANCELLED
+            )
+        return {"channelLinkingResponse": answer}

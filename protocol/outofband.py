@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import base64url, jose, strictjson
+from fidoloop.protocol.channel_linking import ChannelLinking
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import GetUafRequest
 
@@ -199,6 +200,7 @@ class DispatchResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str | UnsetType = UNSET
     sessionId: str | UnsetType = UNSET
     dispatcherInformation: DispatcherInformation | UnsetType = UNSET
+    channelLinking: ChannelLinking | UnsetType = UNSET
 
 
 class CreateTokenResponse(msgspec.Struct, frozen=True):

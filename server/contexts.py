@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import strictjson
+from fidoloop.protocol.channel_linking import MAX_CONTENT_CHARACTERS
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import DeregisterAuthenticator, GetUafRequest, Operation, Transaction, Username
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
@@ -45,11 +46,15 @@ class DeregistrationContext(msgspec.Struct, frozen=True):
 
 
 class ResponseContext(msgspec.Struct, frozen=True):
-    """What the client says beside its response; `dispatchTarget` counts in a registration only."""
+    """What the client says beside its response.
+
+    `dispatchTarget` counts in a registration only, `channelLinkingResponse` in an authentication.
+    """
 
     asmStatusCode: Code | UnsetType = UNSET
     clientErrorCode: Code | UnsetType = UNSET
     dispatchTarget: dict[str, Any] | UnsetType = UNSET
+    channelLinkingResponse: Annotated[str, Meta(max_length=MAX_CONTENT_CHARACTERS)] | UnsetType = UNSET
 
 
 Context = RegistrationContext | AuthenticationContext | DeregistrationContext

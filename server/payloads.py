@@ -3,6 +3,7 @@
 from typing import Any
 
 from fidoloop.protocol import outofband
+from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 from fidoloop.protocol.jose import PublicJwk
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.server.config import CONTEXT_PATH, ServerConfig
@@ -20,15 +21,19 @@ def make_payload(
     address: str,
     user_agent: str,
     extra: dict[str, Any] | None = None,
+    linking: ChannelLinkingDemand | None = None,
 ) -> str:
     """Return the payload's JSON text, encrypted to `recipient` where there is one.
 
-    `address` and `user_agent` tell the phone who asked; `extra` (dispatchInformation.data) never replaces ours.
+    `address` and `user_agent` tell the phone who asked, `linking` what it must answer; `extra`
+    (dispatchInformation.data) never replaces ours.
     """
-    data = {
+    data: dict[str, Any] = {
         **(extra or {}),
         "token": token,
         "redeem_url": f"{config.base_url}{CONTEXT_PATH}/token/redeem/{_NAMES[op]}",
         "requestContext": {"address": address, "userAgent": user_agent},
     }
+    if linking is not None:
+        data["channelLinking"] = linking
     return outofband.encode_payload(data, recipient)

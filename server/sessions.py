@@ -6,10 +6,12 @@ import uuid
 import msgspec
 
 from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.channel_linking import ChannelLinking
 from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server import audit
+from fidoloop.server.channel_linking import TRIES
 from fidoloop.server.remembered import Remembered
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Change, Query, Statements, Store, Transaction, Value
@@ -251,12 +253,22 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     lifetime: int
     target_id: str | None = None
     dispatcher: str | None = None
+    linking: ChannelLinking | None = None
 
 
 async def add_token(transaction: Transaction, new: NewToken, *, now: int, requested_from: str) -> TokenSession:
     """Store a fresh token in a session of its own."""
+    linking = strictjson.encode(new.linking) if new.linking else None
     session = TokenSession(
-        new_session_id(now), new.op, new.username, new_id(), new.context, now + new.lifetime, None, "tokenCreated"
+        new_session_id(now),
+        new.op,
+        new.username,
+        new_id(),
+        new.context,
+        now + new.lifetime,
+        None,
+        "tokenCreated",
+        linking,
     )
     await transaction.execute(
         queries.ADD_TOKEN,
@@ -268,6 +280,8 @@ async def add_token(transaction: Transaction, new: NewToken, *, now: int, reques
         token_expires_at=session.token_expires_at,
         target_id=new.target_id,
         dispatcher=new.dispatcher,
+        channel_linking=linking,
+        linking_tries_left=TRIES if linking else None,
         requested_from=requested_from,
         now=now,
     )

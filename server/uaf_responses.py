@@ -20,6 +20,7 @@ from fidoloop.protocol.uaf.messages import (
 from fidoloop.protocol.uaf.policy import Policy
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server import sessions
+from fidoloop.server.channel_linking import NotLinkedError
 from fidoloop.server.contexts import ResponseContext, parse_context
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request
@@ -51,6 +52,11 @@ class Received(NamedTuple):
         """clientErrorCode, where the client sent it."""
         code = self.context.clientErrorCode
         return None if code is UNSET else code
+
+    @property
+    def linking_answer(self) -> str:
+        """channelLinkingResponse; empty where the client sent none."""
+        return self.context.channelLinkingResponse or ""
 
 
 # Made anew each time: an exception that is kept keeps the frames of every time that it was raised.
@@ -163,4 +169,5 @@ def completed(**members: str) -> ServerResponse:
 def refused(refusal: UafRefusal) -> ServerResponse:
     """Return the answer of a refusal, and tell the operator: a wrong facet is found by this line."""
     _log.info("response refused: %d %s", refusal.status, refusal.detail)
-    return ServerResponse(int(refusal.status), strictjson.encode({"message": refusal.detail}))
+    more = {"triesLeft": refusal.tries_left} if isinstance(refusal, NotLinkedError) else {}
+    return ServerResponse(int(refusal.status), strictjson.encode({"message": refusal.detail, **more}))

@@ -14,6 +14,7 @@ from fidoloop.protocol.uaf.verify_authentication_response import (
 )
 from fidoloop.server import sessions
 from fidoloop.server.accounts import load_keys
+from fidoloop.server.channel_linking import NotLinkedError, check_linking
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import uaf_response
 from fidoloop.server.http.messages import Request, Response
@@ -61,9 +62,15 @@ async def serve(environment: Environment, request: Request) -> Response:
         issued = await find_request(transaction, "Auth", received, now=now)
         try:
             verified = await _verify(environment, transaction, received, issued, now)
+            if issued.linking is not None:
+                await check_linking(transaction, issued.id, issued.linking, received.linking_answer, now=now)
             await _advance_all(environment, transaction, verified, now=now)
         except UafRefusal as refusal:
             ending = refusal_ending(refusal, issued)
+            if isinstance(refusal, NotLinkedError) and refusal.tries_left:
+                # The request stays open, and the key's counter where it is: the same response may come again.
+                environment.metrics.operations[_event(issued), int(ending.status)] += 1
+                return uaf_response(ending.answer)
         else:
             keys = tuple(StatusAuthenticator(result.key.aaid, result.key.key_id) for result in verified)
             ending = Ending(status=StatusCode.OK, answer=completed(), username=verified[0].key.owner, keys=keys)

@@ -7,12 +7,15 @@ and the dispatcher (`dispatch`) took.
 from enum import StrEnum
 from typing import Any
 
+from msgspec import UNSET
+
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.jose import parse_public_jwk
 from fidoloop.protocol.outofband import DispatcherInformation, DispatchRequest, DispatchResponse
 from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.server import accounts, sessions
+from fidoloop.server.channel_linking import demand_in, demand_of, make_linking, read_linking
 from fidoloop.server.contexts import DeregistrationContext, parse_request_context
 from fidoloop.server.dispatchers import BY_NAME, Dispatcher, DispatchError
 from fidoloop.server.environment import Environment
@@ -71,6 +74,7 @@ def dispatch_service(op: Operation) -> Handler:
                 address=request.address,
                 user_agent=request.user_agent,
                 extra=extra,
+                linking=demand_of(read_linking(session.linking)),
             )
         answer = await _send(environment, session, dispatcher, payload=payload, information=information, timing=timing)
         return json_response(answer)._replace(headers=(timing.header(),))
@@ -91,6 +95,7 @@ async def _open_session(
         _Failed: one of them is not there, or a deregistration would go out unencrypted.
         MalformedError, UafRefusal: dispatchInformation or context cannot be used.
     """
+    demand = demand_in(information, op)
     context = parse_request_context(op, wanted.getUafRequest.context)
     check_request(environment, context)
     async with environment.store.transaction() as transaction:
@@ -116,6 +121,7 @@ async def _open_session(
             lifetime=environment.config.lifetimes.token_millis(op),
             target_id=target.id if target else None,
             dispatcher=dispatcher.name,
+            linking=make_linking(demand) if demand else None,
         )
         session = await _reusable(transaction, wanted.sessionId or None, new, now=now)
         if session is None:
@@ -150,17 +156,18 @@ def _find_dispatcher(environment: Environment, name: str | None) -> Dispatcher:
 async def _reusable(
     transaction: Transaction, session_id: str | None, new: sessions.NewToken, *, now: int
 ) -> TokenSession | None:
-    """Return the named session if its token may go out again: unredeemed, same user, same operation and context."""
+    """Return the named session if its token may go out again: unredeemed, same user, operation, context and linking."""
     if session_id is None:
         return None
     session = await transaction.fetch_one(queries.TOKEN_OF_SESSION, id=session_id)
     if session is None or session.redeemed_at is not None or session.token_expires_at <= now:
         return None
-    same = (session.state, session.op, session.username, session.context) == (
+    same = (session.state, session.op, session.username, session.context, demand_of(read_linking(session.linking))) == (
         "tokenCreated",
         new.op,
         new.username,
         new.context,
+        demand_of(new.linking),
     )
     return session if same else None
 
@@ -187,4 +194,5 @@ async def _send(
         token=session.token,
         sessionId=session.id,
         dispatcherInformation=DispatcherInformation(dispatcher.name, response),
+        channelLinking=read_linking(session.linking) or UNSET,
     )

@@ -111,17 +111,18 @@ USE_REQUEST_ID: Final = Query(
 # sessions
 ADD_TOKEN: Final = Query(
     "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, target_id, token, context,"
-    " token_expires_at, dispatcher) VALUES (:id, :op, :username, 'tokenCreated', :now, :now, :requested_from,"
-    " :target_id, :token, :context, :token_expires_at, :dispatcher)",
+    " token_expires_at, dispatcher, channel_linking, linking_tries_left) VALUES (:id, :op, :username, 'tokenCreated',"
+    " :now, :now, :requested_from, :target_id, :token, :context, :token_expires_at, :dispatcher, :channel_linking,"
+    " :linking_tries_left)",
     Nothing,
 )
-_PENDING = "SELECT id, op, username, token, context, token_expires_at, redeemed_at, state FROM session"
+_PENDING = "SELECT id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking FROM session"
 TOKEN: Final = Query(_PENDING + " WHERE token = :token", TokenSession)
 TOKEN_OF_SESSION: Final = Query(_PENDING + " WHERE id = :id AND token IS NOT NULL", TokenSession)
 REDEEM: Final = Query(
     "UPDATE session SET redeemed_at = :now, updated_at = :now WHERE token = :token AND op = :op"
     " AND redeemed_at IS NULL AND token_expires_at > :now AND state = 'tokenCreated'"
-    " RETURNING id, op, username, token, context, token_expires_at, redeemed_at, state",
+    " RETURNING id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking",
     TokenSession,
 )
 SET_DISPATCHER: Final = Query(
@@ -148,8 +149,12 @@ OPEN_REQUEST: Final = Query(
 _IS_OPEN = (
     "consumed_at IS NULL AND request_expires_at > :now AND state IN ('clientRegistering', 'clientAuthenticating')"
 )
-_REQUEST = "SELECT id, username, challenge, policy, transactions, requested_from FROM session"
+_REQUEST = "SELECT id, username, challenge, policy, transactions, requested_from, channel_linking FROM session"
 OPEN: Final = Query(f"{_REQUEST} WHERE server_data = :server_data AND op = :op AND {_IS_OPEN}", IssuedRequest)
+_USE_TRY = "UPDATE session SET linking_tries_left = linking_tries_left - 1"
+USE_LINKING_TRY: Final = Query(
+    f"{_USE_TRY} WHERE id = :id AND linking_tries_left > 0 AND {_IS_OPEN} RETURNING linking_tries_left", Count
+)
 _END = (
     "UPDATE session SET state = :state, updated_at = :now, username = COALESCE(username, :username),"
     " uaf_status = :uaf_status, asm_status = :asm_status, client_error = :client_error,"

@@ -88,7 +88,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class TokenSession(msgspec.Struct, frozen=True):
-    """A session as its token sees it; `context` is the JSON text of the GetUAFRequest's context."""
+    """A session as its token sees it; `context` is the JSON text of the GetUAFRequest's context.
+
+    `linking` is the JSON text of a ChannelLinking.
+    """
 
     id: str
     op: str
@@ -98,10 +101,14 @@ class TokenSession(msgspec.Struct, frozen=True):
     token_expires_at: int
     redeemed_at: int | None
     state: str
+    linking: str | None
 
 
 class IssuedRequest(msgspec.Struct, frozen=True):
-    """A session that waits for its response; `transactions` is a JSON array of base64url contents."""
+    """A session that waits for its response; `transactions` is a JSON array of base64url contents.
+
+    `linking` is the JSON text of the ChannelLinking that the response must answer, if any.
+    """
 
     id: str
     username: str | None
@@ -109,6 +116,7 @@ class IssuedRequest(msgspec.Struct, frozen=True):
     policy: str
     transactions: str | None
     requested_from: str
+    linking: str | None = None
 
 
 class SessionStatus(msgspec.Struct, frozen=True):

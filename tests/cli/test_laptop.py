@@ -11,7 +11,7 @@ from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol import jose, outofband, qr
-from fidoloop.pytest_plugin import Lab
+from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.bridge.stub import Asked, Reply, stub
 from tests.cli.command import Done, invoke, line_with, run, running
 
@@ -83,6 +83,27 @@ def test_a_users_no_is_told_to_the_laptop(fidoloop_lab: Lab) -> None:
         out, _ = laptop.communicate(timeout=60)
     assert laptop.returncode == Exit.USER
     assert "USER_CANCELLED" in out
+
+
+@pytest.mark.parametrize(("right", "code"), [(True, Exit.OK), (False, Exit.USER)])
+def test_a_number_is_shown_here_and_typed_on_the_phone(
+    fidoloop_lab: Lab, fidoloop_token: str, tmp_path: Path, right: bool, code: Exit
+) -> None:
+    username = fidoloop_lab.new_user()
+    at_home = ("--home", str(tmp_path), "--yes")
+    trust = ("--keys", fidoloop_token, "--ca", str(fidoloop_lab.server.ca))
+    enrolment = fidoloop_lab.server.enrol(username)
+    assert invoke("phone", "register", enrolment, *trust, *at_home, pin=SOFTHSM_PIN).code == Exit.OK
+    asked = ("--user", username, "--dispatcher", "link", "--number")
+    with running(*options(fidoloop_lab), *asked, FIDOLOOP_API_KEY=fidoloop_lab.api_key) as laptop:
+        number = line_with(laptop, "number to type on the phone: ")
+        link = "fidoloop:" + line_with(laptop, "fidoloop:")
+        typed = number if right else f"{(int(number) + 1) % 100:02}"
+        scanned = invoke("phone", "scan", link, "--number", typed, *at_home, pin=SOFTHSM_PIN)
+        out, _ = laptop.communicate(timeout=60)
+    assert (scanned.code, laptop.returncode) == (code, code), scanned.all
+    assert ("answered wrongly" in scanned.err) is not right
+    assert out.startswith(f"logged in: {username}" if right else "failed")
 
 
 def session(final: dict[str, object]) -> Reply:

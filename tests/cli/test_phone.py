@@ -298,6 +298,40 @@ def test_the_user_at_the_terminal_decides(cli: Cli, typed: str, code: int, statu
     assert cli.lab.laptop.status(sent.session_id).status == status
 
 
+def test_a_number_is_asked_for_at_the_terminal_until_it_is_right(cli: Cli) -> None:
+    username = cli.enrolled()
+    information = {"channelLinking": {"mode": "number"}}
+    sent = cli.lab.laptop.dispatch(username=username, dispatcher="link", information=information)
+    assert sent.linking is not None
+    number = sent.linking.content
+    answers = {
+        b"Go on?": "y",
+        b"(2 digits)?": "1",
+        b"(2 digits)?:": f"{(int(number) + 1) % 100:02}",
+        b"2 tries": number,
+    }
+    leader, follower = pty.openpty()
+    command = [*COMMAND, "phone", "scan", sent.response, "--home", str(cli.home)]
+    with subprocess.Popen(
+        command,
+        stdin=follower,
+        stdout=subprocess.PIPE,
+        stderr=follower,
+        env=environment(FIDOLOOP_PIN=SOFTHSM_PIN),
+        start_new_session=True,
+    ) as process:
+        os.close(follower)
+        for question, typed in answers.items():
+            seen = b""
+            while question not in seen:
+                seen += os.read(leader, 4096)
+            os.write(leader, f"{typed}\n".encode())
+        process.communicate(timeout=60)
+        assert process.returncode == Exit.OK
+    os.close(leader)
+    assert cli.lab.laptop.status(sent.session_id).status == "succeeded"
+
+
 def test_no_secret_is_printed_and_no_colour_in_a_pipe(cli: Cli) -> None:
     username = cli.lab.new_user()
     code = cli.lab.server.enrol(username)

@@ -51,6 +51,9 @@ def login(
     transaction: Annotated[str | None, typer.Option(help="A text to confirm.")] = None,
     policy: Annotated[str | None, typer.Option(help="Name of the server's policy.")] = None,
     png: Annotated[Path | None, typer.Option("--qr", metavar="FILE", help="Write the QR code here, as PNG.")] = None,
+    number: Annotated[
+        bool, typer.Option("--number", help="Show a number that the phone's user must type: nobody approves by habit.")
+    ] = False,
     api_key_source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File with the API credential; else FIDOLOOP_API_KEY.", exists=True),
@@ -71,7 +74,10 @@ def login(
             target_id=chosen.id if chosen else None,
             policy=policy,
             transaction=transaction,
+            information={"channelLinking": {"mode": "number"}} if number else None,
         )
+        if sent[0].linking is not None:
+            note(f"number to type on the phone: {sent[0].linking.content}")
         with ExitStack() as shown:
             for dispatched in sent:
                 shown.enter_context(_presented(dispatched, png))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec import UNSET
 from rich.table import Table
 
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
@@ -21,7 +22,7 @@ from fidoloop.authenticator.user_verification import (
 )
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.inbox import DispatchedToken
-from fidoloop.bridge.phone import Phone, Result
+from fidoloop.bridge.phone import Linker, Phone, Result
 from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
 from fidoloop.bridge.scan import scan as read_source
 from fidoloop.cli.common import (
@@ -42,6 +43,7 @@ from fidoloop.cli.key_store import open_store
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol import base64url
+from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 
@@ -54,6 +56,10 @@ Source = Annotated[
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Do not ask whether to follow the token (the user is verified all the same).")
+]
+Number = Annotated[
+    str | None,
+    typer.Option(metavar="DIGITS", help="The number that the laptop shows, where the phone would ask for it."),
 ]
 DenyOption = Annotated[bool, typer.Option("--deny", help="Be a user who says no when asked to verify.")]
 
@@ -131,13 +137,14 @@ def scan(
     name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
+    number: Number = None,
     deny: DenyOption = False,
     insecure: Insecure = False,
     as_json: Json = False,
 ) -> None:
     """Take a dispatched token and carry out the log-in, confirmation or deregistration it triggers."""
     text = read_source(source)
-    with _existing(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+    with _existing(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
         _print_result(phone.scan(text), as_json=as_json)
 
 
@@ -148,13 +155,14 @@ def confirm(
     name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
+    number: Number = None,
     deny: DenyOption = False,
     insecure: Insecure = False,
     as_json: Json = False,
 ) -> None:
     """As scan, but the token must hold a transaction: it is shown, and its hash signed."""
     text = read_source(source)
-    with _existing(name, home, yes=yes, deny=deny, insecure=insecure) as phone:
+    with _existing(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
         _print_result(phone.confirm(text), as_json=as_json)
 
 
@@ -250,26 +258,31 @@ def list_registrations(*, name: PhoneName = "phone", home: Home = None, as_json:
 
 
 @contextmanager
-def _existing(name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool) -> Iterator[Phone]:
+def _existing(
+    name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool, number: str | None = None
+) -> Iterator[Phone]:
     path = phone_path(home, name)
     if not path.exists():
         raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
     profile = Profile(path)
     try:
-        with _phone(profile, yes=yes, deny=deny, insecure=insecure) as phone:
+        with _phone(profile, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
             yield phone
     finally:
         profile.close()
 
 
 @contextmanager
-def _phone(profile: Profile, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None) -> Iterator[Phone]:
+def _phone(
+    profile: Profile, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None, number: str | None = None
+) -> Iterator[Phone]:
     settings = profile.settings()
     with open_store(keys or settings.keys_uri) as store:
         method = Verification(settings.verification)
         verifier = Deny(method.method) if deny else _verifier(method, store)
         confirm = _yes if yes else _ask_about
-        with Phone(profile, store, verifier, confirm=confirm, observer=_say, insecure=insecure) as phone:
+        link = _ask_number if number is None else _typed_before(number)
+        with Phone(profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure) as phone:
             yield phone
 
 
@@ -310,6 +323,26 @@ def _ask_about(token: DispatchedToken) -> bool:
     note(f"account: {token.account.username if token.account else 'not said (the token was not encrypted)'}")
     note(f"asked for by: {token.requested_by or 'not said'}")
     return _ask("Go on?")
+
+
+def _ask_number(demand: ChannelLinkingDemand, tries_left: int | None) -> str | None:
+    if demand.digits is UNSET:
+        note("the token wants to be answered by the channel it came by, and this one cannot")
+        return None
+    if not interactive():
+        note("nobody can be asked for the number here: --number answers for scripts")
+        return None
+    left = "" if tries_left is None else f"; that was wrong, {tries_left} tries left"
+    question = f"Which number does the laptop show ({demand.digits} digits{left})?"
+    while True:
+        typed = (answer(lambda: typer.prompt(question, default="", show_default=False, err=True)) or "").strip()
+        if not typed or (len(typed) == demand.digits and typed.isascii() and typed.isdigit()):
+            return typed or None
+
+
+def _typed_before(number: str) -> Linker:
+    # A scripted number would be as wrong the second time.
+    return lambda demand, tries_left: number if tries_left is None else None
 
 
 def _yes(_: DispatchedToken) -> bool:
