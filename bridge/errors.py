@@ -31,6 +31,18 @@ class MalformedPayloadError(BridgeError):
     code = "malformed_payload"
 
 
+class DeviceMissingError(BridgeError):
+    """A camera, screen or radio that was to be used is not there, or does not work."""
+
+    code = "device_missing"
+
+
+class NotInstalledError(BridgeError):
+    """What the command needs is an extra that is not installed; the text says how to."""
+
+    code = "not_installed"
+
+
 class CannotDecryptError(BridgeError):
     """The token is for another device, or this phone's keys are gone."""
 

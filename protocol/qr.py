@@ -11,6 +11,9 @@ QUIET_ZONE_MODULES = 4
 DEFAULT_MODULE_PIXELS = 6
 # Below this a code stays small enough to afford the better error correction.
 MAX_TEXT_FOR_CORRECTION_M = 600
+# Modules of single pixels are read by chance (zbar: half of them); stretched to this much or more they are read.
+MIN_STRETCHED_PIXELS = 1.5
+STRETCHED_QUIET_ZONE_PIXELS = 8
 
 Colour = tuple[int, int, int]
 BLACK: Colour = (0, 0, 0)
@@ -43,11 +46,21 @@ def png(text: str, *, side: int | None = None, foreground: Colour = BLACK, backg
     pixels = DEFAULT_MODULE_PIXELS if side is None else side // code.width
     if pixels < 1:
         raise MalformedError("$", f"the QR code does not fit into {side} pixels")
-    image = code.resize((code.width * pixels, code.height * pixels), Image.Resampling.NEAREST).convert("1").convert("P")
+    if side is not None and pixels == 1 and side >= MIN_STRETCHED_PIXELS * code.width:
+        image = _stretched(code, side)
+    else:
+        image = code.resize((code.width * pixels, code.height * pixels), Image.Resampling.NEAREST)
+    image = image.convert("1").convert("P")
     image.putpalette([*foreground, *background])
     buffer = io.BytesIO()
     image.save(buffer, "PNG", bits=1)
     return buffer.getvalue()
+
+
+def _stretched(code: Image.Image, side: int) -> Image.Image:
+    bare = ImageOps.crop(code, QUIET_ZONE_MODULES)
+    inner = side - 2 * STRETCHED_QUIET_ZONE_PIXELS
+    return ImageOps.expand(bare.resize((inner, inner), Image.Resampling.NEAREST), STRETCHED_QUIET_ZONE_PIXELS, 255)
 
 
 def half_blocks(text: str) -> list[str]:

@@ -2,22 +2,25 @@
 
 import contextlib
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 
-from fidoloop.bridge import scan as scanning
+from fidoloop.bridge import qr_images
 from fidoloop.bridge.errors import MalformedPayloadError
-from fidoloop.bridge.scan import MAX_IMAGE_BYTES, MAX_PIXELS, scan, scan_image
+from fidoloop.bridge.qr_images import MAX_IMAGE_BYTES, MAX_PIXELS
+from fidoloop.bridge.scan import scan, scan_image, scan_stream
 from fidoloop.protocol import outofband, qr
 
-TEXT = outofband.qr_text(
-    outofband.encode_payload(
-        {"token": "t" * 36, "redeem_url": "https://localhost/nevisfido/token/redeem/authentication", "pad": "x" * 400},
-        None,
-    )
-)
+
+def plain(redeem_url: str) -> str:
+    data = {"token": "secret" * 6, "redeem_url": redeem_url, "pad": "x" * 400}
+    return outofband.qr_text(outofband.encode_payload(data, None))
+
+
+TEXT = plain("https://localhost/nevisfido/token/redeem/authentication")
 LINK = f"fidoloop://authenticate?dispatchTokenResponse={TEXT}"
 
 
@@ -80,9 +83,107 @@ def test_one_code_shown_twice_is_one_code(tmp_path: Path) -> None:
     assert scan_image(saved(screenshot(code(), code()), tmp_path)) == TEXT
 
 
-def test_of_two_codes_none_is_chosen(tmp_path: Path) -> None:
-    with pytest.raises(MalformedPayloadError, match="more than one"):
-        scan_image(saved(screenshot(code("one of them"), code("another one")), tmp_path))
+@pytest.mark.parametrize("scale", [1 / 6, 0.25, 2 / 6, 2.5 / 6])
+def test_a_small_image_is_read(tmp_path: Path, scale: float) -> None:
+    """From one pixel a module on, in no whole pixels too."""
+    image = code().convert("L")
+    side = round(image.width * scale)
+    assert scan_image(saved(image.resize((side, side), Image.Resampling.BILINEAR), tmp_path)) == TEXT
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        ImageOps.invert,
+        lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        lambda image: image.filter(ImageFilter.GaussianBlur(2)),
+        lambda image: image.point([100 + value // 10 for value in range(256)] * 3),
+        lambda image: ImageOps.expand(ImageOps.crop(image, 22), 300, "navy"),
+    ],
+    ids=["inverted", "mirrored", "blurred", "pale", "without quiet zone"],
+)
+def test_a_spoilt_image_is_read(tmp_path: Path, spoil: Callable[[Image.Image], Image.Image]) -> None:
+    assert scan_image(saved(spoil(code()), tmp_path)) == TEXT
+
+
+@pytest.mark.parametrize(("covered", "readable"), [(0.12, True), (0.4, False)])
+def test_a_damaged_code_is_read_as_far_as_its_error_correction_goes(
+    tmp_path: Path, covered: float, readable: bool
+) -> None:
+    image = code()
+    side = image.width
+    end = round((0.4 + covered) * side)
+    image.paste((255, 255, 255), (round(0.4 * side), round(0.4 * side), end, end))
+    path = saved(image, tmp_path)
+    if readable:
+        assert scan_image(path) == TEXT
+    else:
+        with pytest.raises(MalformedPayloadError, match="no QR code"):
+            scan_image(path)
+
+
+def test_of_several_codes_ours_is_taken(tmp_path: Path) -> None:
+    others = (code("https://example.com/login"), code("WIFI:S:guests;T:WPA;P:hunter2;;"))
+    image = screenshot(*(one.resize((400, 400), Image.Resampling.NEAREST) for one in others))
+    image.paste(code(), (1700, 600))
+    assert len(qr_images.read_image(image, "the image")) == 3
+    assert scan_image(saved(image, tmp_path)) == TEXT
+
+
+def test_of_two_tokens_none_is_chosen(tmp_path: Path) -> None:
+    other = plain("https://other.example:8443/nevisfido/token/redeem/registration")
+    image = saved(screenshot(code(), code(other)), tmp_path)
+    with pytest.raises(MalformedPayloadError, match="more than one") as refused:
+        scan_image(image)
+    assert "authentication at localhost" in str(refused.value)
+    assert "registration at other.example:8443" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("answer", [0, 1, None])
+def test_of_two_tokens_the_user_chooses(tmp_path: Path, answer: int | None) -> None:
+    other = plain("https://other.example/nevisfido/token/redeem/registration")
+    image = saved(screenshot(code(), code(other)), tmp_path)
+    shown: list[str] = []
+
+    def choose(described: Sequence[str]) -> int | None:
+        shown.extend(described)
+        return answer
+
+    if answer is None:
+        with pytest.raises(MalformedPayloadError, match="more than one"):
+            scan_image(image, choose=choose)
+        return
+    chosen = scan_image(image, choose=choose)
+    assert ("other.example" in shown[answer]) == (chosen == other)
+    assert chosen in (TEXT, other)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (qr.png(TEXT), TEXT),
+        (TEXT.encode() + b"\n", TEXT),
+        (LINK.encode(), LINK),
+        (b"", None),
+        (b"\n", None),
+        (b"\xff\xfe\x00", None),
+        (b"A" * (outofband.MAX_PAYLOAD_CHARACTERS + 1), None),
+        (qr.png("https://example.com"), None),
+    ],
+    ids=["image", "text", "link", "empty", "blank", "binary", "long", "foreign"],
+)
+def test_standard_input_is_an_image_or_a_text(content: bytes, text: str | None) -> None:
+    if text is not None:
+        assert scan_stream(io.BytesIO(content)) == text
+        return
+    with pytest.raises(MalformedPayloadError):
+        scan_stream(io.BytesIO(content))
+
+
+def test_endless_input_is_cut() -> None:
+    with Path("/dev/zero").open("rb") as endless, pytest.raises(MalformedPayloadError):
+        scan_stream(endless)
 
 
 def test_no_code_is_no_token(tmp_path: Path) -> None:
@@ -95,7 +196,7 @@ def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(
     tmp_path: Path, over: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A small file can hold a huge image: the header is enough to refuse it."""
-    monkeypatch.setattr(scanning, "MAX_PIXELS", 250_000)
+    monkeypatch.setattr(qr_images, "MAX_PIXELS", 250_000)
     huge = saved(Image.new("1", (500, 500 + over), 1), tmp_path)
     with pytest.raises(MalformedPayloadError, match="pixels" if over else "no QR code"):
         scan_image(huge)

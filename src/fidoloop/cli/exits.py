@@ -4,7 +4,14 @@ from enum import IntEnum
 from typing import Final
 
 from fidoloop.authenticator.errors import AsmError, TamperedStateError
-from fidoloop.bridge.errors import BridgeError, ClientFailureError, NetworkError, UserDeclinedError
+from fidoloop.bridge.errors import (
+    BridgeError,
+    ClientFailureError,
+    DeviceMissingError,
+    NetworkError,
+    NotInstalledError,
+    UserDeclinedError,
+)
 from fidoloop.bridge.profile import ProfileMissingError
 from fidoloop.hsm.errors import KeyStoreError, UriError
 from fidoloop.protocol.errors import MalformedError
@@ -32,6 +39,8 @@ TABLE: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (NetworkError, Exit.NETWORK),
     (UserDeclinedError, Exit.USER),
     (ProfileMissingError, Exit.USAGE),
+    (DeviceMissingError, Exit.DEVICE),
+    (NotInstalledError, Exit.USAGE),
     (BridgeError, Exit.REFUSED),
     (MalformedError, Exit.REFUSED),
     (EvidenceRefusal, Exit.REFUSED),

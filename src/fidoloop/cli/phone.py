@@ -24,7 +24,8 @@ from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.phone import Linker, Phone, Result
 from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
-from fidoloop.bridge.scan import scan as read_source
+from fidoloop.bridge.scan import STANDARD_INPUT
+from fidoloop.bridge.scan import scan as scan_source
 from fidoloop.cli.common import (
     Home,
     Insecure,
@@ -51,7 +52,8 @@ Source = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="The dispatched token: an image file or screenshot with its QR code, the link, or the text itself.",
+        help="The dispatched token: an image file with its QR code, - for standard input, screen: for a screenshot, "
+        "camera: or camera:DEVICE, the link, or the text itself.",
     ),
 ]
 Yes = Annotated[
@@ -88,7 +90,7 @@ def register(
 
     The first enrolment sets the phone up, with --keys, --uv and --ca; where it fails, nothing is left of it.
     """
-    text = read_source(source)
+    text = _read(source)
     profile = Profile(phone_path(home, name))
     fresh = not profile.exists()
     try:
@@ -143,7 +145,7 @@ def scan(
     as_json: Json = False,
 ) -> None:
     """Take a dispatched token and carry out the log-in, confirmation or deregistration it triggers."""
-    text = read_source(source)
+    text = _read(source)
     with _existing(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
         _print_result(phone.scan(text), as_json=as_json)
 
@@ -161,7 +163,7 @@ def confirm(
     as_json: Json = False,
 ) -> None:
     """As scan, but the token must hold a transaction: it is shown, and its hash signed."""
-    text = read_source(source)
+    text = _read(source)
     with _existing(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
         _print_result(phone.confirm(text), as_json=as_json)
 
@@ -183,7 +185,7 @@ def deregister(
         raise typer.BadParameter("either SOURCE or --user")
     with _existing(name, home, yes=yes, deny=False, insecure=insecure) as phone:
         if source is not None:
-            _print_result(phone.deregister(read_source(source)), as_json=as_json)
+            _print_result(phone.deregister(_read(source)), as_json=as_json)
             return
         account = _account_of(phone, str(user), server)
         if not yes and not _ask(f"Delete all keys of {account.username} at {account.base_url}?"):
@@ -316,6 +318,17 @@ def _choose(usernames: Sequence[str]) -> int | None:
         note(f"{number}  {username}")
     chosen = answer(lambda: int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)))
     return None if chosen is None else chosen - 1
+
+
+def _read(source: str) -> str:
+    return scan_source(source, choose=_choose_token if interactive() and source != STANDARD_INPUT else None)
+
+
+def _choose_token(described: Sequence[str]) -> int | None:
+    for number, one in enumerate(described, 1):
+        note(f"{number}  {one}")
+    chosen = answer(lambda: int(typer.prompt("Which token?", type=int, err=True)))
+    return chosen - 1 if chosen is not None and 1 <= chosen <= len(described) else None
 
 
 def _ask_about(token: DispatchedToken) -> bool:
