@@ -1,9 +1,10 @@
 """Fetching the trusted facet list of an AppID (FIDO AppID and facets 3.1.2; digest section 4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urljoin, urlsplit
 
 from fidoloop.bridge.errors import ClientFailureError, NetworkError
+from fidoloop.bridge.facet_lists import FacetLists, KeptList
 from fidoloop.bridge.http import Answer, is_https, is_loopback_http
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.facets import (
@@ -17,15 +18,24 @@ from fidoloop.protocol.uaf.messages import Version
 from fidoloop.protocol.uaf.status import ClientError
 
 MAX_REDIRECTS = 3
+NOT_MODIFIED = 304
 
-Fetch = Callable[[str], Answer]
-"""Gets one URL without credentials, cookies or redirects."""
+Fetch = Callable[[str, Mapping[str, str]], Answer]
+"""Gets one URL, with headers of a condition, without credentials, cookies or redirects."""
 
 
-def check_facet(*, app_id: str, facet_id: str, version: Version, fetch: Fetch, insecure: bool = False) -> str:
+def check_facet(
+    *,
+    app_id: str,
+    facet_id: str,
+    version: Version,
+    fetch: Fetch,
+    lists: FacetLists | None = None,
+    insecure: bool = False,
+) -> str:
     """Return the AppID to use (the FacetID where `app_id` is empty), after checking that the facet may use it.
 
-    `insecure` lets a lab server's list be read over plain http on loopback.
+    `lists` are those kept from earlier; `insecure` lets a lab server's list be read over plain http on loopback.
 
     Raises:
         ClientFailureError: UNTRUSTED_FACET_ID, saying which step failed; people get this wrong most often.
@@ -34,27 +44,43 @@ def check_facet(*, app_id: str, facet_id: str, version: Version, fetch: Fetch, i
         return facet_id
     if not needs_fetch(app_id, facet_id):
         return app_id
-    try:
-        document = _fetch_list(app_id, fetch, insecure=insecure)
-        trusted = trusted_ids(document, app_id=app_id, version=version)
-    except MalformedError as error:
-        raise _untrusted(f"the list at {app_id} is unreadable ({error})") from None
-    if not is_trusted(facet_id, trusted):
+    if not is_https(app_id):
+        lists = None
+    kept = lists.get(app_id) if lists is not None else None
+    if lists is not None and kept is not None:
+        if lists.is_fresh(kept) and _names(facet_id, kept.document, app_id, version):
+            return app_id
+        lists.forget(app_id)  # until the server says the same again
+    answer, redirected = _fetch_list(app_id, fetch, kept, insecure=insecure)
+    if not _names(facet_id, answer.body, app_id, version):
         raise _untrusted(f"the list at {app_id} does not name {facet_id}")
+    if lists is not None and not redirected:
+        lists.keep(app_id, answer.body, answer.headers)
     return app_id
 
 
-def _fetch_list(app_id: str, fetch: Fetch, *, insecure: bool) -> bytes:
+def _names(facet_id: str, document: bytes, app_id: str, version: Version) -> bool:
+    try:
+        return is_trusted(facet_id, trusted_ids(document, app_id=app_id, version=version))
+    except MalformedError as error:
+        raise _untrusted(f"the list at {app_id} is unreadable ({error})") from None
+
+
+def _fetch_list(app_id: str, fetch: Fetch, kept: KeptList | None, *, insecure: bool) -> tuple[Answer, bool]:
+    """Return the answer that holds the list, and whether it came from elsewhere than the AppID."""
     url = app_id
-    for _ in range(MAX_REDIRECTS + 1):
+    condition = {"If-None-Match": kept.etag} if kept is not None and kept.etag else {}
+    for redirects in range(MAX_REDIRECTS + 1):
         if not is_https(url) and not (insecure and is_loopback_http(url)):
             raise _untrusted(f"{url} is not an https URL")
         if "@" in urlsplit(url).netloc:
             raise _untrusted(f"{origin(url)}: a URL with credentials in it")
         try:
-            answer = fetch(url)
+            answer = fetch(url, {} if redirects else condition)
         except NetworkError as error:
             raise _untrusted(f"the list at {url} cannot be fetched ({error})") from None
+        if kept is not None and condition and not redirects and answer.status == NOT_MODIFIED:
+            return Answer(answer.status, {"etag": kept.etag or "", **answer.headers}, kept.document), False
         if 300 <= answer.status < 400 and "location" in answer.headers:
             if answer.headers.get("fido-appid-redirect-authorized", "").lower() != "true":
                 raise _untrusted(f"{url} redirects without FIDO-AppID-Redirect-Authorized")
@@ -64,7 +90,7 @@ def _fetch_list(app_id: str, fetch: Fetch, *, insecure: bool) -> bytes:
             raise _untrusted(f"{url} answers {answer.status}")
         if answer.media_type != TRUSTED_APPS_MEDIA_TYPE:
             raise _untrusted(f"{url} is {answer.media_type or 'untyped'}, not {TRUSTED_APPS_MEDIA_TYPE}")
-        return answer.body
+        return answer, redirects > 0
     raise _untrusted(f"more than {MAX_REDIRECTS} redirects from {app_id}")
 
 

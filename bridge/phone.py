@@ -3,7 +3,7 @@
 Scan → decode → decrypt with the hardware key → confirmation by the user → redeem → UAF operation → response.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -384,10 +384,16 @@ class Phone:
         # Facet lists are fetched on a connection of their own, which has no cookies or credentials to leak.
         with self._server(base_url) as plain:
 
-            def fetch(url: str) -> Answer:
-                return plain.send("GET", url, headers={"Accept": TRUSTED_APPS_MEDIA_TYPE})
+            def fetch(url: str, condition: Mapping[str, str]) -> Answer:
+                return plain.send("GET", url, headers={"Accept": TRUSTED_APPS_MEDIA_TYPE, **condition})
 
-            yield UafClient(self.asm, facet_id=self._settings.facet_id, fetch=fetch, insecure=self._insecure)
+            yield UafClient(
+                self.asm,
+                facet_id=self._settings.facet_id,
+                fetch=fetch,
+                lists=self._profile.facet_lists,
+                insecure=self._insecure,
+            )
 
 
 class _Linking(NamedTuple):

@@ -10,6 +10,7 @@ import msgspec
 
 from fidoloop.authenticator.phone_file import PhoneFile
 from fidoloop.bridge.errors import BridgeError
+from fidoloop.bridge.facet_lists import FacetLists
 from fidoloop.protocol.lab import LAB_FACET_ID
 
 _SCHEMA = """
@@ -60,6 +61,7 @@ class Profile:
         self._db = self._file.db
         for statement in _SCHEMA.split(";"):
             self._db.execute(statement)
+        self.facet_lists = FacetLists(self._db)
 
     def close(self) -> None:
         """Close the file."""

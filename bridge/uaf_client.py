@@ -14,6 +14,7 @@ from fidoloop.authenticator.asm import Asm
 from fidoloop.authenticator.asm_messages import ASM_VERSIONS
 from fidoloop.authenticator.errors import AsmError
 from fidoloop.bridge.errors import ClientFailureError
+from fidoloop.bridge.facet_lists import FacetLists
 from fidoloop.bridge.facets import Fetch, check_facet
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
@@ -67,11 +68,14 @@ class Outcome(msgspec.Struct, frozen=True):
 class UafClient:
     """A UAF client for one caller: its FacetID, its ASM, and how it fetches facet lists."""
 
-    def __init__(self, asm: Asm, *, facet_id: str, fetch: Fetch, insecure: bool = False) -> None:
-        """Take the parts; nothing is fetched before an operation."""
+    def __init__(
+        self, asm: Asm, *, facet_id: str, fetch: Fetch, lists: FacetLists | None = None, insecure: bool = False
+    ) -> None:
+        """Take the parts, and the facet lists kept from earlier; nothing is fetched before an operation."""
         self._asm = asm
         self._facet_id = facet_id
         self._fetch = fetch
+        self._lists = lists
         self._insecure = insecure
 
     def read(self, uaf_request: str) -> UafRequest:
@@ -107,6 +111,7 @@ class UafClient:
             facet_id=self._facet_id,
             version=request.header.upv,
             fetch=self._fetch,
+            lists=self._lists,
             insecure=self._insecure,
         )
 

@@ -109,6 +109,8 @@ def _responses(words: Described, endpoint: Endpoint) -> Json:
         done["content"] = {media: {"schema": _schema(words.answer)}}
     problem = {PROBLEM: {"schema": _schema(Problem)}}
     found = {str(words.status): done}
+    for status, what in words.empty:
+        found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}."}
     for status, what in sorted(_problems(words, endpoint).items()):
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}.", "content": problem}
     return found

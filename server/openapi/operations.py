@@ -27,7 +27,11 @@ OPEN, CREDENTIAL, MAYBE, DEVICE_HEADER, DEVICE_BODY = "open", "credential", "may
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """One operation. `request` and `answer` are message types; `media` is the answer's where no message is produced."""
+    """One operation.
+
+    `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
+    `empty` are further statuses, with a problem document and with nothing.
+    """
 
     group: str
     summary: str
@@ -38,6 +42,7 @@ class Described:
     status: int = 200
     who: str = OPEN
     problems: tuple[tuple[int, str], ...] = ()
+    empty: tuple[tuple[int, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
 
 
@@ -99,7 +104,12 @@ def _uaf() -> dict[tuple[str, str], Described]:
             answer=ServerResponse,
         )
     found["GET", "/uaf/1.1/facets"] = Described(
-        group="UAF", summary="The trusted facets of the AppID", answer=TrustedFacetList, media=TRUSTED_APPS_MEDIA_TYPE
+        group="UAF",
+        summary="The trusted facets of the AppID",
+        description="To be kept for five minutes; asked again with its ETag as If-None-Match, it is not sent again.",
+        answer=TrustedFacetList,
+        media=TRUSTED_APPS_MEDIA_TYPE,
+        empty=((304, "the list is as the client has it"),),
     )
     return found
 

@@ -4,6 +4,7 @@ AppID and facets 3.1.2; digest section 4.
 """
 
 import json
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import pytest
@@ -42,7 +43,7 @@ class Web:
         self.pages = pages
         self.fetched: list[str] = []
 
-    def __call__(self, url: str) -> Answer:
+    def __call__(self, url: str, condition: Mapping[str, str]) -> Answer:
         self.fetched.append(url)
         if url not in self.pages:
             raise NetworkError(f"{urlsplit(url).netloc}: refused")
@@ -305,8 +306,8 @@ def test_fetching_sends_no_credentials_cookies_origin_or_referer() -> None:
     with stub(site) as web, Server(web.url, insecure=True, api_key="credential") as server:
         app_id = f"{web.url}/facets"
 
-        def fetch(url: str) -> Answer:
-            return server.send("GET", url, headers={"Accept": TRUSTED_APPS_MEDIA_TYPE})
+        def fetch(url: str, condition: Mapping[str, str]) -> Answer:
+            return server.send("GET", url, headers={"Accept": TRUSTED_APPS_MEDIA_TYPE, **condition})
 
         assert check_facet(app_id=app_id, facet_id=ANDROID, version=V1_1, fetch=fetch, insecure=True) == app_id
     assert [(asked.method, asked.path, asked.body) for asked in web.asked] == [

@@ -1,7 +1,7 @@
 """The UAF client over an ASM of the test's own: versions, extensions, policy, and what comes back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -100,7 +100,7 @@ class FakeAsm:
         self.asked.append(asked)
 
 
-def no_fetch(url: str) -> Answer:
+def no_fetch(url: str, condition: Mapping[str, str]) -> Answer:
     raise AssertionError(f"fetched {url}")
 
 

@@ -104,6 +104,9 @@ def test_the_wire_messages_of_the_steps_are_in_the_record(record: dict[str, Any]
     assert response["header"] == triggered["header"]
     assert json.loads(completed["response_body"])["statusCode"] == 1200
 
+    # The phone asked for the facet list once, and kept it for the operations that followed.
+    assert len(of(record, "GET", "/uaf/1.1/facets")) == 1
+
     followed = of(record, "POST", "/status") + of(record, "POST", "/status/stream")
     session = [one for one in followed if json.loads(one["request_body"])["sessionId"] == answered["sessionId"]]
     assert any('"succeeded"' in one["response_body"] for one in session)

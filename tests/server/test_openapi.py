@@ -124,6 +124,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
         for path in ("/healthz", "/metrics", "/openapi.json", "/docs", "/docs/docs.css"):
             await call("GET", path)
         await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
+        await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets", headers={"if-none-match": "*"}, status=304)
         phone = await every_uaf_service(bench, post)
         await every_token_service(bench, post)
         await every_target_service(bench, call, phone)
