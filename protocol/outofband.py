@@ -176,6 +176,41 @@ class DeviceSignature(msgspec.Struct, frozen=True):
     path: str
 
 
+class DeviceCredential(msgspec.Struct, frozen=True):
+    """A key that the server knows of a user."""
+
+    aaid: str
+    keyID: str
+    creationTimeInEpochMillis: int
+
+
+class DeviceCredentials(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Answer of the device credentials service, in a JWE to the target: what the server knows of it and its user.
+
+    The newest keys first; `more` says that not all fitted.
+    """
+
+    username: str
+    dispatchTarget: DispatchTargetEntry
+    credentials: tuple[DeviceCredential, ...]
+    more: bool = False
+
+
+class PendingOperation(msgspec.Struct, frozen=True):
+    """A payload that was dispatched and not redeemed yet."""
+
+    operation: OperationName
+    expirationTimeInEpochMillis: int
+    payload: Payload
+
+
+class PendingOperations(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Answer of the pending operations service, in a JWE to the target; newest first, `more`: not all fitted."""
+
+    operations: tuple[PendingOperation, ...]
+    more: bool = False
+
+
 class DispatchRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """Request of Dispatch Token; at least one of dispatcher and dispatchTargetId."""
 

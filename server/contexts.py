@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.channel_linking import MAX_CONTENT_CHARACTERS
 from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.outofband import OperationName
 from fidoloop.protocol.uaf.messages import DeregisterAuthenticator, GetUafRequest, Operation, Transaction, Username
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
@@ -15,7 +16,11 @@ PolicyName = Annotated[str, Meta(min_length=1, max_length=64)]
 Code = Annotated[int, Meta(ge=0, le=0xFFFF)]
 C = TypeVar("C")
 
-OPERATIONS: dict[str, Operation] = {"registration": "Reg", "authentication": "Auth", "deregistration": "Dereg"}
+OPERATIONS: dict[OperationName, Operation] = {
+    "registration": "Reg",
+    "authentication": "Auth",
+    "deregistration": "Dereg",
+}
 """Operations as the paths of the token services name them."""
 
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 from fidoloop.protocol import jose, strictjson
 from fidoloop.protocol.outofband import DeviceSignature, ModifyDispatchTarget
 from fidoloop.server.environment import Environment
-from fidoloop.server.http.messages import HttpProblem
+from fidoloop.server.http.messages import HttpProblem, Request
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.rows import Target
@@ -31,6 +31,36 @@ async def read_signed(transaction: Transaction, target_id: str, token: str, type
     if signed.dispatchTargetId != target.id:
         raise HttpProblem(401, "the signature is for another dispatch target")
     return signed, target
+
+
+async def read_device_signature(
+    transaction: Transaction, request: Request, target_id: str
+) -> tuple[DeviceSignature, Target]:
+    """Return what the header Device-Signature says, and the target whose key signed it, for this very request.
+
+    Raises:
+        MalformedError, HttpProblem: as `read_signed`; 401 no such header, or one made for another request.
+    """
+    signed, target = await read_signed(transaction, target_id, _header(request), DeviceSignature)
+    if (signed.method, signed.path) != (request.method, request.path):
+        raise HttpProblem(401, "the signature is for another request")
+    return signed, target
+
+
+def named_target(request: Request) -> str:
+    """Return the target that the header Device-Signature names: nothing is verified yet.
+
+    Raises:
+        MalformedError: not a compact JWS of a DeviceSignature; HttpProblem: 401 no such header.
+    """
+    return strictjson.decode(jose.unverified_payload(_header(request)), DeviceSignature).dispatchTargetId
+
+
+def _header(request: Request) -> str:
+    header = request.headers.get(b"device-signature")
+    if header is None:
+        raise HttpProblem(401, "the header Device-Signature is missing")
+    return header.decode("latin-1")
 
 
 async def use_request(environment: Environment, transaction: Transaction, signed: S, target: Target) -> None:

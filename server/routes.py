@@ -6,6 +6,7 @@ from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import FIDO_UAF, JOSE, JSON
 from fidoloop.server.services import (
     authentication_response,
+    device_services,
     dispatch_targets,
     facets,
     health,
@@ -24,7 +25,8 @@ def make_routes() -> Routes:
     """Return every service by path and method."""
     own = {"/healthz": Endpoint(handler=health.serve), "/metrics": Endpoint(handler=metrics.serve)}
     routes = {path: {"GET": endpoint} for path, endpoint in own.items()} | {
-        f"{CONTEXT_PATH}{path}": methods for path, methods in (_uaf() | _tokens() | _targets() | _status()).items()
+        f"{CONTEXT_PATH}{path}": methods
+        for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status()).items()
     }
     return documented(routes)
 
@@ -78,6 +80,13 @@ def _targets() -> Routes:
             "PATCH": Endpoint(handler=dispatch_targets.modify, consumes=JOSE),
             "DELETE": Endpoint(handler=dispatch_targets.delete),
         },
+    }
+
+
+def _devices() -> Routes:
+    return {
+        "/devices/credentials/*": {"GET": Endpoint(handler=device_services.credentials, produces=JOSE)},
+        "/devices/operations/*": {"GET": Endpoint(handler=device_services.operations, produces=JOSE)},
     }
 
 

@@ -339,11 +339,13 @@ async def count_open(statements: Statements, *, now: int) -> int:
 async def purge(store: Store, *, now: int, keep_millis: int) -> int:
     """Delete sessions older than `keep_millis`, a few at a time, and request ids that cannot be replayed any more.
 
+    What was dispatched goes with its session.
     What the audit trail needs of the sessions is written to it. Return how many there were.
     """
     await store.execute(queries.PURGE_REQUEST_IDS, now=now)
     # Ids begin with the time.
     before = _time_digits(now - keep_millis)
+    await store.execute(queries.PURGE_PAYLOADS, before=before)
     removed = 0
     while True:
         async with store.transaction() as transaction:

@@ -5,7 +5,13 @@ from typing import Any
 import msgspec
 
 import fidoloop
-from fidoloop.protocol.outofband import DeviceSignature, ModifyDispatchTarget, NewDispatchTarget
+from fidoloop.protocol.outofband import (
+    DeviceCredentials,
+    DeviceSignature,
+    ModifyDispatchTarget,
+    NewDispatchTarget,
+    PendingOperations,
+)
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
     DeregistrationRequest,
@@ -35,6 +41,8 @@ _INNER = (
     NewDispatchTarget,
     ModifyDispatchTarget,
     DeviceSignature,
+    DeviceCredentials,
+    PendingOperations,
 )
 """Types that travel inside others, as JSON texts or signed."""
 _TEXTS = {
@@ -86,7 +94,7 @@ def _operation(words: Described, endpoint: Endpoint, path: str) -> Json:
         operation["description"] = words.description
     parameters = [_parameter(name, "query", what) for name, what in words.query]
     if path.endswith("/*"):
-        parameters.append(_parameter("id", "path", "the dispatch target's"))
+        parameters.append(_parameter("id", "path", words.names))
     if parameters:
         operation["parameters"] = parameters
     if words.request is not None:
@@ -146,7 +154,11 @@ def _schemas() -> Json:
         "contentMediaType": JSON,
         "contentSchema": {
             "type": "object",
-            "properties": {"message": {"type": "string"}, "dispatchTargetId": {"type": "string"}},
+            "properties": {
+                "message": {"type": "string"},
+                "dispatchTargetId": {"type": "string"},
+                "triesLeft": {"type": "integer"},
+            },
             "required": ["message"],
         },
     }

@@ -30,7 +30,7 @@ class Described:
     """One operation.
 
     `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
-    `empty` are further statuses, with a problem document and with nothing.
+    `empty` are further statuses, with a problem document and with nothing. `names` says whose id ends the path.
     """
 
     group: str
@@ -44,12 +44,13 @@ class Described:
     problems: tuple[tuple[int, str], ...] = ()
     empty: tuple[tuple[int, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
+    names: str = "the dispatch target's"
 
 
 def described() -> dict[tuple[str, str], Described]:
     """Return every operation by method and path, the path as in the table of routes."""
     own = _own()
-    contract = _uaf() | _tokens() | _targets() | _status()
+    contract = _uaf() | _tokens() | _targets() | _devices() | _status()
     return own | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
 
 
@@ -185,6 +186,39 @@ def _targets() -> dict[tuple[str, str], Described]:
             status=204,
             who=DEVICE_HEADER,
             problems=((400, "no JWS of a DeviceSignature"), signed, gone),
+        ),
+    }
+
+
+def _devices() -> dict[tuple[str, str], Described]:
+    problems = (
+        (400, "no JWS of a DeviceSignature"),
+        (401, "the signature does not verify, was used before, or its time is too far off"),
+        (403, "the user is disabled"),
+        (404, "there is no such dispatch target, or it is of another device"),
+    )
+    words = (
+        "The header Device-Signature is as for deleting a target. The answer is a JWE to the target's encryption key"
+    )
+    return {
+        ("GET", "/devices/credentials/*"): Described(
+            group="Devices",
+            summary="The keys of a device's user",
+            description=f"{words}, of a DeviceCredentials.",
+            answer=str,
+            who=DEVICE_HEADER,
+            names="the device's, as it named itself",
+            problems=problems,
+        ),
+        ("GET", "/devices/operations/*"): Described(
+            group="Devices",
+            summary="What waits for a device",
+            description=f"{words}, of a PendingOperations: what was dispatched to it and not redeemed yet, the way back"
+            " for a push that was lost.",
+            answer=str,
+            who=DEVICE_HEADER,
+            names="the device's, as it named itself",
+            problems=problems,
         ),
     }
 

@@ -8,14 +8,13 @@ from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.outofband import (
     CreateDispatchTarget,
-    DeviceSignature,
     DispatchTargetCreated,
     DispatchTargetEntry,
     DispatchTargetList,
     ModifyDispatchTarget,
 )
 from fidoloop.server import accounts
-from fidoloop.server.device_signatures import read_signed, use_request
+from fidoloop.server.device_signatures import read_device_signature, read_signed, use_request
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.store import queries
@@ -85,13 +84,8 @@ async def modify(environment: Environment, request: Request) -> Response:
 
 async def delete(environment: Environment, request: Request) -> Response:
     """204; the JWS in Device-Signature names this very request."""
-    header = request.headers.get(b"device-signature")
-    if header is None:
-        raise HttpProblem(401, "the header Device-Signature is missing")
     async with environment.store.transaction() as transaction:
-        order, target = await read_signed(transaction, request.identifier, header.decode("latin-1"), DeviceSignature)
-        if (order.method, order.path) != (request.method, request.path):
-            raise HttpProblem(401, "the signature is for another request")
+        order, target = await read_device_signature(transaction, request, request.identifier)
         await use_request(environment, transaction, order, target)
         await remove_target(transaction, target.id, now=environment.clock())
     return Response(204)

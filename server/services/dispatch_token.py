@@ -5,7 +5,7 @@ and the dispatcher (`dispatch`) took.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
@@ -46,6 +46,13 @@ class _Failed(Exception):
         self.result = result
 
 
+class _Outgoing(NamedTuple):
+    session: TokenSession
+    dispatcher: Dispatcher
+    target: Target | None
+    payload: str
+
+
 def dispatch_service(op: Operation) -> Handler:
     """Return the service that dispatches tokens for `op`."""
 
@@ -76,7 +83,8 @@ def dispatch_service(op: Operation) -> Handler:
                 extra=extra,
                 linking=demand_of(read_linking(session.linking)),
             )
-        answer = await _send(environment, session, dispatcher, payload=payload, information=information, timing=timing)
+        outgoing = _Outgoing(session, dispatcher, target, payload)
+        answer = await _send(environment, outgoing, information=information, timing=timing)
         return json_response(answer)._replace(headers=(timing.header(),))
 
     return serve
@@ -173,14 +181,10 @@ async def _reusable(
 
 
 async def _send(
-    environment: Environment,
-    session: TokenSession,
-    dispatcher: Dispatcher,
-    *,
-    payload: str,
-    information: dict[str, Any],
-    timing: ServerTiming,
+    environment: Environment, outgoing: _Outgoing, *, information: dict[str, Any], timing: ServerTiming
 ) -> DispatchResponse:
+    """Dispatch, and keep what went out for a target: its device can ask for it where it never arrived."""
+    session, dispatcher, target, payload = outgoing
     result = DispatchResult.DISPATCHED
     try:
         with timing.step("dispatch"):
@@ -189,6 +193,8 @@ async def _send(
         result, response = DispatchResult.ERROR, str(error)
     async with environment.store.transaction() as transaction:
         await transaction.execute(queries.SET_DISPATCHER, id=session.id, dispatcher=dispatcher.name, response=response)
+        if target is not None and result is DispatchResult.DISPATCHED:
+            await transaction.execute(queries.ADD_PAYLOAD, target_id=target.id, session_id=session.id, payload=payload)
     return DispatchResponse(
         result.value,
         token=session.token,

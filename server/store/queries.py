@@ -15,6 +15,7 @@ from fidoloop.server.store.rows import (
     Nothing,
     One,
     OpenSession,
+    PendingPayload,
     SessionStatus,
     Target,
     TokenSession,
@@ -128,6 +129,18 @@ REDEEM: Final = Query(
 SET_DISPATCHER: Final = Query(
     "UPDATE session SET dispatcher = :dispatcher, dispatcher_response = :response WHERE id = :id", Nothing
 )
+ADD_PAYLOAD: Final = Query(
+    "INSERT INTO dispatched_payload (target_id, session_id, payload) VALUES (:target_id, :session_id, :payload)"
+    " ON CONFLICT (target_id, session_id) DO UPDATE SET payload = :payload",
+    Nothing,
+)
+PENDING_PAYLOADS: Final = Query(
+    "SELECT s.op, s.token_expires_at, p.payload FROM dispatched_payload p JOIN session s ON s.id = p.session_id"
+    " WHERE p.target_id = :target_id AND s.redeemed_at IS NULL AND s.token_expires_at > :now"
+    " AND s.state = 'tokenCreated' ORDER BY s.id DESC",
+    PendingPayload,
+)
+PURGE_PAYLOADS: Final = Query("DELETE FROM dispatched_payload WHERE session_id < :before", Nothing)
 ADD_REQUEST: Final = Query(
     "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, server_data, challenge,"
     " policy, transactions, request_expires_at) VALUES (:id, :op, :username, :state, :now, :now, :requested_from,"

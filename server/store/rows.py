@@ -2,6 +2,8 @@
 
 import msgspec
 
+from fidoloop.protocol.uaf.messages import Operation
+
 
 class Nothing(msgspec.Struct, frozen=True):
     """The row of a statement that returns none."""
@@ -102,6 +104,14 @@ class TokenSession(msgspec.Struct, frozen=True):
     redeemed_at: int | None
     state: str
     linking: str | None
+
+
+class PendingPayload(msgspec.Struct, frozen=True):
+    """A payload dispatched to a target; `token_expires_at` is its token's."""
+
+    op: Operation
+    token_expires_at: int
+    payload: str
 
 
 class IssuedRequest(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from fidoloop.protocol.jose import sign_compact
+from fidoloop.server import admin
 from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.openapi.document import build_document
 from fidoloop.server.openapi.operations import described
@@ -225,9 +226,36 @@ async def every_target_service(bench: Bench, call: Post, phone: Phone) -> None:
     await signed("PATCH", change(bench, made["id"], "r2", dispatcher="pigeon"), status=422)
     await signed("PATCH", change(bench, made["id"], "r3"), status=400)
     await call("DELETE", url, template=template, api=False, status=401)
+    await every_device_service(bench, call, phone)
     deletion = change(bench, made["id"], "r4", method="DELETE", path=url)
     await signed("DELETE", deletion, status=204)
     await signed("DELETE", deletion, status=404)
+
+
+async def every_device_service(bench: Bench, call: Post, phone: Phone) -> None:
+    members = phone.target("fourth", username="mia", deviceId="d")
+    target = (await call("POST", f"{CONTEXT_PATH}/token/dispatch/targets", members, headers=JSON, status=201))["id"]
+    for number, name in enumerate(("credentials", "operations")):
+        template, url = (f"{CONTEXT_PATH}/devices/{name}/{device}" for device in ("{id}", "d"))
+
+        async def ask(url: str = url, template: str = template, **options: Any) -> None:  # noqa: ANN401 - of call
+            await call("GET", url, template=template, api=False, **options)
+
+        order = change(bench, target, f"d{number}", method="GET", path=url)
+        signed = {"device-signature": sign_compact(json.dumps(order).encode(), phone.signature_key)}
+        await ask(headers=signed)
+        await ask(headers=signed, status=401)
+        await ask(headers={"device-signature": "x"}, status=400)
+        await ask(headers=signed | {"accept": "text/plain"}, status=406)
+        other = order | {"dispatchTargetId": "gone"}
+        await ask(
+            headers={"device-signature": sign_compact(json.dumps(other).encode(), phone.signature_key)}, status=404
+        )
+        await admin.disable_user(bench.store, "mia", now=bench.clock())
+        order |= {"requestId": f"e{number}"}
+        again = {"device-signature": sign_compact(json.dumps(order).encode(), phone.signature_key)}
+        await ask(headers=again, status=403)
+        await admin.enable_user(bench.store, "mia", now=bench.clock())
 
 
 class Page(HTMLParser):
