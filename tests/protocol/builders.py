@@ -29,6 +29,7 @@ FACET = "android:apk-key-hash:abc"
 CHALLENGE = base64url.encode(b"c" * 64)
 NONCE = b"n" * 16
 UPV = {"major": 1, "minor": 1}
+VALID_DAYS = (AT - timedelta(days=1), AT + timedelta(days=1))
 
 
 def vectors() -> dict[str, dict[str, Any]]:
@@ -121,7 +122,7 @@ def certificate(
     ca: bool | None = False,
     path_length: int | None = None,
     key_cert_sign: bool | None = None,
-    valid: tuple[datetime, datetime] = (AT - timedelta(days=1), AT + timedelta(days=1)),
+    valid: tuple[datetime, datetime] = VALID_DAYS,
     extension: tuple[x509.ExtensionType, bool] | None = None,
     digest: hashes.SHA256 | hashes.SHA384 | None = None,
 ) -> x509.Certificate:
