@@ -67,6 +67,12 @@ class UnknownHostError(BridgeError):
     code = "unknown_host"
 
 
+class NoDispatchTargetError(BridgeError):
+    """The account has no dispatch target, or its server does not know it any more."""
+
+    code = "no_dispatch_target"
+
+
 class UserDeclinedError(BridgeError):
     """The user said no, or did not answer."""
 

@@ -23,6 +23,7 @@ from fidoloop.protocol.uaf.facets import origin
 
 UAF_MEDIA_TYPE = "application/fido+uaf"
 JSON_MEDIA_TYPE = "application/json"
+JOSE_MEDIA_TYPE = "application/jose"
 MAX_ANSWER_BYTES = 1 << 20
 CONTEXT_PATH = "/nevisfido"
 KEEP_ALIVE_SECONDS = 2.0

@@ -17,7 +17,7 @@ from fidoloop.authenticator.state import MAC_KEY_ID, AuthenticatorState
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.bridge import inbox
 from fidoloop.bridge.described import Described, read_described
-from fidoloop.bridge.device_services import delete_target
+from fidoloop.bridge.dispatch_targets import DispatchTargets
 from fidoloop.bridge.errors import (
     ClientFailureError,
     MalformedPayloadError,
@@ -104,6 +104,7 @@ class Phone:
         self._recorder = recorder
         self._insecure = insecure
         self._state = AuthenticatorState(profile.path, store, mac_key_id=mac_key_id)
+        self.targets = DispatchTargets(profile, store, self._server)
         self.asm = Asm(store, self._state, verifier, caller_id=self._settings.facet_id)
 
     def close(self) -> None:
@@ -180,10 +181,8 @@ class Phone:
                 gone = self.asm.deregister(registration.aaid, app_id=account.app_id, key_id=registration.key_id)
                 deleted.extend((registration.aaid, base64url.encode(key)) for key in gone)
         try:
-            with self._server(account.base_url) as server:
-                delete_target(server, self._store, account)
+            self.targets.delete(account)
         finally:
-            delete_target_keys(self._store, account.signature_key_id, account.encryption_key_id)
             self._profile.remove_account(account)
         return tuple(deleted)
 

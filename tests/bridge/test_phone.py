@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -340,7 +341,7 @@ def test_removing_an_account_is_signed_for_one_request(make: Callable[..., World
     asked = world.web.asked[-1]
     claims = strictjson.loads(jose.verify_compact(asked.headers["device-signature"], key))
     assert isinstance(claims, dict)
-    assert (asked.method, claims["method"], claims["path"]) == ("DELETE", "DELETE", asked.path)
+    assert (asked.method, claims["method"], claims["path"]) == ("DELETE", "DELETE", unquote(asked.path))
     assert claims["dispatchTargetId"] == TARGET
     assert (world.ids(), world.phone.accounts()) == (before, [])
 

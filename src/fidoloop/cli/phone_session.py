@@ -1,0 +1,214 @@
+"""What the phone's commands share: opening a phone, and the person in front of it, who is asked on a terminal."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import UNSET
+
+from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
+from fidoloop.authenticator.user_verification import (
+    PIN_TRIES,
+    AutoApprove,
+    Deny,
+    Prompt,
+    TokenPin,
+    UserVerifier,
+    VerificationRequest,
+)
+from fidoloop.bridge.errors import UserDeclinedError
+from fidoloop.bridge.inbox import DispatchedToken
+from fidoloop.bridge.phone import Linker, Phone, Result
+from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
+from fidoloop.bridge.scan import STANDARD_INPUT
+from fidoloop.bridge.scan import scan as scan_source
+from fidoloop.cli.common import (
+    Verification,
+    answer,
+    cell,
+    interactive,
+    note,
+    phone_path,
+    show,
+)
+from fidoloop.cli.key_store import open_store
+from fidoloop.hsm.keystore import KeyStore
+from fidoloop.protocol.channel_linking import ChannelLinkingDemand
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SOURCE",
+        help="The dispatched token: an image file with its QR code, - for standard input, screen: for a screenshot, "
+        "camera: or camera:DEVICE, the link, or the text itself.",
+    ),
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do not ask whether to follow the token (the user is verified all the same).")
+]
+Number = Annotated[
+    str | None,
+    typer.Option(metavar="DIGITS", help="The number that the laptop shows, where the phone would ask for it."),
+]
+DenyOption = Annotated[bool, typer.Option("--deny", help="Be a user who says no when asked to verify.")]
+
+
+@contextmanager
+def existing_phone(
+    name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool, number: str | None = None
+) -> Iterator[Phone]:
+    """Open the phone called `name`. Raises ProfileMissingError, KeyStoreError."""
+    path = phone_path(home, name)
+    if not path.exists():
+        raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
+    profile = Profile(path)
+    try:
+        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
+            yield phone
+    finally:
+        profile.close()
+
+
+@contextmanager
+def open_phone(
+    profile: Profile, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None, number: str | None = None
+) -> Iterator[Phone]:
+    """Open the phone of a profile; `number` answers where the user would type one. Raises as `existing_phone`."""
+    settings = profile.settings()
+    with open_store(keys or settings.keys_uri) as store:
+        method = Verification(settings.verification)
+        verifier = Deny(method.method) if deny else _verifier(method, store)
+        confirm = _yes if yes else _ask_about
+        link = _ask_number if number is None else _typed_before(number)
+        with Phone(profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure) as phone:
+            yield phone
+
+
+def _verifier(method: Verification, store: KeyStore) -> UserVerifier:
+    if method is Verification.PIN:
+        return TokenPin(store, _ask_pin, _choose)
+    return Prompt(_ask_presence, _choose) if method is Verification.PROMPT else AutoApprove()
+
+
+def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
+    _describe(request)
+    pin = os.environ.get("FIDOLOOP_PIN")
+    # A scripted PIN is tried once: it would be as wrong the second time.
+    if pin and tries_left == PIN_TRIES:
+        return pin
+    _need_somebody()
+    question = f"PIN ({tries_left} tries left)"
+    return answer(lambda: typer.prompt(question, hide_input=True, default="", show_default=False, err=True)) or None
+
+
+def _ask_presence(request: VerificationRequest) -> bool | None:
+    _describe(request)
+    _need_somebody()
+    return bool(answer(lambda: typer.confirm("Approve?", err=True)))
+
+
+def _choose(usernames: Sequence[str]) -> int | None:
+    if not interactive():
+        return len(usernames) - 1
+    for number, username in enumerate(usernames, 1):
+        note(f"{number}  {username}")
+    chosen = answer(lambda: int(typer.prompt("Which account?", type=int, default=len(usernames), err=True)))
+    return None if chosen is None else chosen - 1
+
+
+def read_token(source: str) -> str:
+    """Return the text of a dispatched token, wherever it is. Raises MalformedPayloadError."""
+    return scan_source(source, choose=_choose_token if interactive() and source != STANDARD_INPUT else None)
+
+
+def _choose_token(described: Sequence[str]) -> int | None:
+    for number, one in enumerate(described, 1):
+        note(f"{number}  {one}")
+    chosen = answer(lambda: int(typer.prompt("Which token?", type=int, err=True)))
+    return chosen - 1 if chosen is not None and 1 <= chosen <= len(described) else None
+
+
+def _ask_about(token: DispatchedToken) -> bool:
+    note(f"{token.operation} at {token.host}")
+    note(f"account: {token.account.username if token.account else 'not said (the token was not encrypted)'}")
+    note(f"asked for by: {token.requested_by or 'not said'}")
+    return ask("Go on?")
+
+
+def _ask_number(demand: ChannelLinkingDemand, tries_left: int | None) -> str | None:
+    if demand.digits is UNSET:
+        note("the token wants to be answered by the channel it came by, and this one cannot")
+        return None
+    if not interactive():
+        note("nobody can be asked for the number here: --number answers for scripts")
+        return None
+    left = "" if tries_left is None else f"; that was wrong, {tries_left} tries left"
+    question = f"Which number does the laptop show ({demand.digits} digits{left})?"
+    while True:
+        typed = (answer(lambda: typer.prompt(question, default="", show_default=False, err=True)) or "").strip()
+        if not typed or (len(typed) == demand.digits and typed.isascii() and typed.isdigit()):
+            return typed or None
+
+
+def _typed_before(number: str) -> Linker:
+    # A scripted number would be as wrong the second time.
+    return lambda demand, tries_left: number if tries_left is None else None
+
+
+def _yes(_: DispatchedToken) -> bool:
+    return True
+
+
+def ask(question: str) -> bool:
+    """Return the user's yes or no. Raises UserDeclinedError where nobody can be asked."""
+    if not interactive():
+        raise UserDeclinedError("nobody can be asked here: --yes answers for scripts")
+    return bool(answer(lambda: typer.confirm(question, err=True)))
+
+
+def _need_somebody() -> None:
+    if not interactive():
+        raise AuthenticatorError(CommandStatus.USER_NOT_RESPONSIVE, "nobody is there to answer")
+
+
+def _describe(request: VerificationRequest) -> None:
+    note(f"{request.operation} for {request.username or 'an account of yours'} at {request.app_id}")
+    if request.transaction_text is not None:
+        note(f"you confirm: {request.transaction_text}")
+
+
+def _say(name: str, detail: str) -> None:
+    note(f"{name}: {detail}")
+
+
+def print_result(result: Result, *, as_json: bool) -> None:
+    """Say what an operation came to."""
+    keys = [{"aaid": aaid, "keyID": key_id} for aaid, key_id in result.keys]
+    value = {
+        "operation": result.operation,
+        "username": result.username,
+        "statusCode": result.status,
+        "message": result.message,
+        "keys": keys,
+    }
+    show(value, f"{result.operation}: {cell(result.message)} ({result.status})", as_json=as_json)
+
+
+def account_of(phone: Phone, user: str, server: str | None) -> Account:
+    """Return the one account that is meant. Raises typer.BadParameter."""
+    found = [
+        entry
+        for entry in phone.accounts()
+        if entry.username == user and server in (None, entry.base_url, f"{entry.base_url}/")
+    ]
+    if not found:
+        raise typer.BadParameter(f"no account {user} on this phone", param_hint="--user")
+    if len(found) > 1:
+        servers = ", ".join(entry.base_url for entry in found)
+        raise typer.BadParameter(
+            f"{user} has accounts at several servers, name one of: {servers}", param_hint="--server"
+        )
+    return found[0]
