@@ -166,6 +166,12 @@ class ModifyDispatchTarget(msgspec.Struct, frozen=True, omit_defaults=True):
     dispatcher: ShortText | UnsetType = UNSET
 
 
+class ApplicationServerKey(msgspec.Struct, frozen=True):
+    """The server's VAPID public key, an uncompressed P-256 point, base64url (RFC 8292 section 4)."""
+
+    applicationServerKey: Annotated[str, Meta(min_length=87, max_length=87)]
+
+
 class DeviceSignature(msgspec.Struct, frozen=True):
     """Payload of the JWS in the header Device-Signature: fits one request only (HTTP contract 6)."""
 

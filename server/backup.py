@@ -17,7 +17,7 @@ from fidoloop.server.config import ServerConfig
 from fidoloop.server.settings.layers import FILE_NAME
 from fidoloop.server.store.open import SQLITE
 
-_TLS_FILES = ("ca.pem", "ca.key", "server.pem", "server.key")
+_TLS_FILES = ("ca.pem", "ca.key", "server.pem", "server.key", "vapid.key")
 
 
 def back_up(config: ServerConfig, target: Path, *, with_tls_keys: bool, at: datetime) -> Manifest:

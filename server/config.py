@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,6 +37,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         if web_facet is None or urlsplit(self.base_url).query:
             raise SettingError("base_url", "not an http(s) URL")
         self._check_transport()
+        self._check_push()
         fill("versions", tuple(Version(*map(int, text.split("."))) for text in self.uaf_versions))
         fill("app_id", self.app_id or f"{self.base_url}{CONTEXT_PATH}/uaf/1.1/facets")
         fill("facets", self.facets or (web_facet, LAB_FACET_ID))
@@ -50,6 +51,15 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
                 raise SettingError(f"tls.{name}", f"needs tls.{other} beside it")
         if self.insecure and self.tls.cert:
             raise SettingError("insecure", "plain http shows no certificate; set either insecure or tls.cert")
+
+    def _check_push(self) -> None:
+        for text in self.web_push.networks:
+            try:
+                ip_network(text)
+            except ValueError:
+                raise SettingError("web_push.networks", f"{text} is not a network such as 10.0.0.0/8") from None
+        if self.web_push.ca and not Path(self.web_push.ca).is_file():
+            raise SettingError("web_push.ca", "there is no such file")
 
     @property
     def metadata_directory(self) -> Path:
@@ -65,6 +75,11 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     def tls_directory(self) -> Path:
         """Where the lab CA and the server's certificate are."""
         return self.home / "tls"
+
+    @property
+    def vapid_key(self) -> Path:
+        """Where the key is by which push services know this server."""
+        return self.tls_directory / "vapid.key"
 
 
 def is_loopback(host: str) -> bool:

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fidoloop.protocol.uaf.facets import origin
 from fidoloop.server.certificate_files import ServerCertificate
 from fidoloop.server.channels import Channels, make_channels
 from fidoloop.server.config import ServerConfig
+from fidoloop.server.dispatchers.base import Dispatcher
+from fidoloop.server.dispatchers.configured import make_dispatchers
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.metrics import Metrics
 from fidoloop.server.policies import Policies
@@ -73,11 +75,17 @@ class Environment:
     metadata: MetadataDirectory
     policies: Policies
     trusted_facets: frozenset[str]
+    dispatchers: Mapping[str, Dispatcher]
     changes: Changes = field(default_factory=Changes)
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
     metrics: Metrics = field(default_factory=Metrics)
     channels: Channels | None = None
+
+    async def close(self) -> None:
+        """Close what its dispatchers hold open; the store stays the caller's."""
+        for dispatcher in self.dispatchers.values():
+            await dispatcher.close()
 
 
 def make_environment(
@@ -86,7 +94,7 @@ def make_environment(
     """Return the environment of `config`, policies and metadata read; `certificate` is what the server shows, if any.
 
     Raises:
-        ConfigError: a policy file cannot be used, or what channels are to be bound to.
+        ConfigError: a policy file cannot be used, or what channels are to be bound to, or what a dispatcher needs.
     """
     metadata = MetadataDirectory(config.metadata_directory)
     metadata.refresh(clock())
@@ -99,5 +107,6 @@ def make_environment(
         metadata,
         Policies(config.policy_directory),
         facets,
+        make_dispatchers(config),
         channels=make_channels(config, certificate),
     )

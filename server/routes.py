@@ -5,6 +5,7 @@ from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import FIDO_UAF, JOSE, JSON
 from fidoloop.server.services import (
+    application_server_key,
     authentication_response,
     device_services,
     dispatch_targets,
@@ -80,6 +81,7 @@ def _targets() -> Routes:
             "PATCH": Endpoint(handler=dispatch_targets.modify, consumes=JOSE),
             "DELETE": Endpoint(handler=dispatch_targets.delete),
         },
+        "/web-push/key": {"GET": Endpoint(handler=application_server_key.serve, produces=JSON)},
     }
 
 

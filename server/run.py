@@ -165,6 +165,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(config: ServerConfig, listener: socket.socket, transport: _Transport, announce: Announce) -> None:
     store = await open_store(config.database)
+    environment: Environment | None = None
     try:
         async with store.transaction() as transaction:
             # Operators' commands in other processes make links to this server.
@@ -194,6 +195,8 @@ async def _serve(config: ServerConfig, listener: socket.socket, transport: _Tran
         async with _beside(*jobs):
             await server.serve(sockets=[listener])
     finally:
+        if environment is not None:
+            await environment.close()
         await store.close()
 
 

@@ -5,14 +5,16 @@ from msgspec import UNSET
 from fidoloop.protocol.jose import parse_public_jwk
 from fidoloop.protocol.outofband import ModifyDispatchTarget, NewDispatchTarget
 from fidoloop.server import sessions
+from fidoloop.server.dispatchers.base import AddressError
 from fidoloop.server.environment import Environment
 from fidoloop.server.errors import ConflictError
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.rows import Target
 
 
 class TargetRefusal(Exception):
-    """The target cannot be made or changed so: its name is taken, or its dispatcher is not configured."""
+    """A target cannot be so: its name is taken, its dispatcher not configured, or its address not allowed."""
 
 
 async def add_target(
@@ -21,12 +23,12 @@ async def add_target(
     """Store a dispatch target of `username` and return its id.
 
     Raises:
-        MalformedError: a key is no acceptable public JWK.
-        TargetRefusal: the name is taken, or the dispatcher is not configured.
+        MalformedError: a key is no acceptable public JWK, or the address none of the dispatcher's.
+        TargetRefusal: the name is taken, the dispatcher is not configured, or the address not allowed.
     """
     signature_key = parse_public_jwk(new.signatureKey, "$.signatureKey")
     encryption_key = parse_public_jwk(new.encryptionKey, "$.encryptionKey")
-    _check_dispatcher(environment, new.dispatcher or None)
+    _check_delivery(environment, new.dispatcher or None, new.target or None)
     made = await transaction.fetch_one(
         queries.ADD_TARGET,
         id=sessions.new_id(),
@@ -45,15 +47,18 @@ async def add_target(
 
 
 async def modify_target(
-    environment: Environment, transaction: Transaction, target_id: str, change: ModifyDispatchTarget, *, now: int
+    environment: Environment, transaction: Transaction, target: Target, change: ModifyDispatchTarget, *, now: int
 ) -> None:
-    """Change what `change` names. Raises TargetRefusal, with nothing changed."""
-    _check_dispatcher(environment, change.dispatcher or None)
+    """Change what `change` names; a new address is not expired. Raises as `add_target`, with nothing changed."""
+    if change.dispatcher is not UNSET or change.target is not UNSET:
+        dispatcher = target.dispatcher if change.dispatcher is UNSET else change.dispatcher
+        address = target.target if change.target is UNSET else change.target
+        _check_delivery(environment, dispatcher, address or None)
     try:
         async with transaction.savepoint():
             await transaction.fetch_one(
                 queries.MODIFY_TARGET,
-                id=target_id,
+                id=target.id,
                 name=None if change.name is UNSET else change.name,
                 target=None if change.target is UNSET else change.target,
                 dispatcher=None if change.dispatcher is UNSET else change.dispatcher,
@@ -71,6 +76,24 @@ async def remove_target(transaction: Transaction, target_id: str, *, now: int) -
     return removed is not None
 
 
-def _check_dispatcher(environment: Environment, name: str | None) -> None:
-    if name is not None and name not in environment.config.dispatchers:
+async def expire_target(transaction: Transaction, target: Target, *, now: int, remove: bool) -> None:
+    """Note that a target's address is gone, or `remove` the target with it, unless the phone has changed it since."""
+    expired = await transaction.execute(queries.EXPIRE_TARGET, id=target.id, target=target.target, now=now)
+    if expired and remove:
+        await remove_target(transaction, target.id, now=now)
+
+
+def _check_delivery(environment: Environment, name: str | None, address: str | None) -> None:
+    if name is None:
+        return
+    dispatcher = environment.dispatchers.get(name)
+    if dispatcher is None:
         raise TargetRefusal("the dispatcher is not configured")
+    if not dispatcher.needs_address:
+        return
+    if address is None:
+        raise TargetRefusal(f"a target of {name} needs its address in `target`")
+    try:
+        dispatcher.check_address(address)
+    except AddressError as error:
+        raise TargetRefusal(str(error)) from None

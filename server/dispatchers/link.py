@@ -1,20 +1,19 @@
 """`link`: the payload as a link that opens the app (HTTP contract 8)."""
 
-from typing import Any
+from typing import ClassVar
 
 from fidoloop.protocol import outofband
-from fidoloop.server.config import ServerConfig
+from fidoloop.server.dispatchers.base import Outgoing, ShownDispatcher
 
 
-class LinkDispatcher:
+class LinkDispatcher(ShownDispatcher):
     """Answers with the link."""
 
-    name = "link"
-    needs_target = False
+    name: ClassVar[str] = "link"
 
-    def check(self, information: dict[str, Any]) -> None:
-        """Take anything: a link has no options."""
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
 
-    async def dispatch(self, config: ServerConfig, payload: str, information: dict[str, Any]) -> str:
+    async def dispatch(self, outgoing: Outgoing) -> str:
         """Return the link."""
-        return outofband.link(config.link_base_url, payload)
+        return outofband.link(self._base_url, outgoing.payload)

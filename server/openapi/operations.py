@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fidoloop.protocol.outofband import (
+    ApplicationServerKey,
     CreateDispatchTarget,
     CreateTokenResponse,
     DispatchRequest,
@@ -146,7 +147,7 @@ def _tokens() -> dict[tuple[str, str], Described]:
 
 
 def _targets() -> dict[tuple[str, str], Described]:
-    unusable = (422, "the name is taken, or the dispatcher is not configured")
+    unusable = (422, "the name is taken, the dispatcher is not configured, or the address is not allowed")
     signed = (401, "the signature does not verify, was used before, or its time is too far off")
     gone = (404, "there is no such dispatch target")
     no_user = (403, "there is no such user, or he is disabled")
@@ -186,6 +187,13 @@ def _targets() -> dict[tuple[str, str], Described]:
             status=204,
             who=DEVICE_HEADER,
             problems=((400, "no JWS of a DeviceSignature"), signed, gone),
+        ),
+        ("GET", "/web-push/key"): Described(
+            group="Dispatch targets",
+            summary="The key that push subscriptions are bound to",
+            description="The applicationServerKey of the W3C Push API: pushes of this server are signed by it.",
+            answer=ApplicationServerKey,
+            problems=((404, "this server does not push"),),
         ),
     }
 

@@ -27,7 +27,7 @@ def no_user() -> HttpProblem:
 
 
 async def create(environment: Environment, request: Request) -> Response:
-    """201 {"id"}; 403 unknown user; 422 name taken or dispatcher not configured."""
+    """201 {"id"}; 403 unknown user; 422 name taken, dispatcher not configured or address not allowed."""
     new = strictjson.decode(request.body, CreateDispatchTarget)
     async with environment.store.transaction() as transaction:
         if not await accounts.is_active(transaction, new.username):
@@ -66,17 +66,19 @@ async def modify(environment: Environment, request: Request) -> Response:
         token = request.body.decode("ascii")
     except UnicodeDecodeError:
         raise MalformedError("$", "not a compact JWS") from None
-    refusal: TargetRefusal | None = None
+    refusal: TargetRefusal | MalformedError | None = None
     async with environment.store.transaction() as transaction:
         change, target = await read_signed(transaction, request.identifier, token, ModifyDispatchTarget)
         if change.name is UNSET and change.target is UNSET and change.dispatcher is UNSET:
             raise HttpProblem(400, "nothing to change")
         await use_request(environment, transaction, change, target)
         try:
-            await modify_target(environment, transaction, target.id, change, now=environment.clock())
-        except TargetRefusal as error:
+            await modify_target(environment, transaction, target, change, now=environment.clock())
+        except (TargetRefusal, MalformedError) as error:
             # Left without an exception: the requestId is used up, whatever came of it.
             refusal = error
+    if isinstance(refusal, MalformedError):
+        raise refusal
     if refusal is not None:
         raise HttpProblem(422, str(refusal))
     return Response(204)

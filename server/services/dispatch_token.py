@@ -5,7 +5,7 @@ and the dispatcher (`dispatch`) took.
 """
 
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import UNSET
 
@@ -17,7 +17,7 @@ from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.server import accounts, sessions
 from fidoloop.server.channel_linking import demand_in, demand_of, make_linking, read_linking
 from fidoloop.server.contexts import DeregistrationContext, parse_request_context
-from fidoloop.server.dispatchers import BY_NAME, Dispatcher, DispatchError
+from fidoloop.server.dispatchers.base import AddressGoneError, Dispatcher, DispatchError, Outgoing
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Handler
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
@@ -26,6 +26,7 @@ from fidoloop.server.payloads import make_payload
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.rows import Target, TokenSession
+from fidoloop.server.targets import expire_target
 from fidoloop.server.uaf_requests import check_request
 
 
@@ -44,13 +45,6 @@ class DispatchResult(StrEnum):
 class _Failed(Exception):
     def __init__(self, result: DispatchResult) -> None:
         self.result = result
-
-
-class _Outgoing(NamedTuple):
-    session: TokenSession
-    dispatcher: Dispatcher
-    target: Target | None
-    payload: str
 
 
 def dispatch_service(op: Operation) -> Handler:
@@ -83,8 +77,15 @@ def dispatch_service(op: Operation) -> Handler:
                 extra=extra,
                 linking=demand_of(read_linking(session.linking)),
             )
-        outgoing = _Outgoing(session, dispatcher, target, payload)
-        answer = await _send(environment, outgoing, information=information, timing=timing)
+        outgoing = Outgoing(
+            payload=payload,
+            information=information,
+            op=op,
+            session_id=session.id,
+            seconds=(session.token_expires_at - environment.clock()) // 1000,
+            address=target.target if target else None,
+        )
+        answer = await _send(environment, session, dispatcher, outgoing, target=target, timing=timing)
         return json_response(answer)._replace(headers=(timing.header(),))
 
     return serve
@@ -112,9 +113,13 @@ async def _open_session(
             raise _Failed(DispatchResult.USER_NOT_FOUND)
         target = await _find_target(environment, transaction, wanted.dispatchTargetId or None, username)
         dispatcher = _find_dispatcher(environment, wanted.dispatcher or (target.dispatcher if target else None))
+        if op == "Reg" and dispatcher.needs_address:
+            raise HttpProblem(400, f"a phone that registers has no address for {dispatcher.name} yet: use a QR code")
         dispatcher.check(information)
         if dispatcher.needs_target and target is None:
             raise _Failed(DispatchResult.TARGET_NOT_FOUND)
+        if dispatcher.needs_address and target is not None and target.expired_at is not None:
+            raise _Failed(DispatchResult.TARGET_EXPIRED)
         if target is None and isinstance(context, DeregistrationContext):
             # Anyone may read a plain payload; none may carry a deregistration (HTTP contract 11).
             raise _Failed(DispatchResult.ERROR)
@@ -155,8 +160,8 @@ async def _find_target(
 
 
 def _find_dispatcher(environment: Environment, name: str | None) -> Dispatcher:
-    dispatcher = BY_NAME.get(name or "")
-    if dispatcher is None or name not in environment.config.dispatchers:
+    dispatcher = environment.dispatchers.get(name or "")
+    if dispatcher is None:
         raise _Failed(DispatchResult.DISPATCHER_NOT_FOUND)
     return dispatcher
 
@@ -181,20 +186,31 @@ async def _reusable(
 
 
 async def _send(
-    environment: Environment, outgoing: _Outgoing, *, information: dict[str, Any], timing: ServerTiming
+    environment: Environment,
+    session: TokenSession,
+    dispatcher: Dispatcher,
+    outgoing: Outgoing,
+    *,
+    target: Target | None,
+    timing: ServerTiming,
 ) -> DispatchResponse:
     """Dispatch, and keep what went out for a target: its device can ask for it where it never arrived."""
-    session, dispatcher, target, payload = outgoing
-    result = DispatchResult.DISPATCHED
+    result, gone = DispatchResult.DISPATCHED, None
     try:
         with timing.step("dispatch"):
-            response = await dispatcher.dispatch(environment.config, payload, information)
+            response = await dispatcher.dispatch(outgoing)
+    except AddressGoneError as error:
+        result, response, gone = DispatchResult.TARGET_EXPIRED, str(error), error
     except DispatchError as error:
         result, response = DispatchResult.ERROR, str(error)
     async with environment.store.transaction() as transaction:
+        if gone is not None and target is not None:
+            await expire_target(transaction, target, now=environment.clock(), remove=gone.remove)
         await transaction.execute(queries.SET_DISPATCHER, id=session.id, dispatcher=dispatcher.name, response=response)
         if target is not None and result is DispatchResult.DISPATCHED:
-            await transaction.execute(queries.ADD_PAYLOAD, target_id=target.id, session_id=session.id, payload=payload)
+            await transaction.execute(
+                queries.ADD_PAYLOAD, target_id=target.id, session_id=session.id, payload=outgoing.payload
+            )
     return DispatchResponse(
         result.value,
         token=session.token,

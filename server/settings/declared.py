@@ -8,8 +8,8 @@ from msgspec import Meta
 DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
 _MOST_SECONDS = 366 * 24 * 3600
 
-Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code"]
-DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code")
+Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code", "web-push"]
+DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code", "web-push")
 LogFormat = Literal["plain", "json"]
 MetricsAccess = Literal["loopback", "credential", "open", "off"]
 ChannelBindingMember = Literal["off", "serverEndPoint", "tlsServerCertificate"]
@@ -58,6 +58,38 @@ class Tls(msgspec.Struct, frozen=True):
     ] = ""
     key: Annotated[str, Meta(description="The certificate's private key, PEM, not encrypted.")] = ""
     minimum_version: Annotated[TlsVersion, Meta(description="The oldest TLS version spoken: 1.2 or 1.3.")] = "1.2"
+
+
+class WebPush(msgspec.Struct, frozen=True):
+    """Where the dispatcher web-push may post to, and as whom."""
+
+    subject: Annotated[
+        str,
+        Meta(
+            max_length=512,
+            pattern=r"^(mailto:[!-~]+|https:[!-~]+)?\Z",
+            description="How a push service reaches whoever runs this server: mailto: or https: (RFC 8292). Empty: the"
+            " base URL.",
+        ),
+    ] = ""
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(description="Hosts of push endpoints, `*.example.org` for all below one. Empty: any host."),
+    ] = ()
+    networks: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Networks, such as 127.0.0.0/8, whose addresses push endpoints may have although they are not"
+            " public."
+        ),
+    ] = ()
+    ca: Annotated[
+        str,
+        Meta(
+            description="PEM file of CAs to trust with push endpoints, beside the system's and, where TLS is by it, the"
+            " lab CA."
+        ),
+    ] = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,5 +159,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stop_seconds: Annotated[
         int, _seconds("When the server is stopped, requests in flight and streams have so long to end.")
     ] = 10
+    push_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=60,
+            description="A push service has so long to take a push, repeated attempts included; so long the caller of"
+            " a dispatch may have to wait.",
+            extra={"unit": "seconds"},
+        ),
+    ] = 8
     tls: Tls = msgspec.field(default_factory=Tls)
     lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)
+    web_push: WebPush = msgspec.field(default_factory=WebPush)

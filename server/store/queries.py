@@ -84,8 +84,8 @@ DELETE_CREDENTIAL: Final = Query(
 
 # dispatch targets
 _TARGET = (
-    "SELECT id, username, name, device_id, dispatcher, target, signature_key, encryption_key, created_at, last_used_at"
-    " FROM dispatch_target"
+    "SELECT id, username, name, device_id, dispatcher, target, signature_key, encryption_key, created_at, last_used_at,"
+    " expired_at FROM dispatch_target"
 )
 ADD_TARGET: Final = Query(
     "INSERT INTO dispatch_target (id, username, name, device_id, dispatcher, target, signature_key, encryption_key,"
@@ -98,8 +98,12 @@ TARGETS_OF: Final = Query(f"{_TARGET} WHERE username = :username ORDER BY create
 TARGETS: Final = Query(f"{_TARGET} ORDER BY username, created_at, name", Target)
 MODIFY_TARGET: Final = Query(
     "UPDATE dispatch_target SET name = COALESCE(:name, name), target = COALESCE(:target, target),"
-    " dispatcher = COALESCE(:dispatcher, dispatcher), last_used_at = :now WHERE id = :id RETURNING id",
+    " dispatcher = COALESCE(:dispatcher, dispatcher), last_used_at = :now,"
+    " expired_at = CASE WHEN CAST(:target AS TEXT) IS NULL THEN expired_at END WHERE id = :id RETURNING id",
     One,
+)
+EXPIRE_TARGET: Final = Query(
+    "UPDATE dispatch_target SET expired_at = :now WHERE id = :id AND target = :target", Nothing
 )
 TOUCH_TARGET: Final = Query("UPDATE dispatch_target SET last_used_at = :now WHERE id = :id", Nothing)
 DELETE_TARGET: Final = Query("DELETE FROM dispatch_target WHERE id = :id RETURNING id", One)

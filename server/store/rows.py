@@ -75,7 +75,7 @@ class Key(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A dispatch target; the keys are JWK texts."""
+    """A dispatch target; the keys are JWK texts. `expired_at`: its push service said then that its address is gone."""
 
     id: str
     username: str
@@ -87,6 +87,7 @@ class Target(msgspec.Struct, frozen=True):
     encryption_key: str
     created_at: int
     last_used_at: int
+    expired_at: int | None
 
 
 class TokenSession(msgspec.Struct, frozen=True):

@@ -11,8 +11,9 @@ from typing import Any
 import httpx2
 
 from fidoloop.server import admin
-from fidoloop.server.app import create_app
+from fidoloop.server.app import app_of
 from fidoloop.server.config import ServerConfig
+from fidoloop.server.environment import Environment, make_environment
 from fidoloop.server.http.dispatch import Routes
 from fidoloop.server.store.base import Query, Store
 from fidoloop.server.store.open import open_store
@@ -131,6 +132,7 @@ async def running(
     home: Path,
     *,
     database: str = "",
+    users: tuple[str, ...] = ("jeff", "mia"),
     routes: Routes | None = None,
     **overrides: Any,  # noqa: ANN401 - any option
 ) -> AsyncIterator[Bench]:
@@ -140,12 +142,16 @@ async def running(
     config = ServerConfig(home=home, base_url=BASE, database=database, **overrides)
     clock = Clock()
     store = await open_store(config.database)
+    environment: Environment | None = None
     try:
-        for name in ("jeff", "mia"):
+        for name in users:
             await admin.add_user(store, name, now=clock())
         key = await admin.add_api_key(store, "test", now=clock())
-        transport = httpx2.ASGITransport(app=create_app(config, store, clock=clock, routes=routes))
+        environment = make_environment(config, store, clock)
+        transport = httpx2.ASGITransport(app=app_of(environment, routes))
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
             yield Bench(config, store, clock, client, key.bearer, full, surrogate)
     finally:
+        if environment is not None:
+            await environment.close()
         await store.close()

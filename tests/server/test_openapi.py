@@ -126,6 +126,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
             await call("GET", path)
         await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
         await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets", headers={"if-none-match": "*"}, status=304)
+        await call("GET", f"{CONTEXT_PATH}/web-push/key")
         phone = await every_uaf_service(bench, post)
         await every_token_service(bench, post)
         await every_target_service(bench, call, phone)

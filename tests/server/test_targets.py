@@ -33,8 +33,12 @@ async def make(bench: Bench, phone: Phone, name: str = "my phone", **more: Any) 
     return str(answer.json()["id"])
 
 
-def change(bench: Bench, target: str, request_id: str = "r1", **members: Any) -> dict[str, Any]:  # noqa: ANN401
-    return {"dispatchTargetId": target, "requestId": request_id, "creationTimeInEpochMillis": bench.clock()} | members
+def change(bench: Bench, target_id: str, request_id: str = "r1", /, **members: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {
+        "dispatchTargetId": target_id,
+        "requestId": request_id,
+        "creationTimeInEpochMillis": bench.clock(),
+    } | members
 
 
 async def patch(bench: Bench, target: str, payload: dict[str, Any], key: ec.EllipticCurvePrivateKey) -> int:
