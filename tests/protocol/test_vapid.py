@@ -85,6 +85,7 @@ def test_a_push_that_is_not_from_the_server_or_not_for_here_is_refused(header: s
         header_of({"aud": AUDIENCE, "exp": "soon"}),
         "vapid t=x" + "x" * 5000,
     ],
+    ids=range(11),
 )
 def test_what_is_no_vapid_header_is_malformed(header: str) -> None:
     with pytest.raises(MalformedError):

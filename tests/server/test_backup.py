@@ -118,6 +118,7 @@ def test_what_a_running_server_held_lives_on_in_another_home(tmp_path: Path) -> 
         "tls/ca.key",
         "tls/server.pem",
         "tls/server.key",
+        "tls/vapid.key",
     }
     restored = server("restore", str(file), home=new)
     assert restored.code == 0, restored.all
@@ -159,7 +160,7 @@ def test_a_backup_is_the_state_between_two_transactions(tmp_path: Path) -> None:
             while not stop.is_set():
                 with database:
                     for half in "ab":
-                        database.execute("INSERT INTO api_key VALUES (?,?,'',1,NULL)", (f"{half}{number}", half * 2000))
+                        database.execute("INSERT INTO api_key VALUES (?,?,'',1,NULL)", (f"{half}-{number}", half * 2000))
                 number += 1
                 written.set()
 
@@ -185,7 +186,7 @@ def halves(file: Path, into: Path) -> tuple[int, int]:
         into.write_bytes(database.read())
     with closing(sqlite3.connect(into)) as copy:
         first, second = (
-            copy.execute("SELECT COUNT(*) FROM api_key WHERE id LIKE ?", (f"{half}%",)).fetchone()[0] for half in "ab"
+            copy.execute("SELECT COUNT(*) FROM api_key WHERE id LIKE ?", (f"{half}-%",)).fetchone()[0] for half in "ab"
         )
     return first, second
 

@@ -113,7 +113,7 @@ def test_new_connections_get_the_new_certificate(tmp_path: Path, authority: Auth
         while shown_by(running, authority) != der(second):
             assert running.process.poll() is None
         assert running.stop() == 0
-    assert not (tmp_path / "home" / "tls").exists()
+    assert not (tmp_path / "home" / "tls" / "ca.pem").exists()
 
 
 REFUSED = [

@@ -15,7 +15,8 @@ from fidoloop.bridge import qr_images
 from fidoloop.bridge.scan import scan_image
 from fidoloop.protocol import jose, qr
 from fidoloop.server.config import ServerConfig
-from fidoloop.server.dispatchers import BY_NAME
+from fidoloop.server.dispatchers.base import Outgoing
+from fidoloop.server.dispatchers.configured import make_dispatchers
 from fidoloop.server.http.messages import MAX_USER_AGENT
 from fidoloop.server.payloads import make_payload
 
@@ -46,7 +47,8 @@ def drawn(dispatcher: str, kind: str, tmp_path: Path) -> Path:
     )
     information = {"encodingParameters": {"width": SIDE, "height": SIDE}}
     path = tmp_path / "code.png"
-    path.write_bytes(base64.b64decode(asyncio.run(BY_NAME[dispatcher].dispatch(config, payload, information))))
+    outgoing = Outgoing(payload=payload, information=information, op="Auth", session_id="", seconds=120)
+    path.write_bytes(base64.b64decode(asyncio.run(make_dispatchers(config)[dispatcher].dispatch(outgoing))))
     return path
 
 

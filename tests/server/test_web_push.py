@@ -28,7 +28,7 @@ Check = Callable[[Bench], Awaitable[None]]
 
 def run(home: Path, check: Check, **overrides: Any) -> None:  # noqa: ANN401 - any option
     """Run a check on a server that may push to plain http on the loopback."""
-    settings = {"insecure": True, "web_push": WebPush(networks=LOOPBACK)} | overrides
+    settings: dict[str, Any] = {"insecure": True, "web_push": WebPush(networks=LOOPBACK)} | overrides
 
     async def scenario() -> None:
         async with running(home, **settings) as bench:
