@@ -160,7 +160,8 @@ def test_a_backup_is_the_state_between_two_transactions(tmp_path: Path) -> None:
             while not stop.is_set():
                 with database:
                     for half in "ab":
-                        database.execute("INSERT INTO api_key VALUES (?,?,'',1,NULL)", (f"{half}-{number}", half * 2000))
+                        row = (f"{half}-{number}", half * 2000)
+                        database.execute("INSERT INTO api_key VALUES (?,?,'',1,NULL)", row)
                 number += 1
                 written.set()
 
