@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account, Profile
+from fidoloop.cli import phone_targets
 from fidoloop.cli.common import (
     Home,
     Insecure,
@@ -35,6 +36,13 @@ from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol import base64url
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
+for _command in (
+    phone_targets.targets,
+    phone_targets.credentials,
+    phone_targets.modify_target,
+    phone_targets.delete_target,
+):
+    app.command()(_command)
 
 
 @app.command()
