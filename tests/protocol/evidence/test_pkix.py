@@ -99,7 +99,7 @@ def test_evidence_about_several_keys_is_taken_for_the_expected_one() -> None:
     assert refused(evidence, expected_key=p256(7).public_key()) is EvidenceCheck.KEY
 
 
-def test_the_orFIVE_intermediates_does_not_matter() -> None:
+def test_the_order_of_intermediates_does_not_matter() -> None:
     high = certificate("high", p256(6), "root", p256(ROOT_KEY), ca=True, key_cert_sign=True)
     low = certificate("low", p256(7), "high", p256(6), ca=True, key_cert_sign=True)
     ak = ak_certificate(issuer="low", issuer_key=7)

@@ -1,0 +1,1 @@
+"""OAuth on the wire: DPoP proofs, client attestations, device evidence, nonces and policies."""
