@@ -38,6 +38,8 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             raise SettingError("base_url", "not an http(s) URL")
         self._check_transport()
         self._check_push()
+        if len(set(self.uaf_versions)) < len(self.uaf_versions):
+            raise SettingError("uaf_versions", "one of them twice")
         fill("versions", tuple(Version(*map(int, text.split("."))) for text in self.uaf_versions))
         fill("app_id", self.app_id or f"{self.base_url}{CONTEXT_PATH}/uaf/1.1/facets")
         fill("facets", self.facets or (web_facet, LAB_FACET_ID))

@@ -40,7 +40,11 @@ class AuthenticationContext(msgspec.Struct, frozen=True):
 
 
 class DeregistrationContext(msgspec.Struct, frozen=True):
-    """Which of a user's credentials go."""
+    """Which of a user's credentials go.
+
+    With `wildcards` the client is told to forget all keys of the AppID (mode username) or of one model (mode aaid with
+    one AAID): those too that this server does not know, and those of other users of the same phone.
+    """
 
     username: Username
     mode: Literal["username", "aaid", "keyid"]
@@ -48,6 +52,7 @@ class DeregistrationContext(msgspec.Struct, frozen=True):
     authenticators: Annotated[tuple[DeregisterAuthenticator, ...], Meta(min_length=1, max_length=64)] | UnsetType = (
         UNSET
     )
+    wildcards: bool = False
 
 
 class ResponseContext(msgspec.Struct, frozen=True):
@@ -77,6 +82,8 @@ def parse_request_context(op: Operation, text: str) -> Context:
         missing = {"aaid": context.aaids, "keyid": context.authenticators}.get(context.mode)
         if missing is UNSET:
             raise UafRefusal(StatusCode.BAD_REQUEST, f"context: mode {context.mode} without what it names")
+        if context.wildcards and (context.mode == "keyid" or len(context.aaids or ()) > 1):
+            raise UafRefusal(StatusCode.BAD_REQUEST, "context: wildcards stand for all keys, or all of one AAID")
     return context
 
 

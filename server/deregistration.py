@@ -19,7 +19,7 @@ async def deregister(
     session_id: str | None,
     requested_from: str,
 ) -> tuple[str, tuple[DeregisterAuthenticator, ...]]:
-    """Delete the keys that `context` names; return the session, ended, and the keys for the client to forget.
+    """Delete the keys that `context` names; return the session, ended, and what the client is to forget.
 
     Raises:
         UafRefusal: BAD_REQUEST (unknown user), UNKNOWN_KEYID (mode keyid, none of them registered), NOT_FOUND.
@@ -40,6 +40,8 @@ async def deregister(
     taken = tuple(StatusAuthenticator(credential.aaid, credential.key_id) for credential in chosen)
     outcome = sessions.Outcome(status=StatusCode.OK, username=context.username, authenticators=taken)
     await sessions.finish(transaction, session_id, outcome, now=now)
+    if context.wildcards:
+        return session_id, (DeregisterAuthenticator(taken[0].aaid if context.mode == "aaid" else "", ""),)
     return session_id, tuple(DeregisterAuthenticator(key.aaid, key.keyId) for key in taken)
 
 

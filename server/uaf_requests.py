@@ -6,13 +6,14 @@ from msgspec import UNSET
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.extensions import SESSION_ID, Extension
 from fidoloop.protocol.uaf.messages import (
+    V1_0,
     AuthenticationRequest,
     DeregistrationRequest,
     Operation,
     OperationHeader,
     RegistrationRequest,
     ReturnUafRequest,
-    encode_message,
+    encode_request,
 )
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy, narrow
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
@@ -73,10 +74,9 @@ async def answer_usernameless(environment: Environment, context: AuthenticationC
     name = context.policy or DEFAULT
     named = find_policy(environment, name)
     prepared = environment.prepared.get(name)
-    if prepared is None:
-        header = _header(environment, "Auth", MARKS)
-        message = AuthenticationRequest(header, MARKS.challenge, named.policy)
-        prepared = environment.prepared[name] = PreparedRequest.cut(_returned(environment, "Auth", message))
+    if prepared is None and len(environment.config.versions) == 1:
+        returned = _usernameless(environment, MARKS, named.policy)
+        prepared = environment.prepared[name] = PreparedRequest.cut(returned)
     issued = await sessions.issue_usernameless(
         environment.store,
         environment.remembered,
@@ -85,7 +85,14 @@ async def answer_usernameless(environment: Environment, context: AuthenticationC
         lifetime=environment.config.lifetimes.response_millis("Auth"),
         requested_from=asking.requested_from,
     )
+    if prepared is None:
+        return strictjson.encode(_usernameless(environment, issued, named.policy)).encode("utf-8")
     return prepared.fill(issued)
+
+
+def _usernameless(environment: Environment, issued: Issued, policy: Policy) -> ReturnUafRequest:
+    message = AuthenticationRequest(_header(environment, "Auth", issued), issued.challenge, policy)
+    return _returned(environment, "Auth", message)
 
 
 def _returned(
@@ -93,8 +100,12 @@ def _returned(
     op: Operation,
     message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest,
 ) -> ReturnUafRequest:
-    lifetime = environment.config.lifetimes.response_millis(op)
-    return ReturnUafRequest(int(StatusCode.OK), encode_message(message), op, lifetime)
+    lifetime, versions = environment.config.lifetimes.response_millis(op), environment.config.versions
+    if isinstance(message, DeregistrationRequest) and not message.authenticators[0].keyID:
+        versions = tuple(version for version in versions if version != V1_0)
+        if not versions:
+            raise UafRefusal(StatusCode.BAD_REQUEST, "context: UAF 1.0 knows no wildcards")
+    return ReturnUafRequest(int(StatusCode.OK), encode_request(message, versions), op, lifetime)
 
 
 async def _registration(

@@ -172,6 +172,16 @@ def encode_message(
     return strictjson.encode([message])
 
 
+def encode_request(
+    message: RegistrationRequest | AuthenticationRequest | DeregistrationRequest, versions: tuple[Version, ...]
+) -> str:
+    """Return the JSON array that uafRequest carries: `message` once for each of `versions` (UAF protocol 3.4.1)."""
+    header = message.header
+    return strictjson.encode(
+        [msgspec.structs.replace(message, header=msgspec.structs.replace(header, upv=version)) for version in versions]
+    )
+
+
 def decode_response(text: str, where: str = "$") -> UafResponse:
     """Return the single response in a uafResponse text.
 

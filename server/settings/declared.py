@@ -14,7 +14,7 @@ LogFormat = Literal["plain", "json"]
 MetricsAccess = Literal["loopback", "credential", "open", "off"]
 ChannelBindingMember = Literal["off", "serverEndPoint", "tlsServerCertificate"]
 TlsVersion = Literal["1.2", "1.3"]
-ProtocolVersion = Annotated[str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}\Z")]
+ProtocolVersion = Literal["1.0", "1.1", "1.2"]
 
 
 def _seconds(description: str, *, least: int = 1) -> Meta:
@@ -111,7 +111,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     uaf_versions: Annotated[
         tuple[ProtocolVersion, ...],
-        Meta(min_length=1, description="UAF versions whose responses are taken; requests are of the first."),
+        Meta(
+            min_length=1,
+            description="UAF versions spoken: any of 1.0, 1.1 and 1.2, in which assertions are those of 1.1. A request"
+            " holds a message of each, in this order.",
+        ),
     ] = ("1.1",)
     dispatchers: Annotated[
         tuple[Dispatcher, ...], Meta(description=f"How tokens are delivered: any of {', '.join(DISPATCHERS)}.")

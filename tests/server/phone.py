@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -138,7 +139,9 @@ class Twist:
     tail: bytes = b""
     cut: int = 0
     beside: bytes = b""
-    inside: bytes = b""
+    params: Callable[[dict[str, Any]], object] = dict
+    signed: Callable[[bytes], bytes] = bytes
+    """Makes another of the element that is signed, before it is."""
 
 
 HONEST = Twist()
@@ -177,7 +180,7 @@ class Phone:
             registration_counter=1,
             public_key=point(key.private),
         )
-        krd = _longer(krd, twist.inside)
+        krd = twist.signed(krd)
         signer = twist.signer or self.model.leaf_key or key.private
         full = self.model.leaf is not None
         data = assertions.encode_registration_assertion(
@@ -206,10 +209,10 @@ class Phone:
             key_id=twist.key_id or key.key_id,
             sign_counter=key.counter if twist.counter is None else twist.counter,
         )
-        signed = _longer(signed, twist.inside)
+        signed = twist.signed(signed)
         signature = raw_signature(twist.signer or key.private, signed)
         data = assertions.encode_authentication_assertion(signed, signature)
-        return self._message(header, fc_params, _longer(data, twist.beside), twist)
+        return self._message(header, fc_params, longer(data, twist.beside), twist)
 
     def give_up(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return a response without assertions: the client failed, or the user said no."""
@@ -232,7 +235,7 @@ class Phone:
             header["op"] = twist.op
         if twist.header_app_id:
             header["appID"] = twist.header_app_id
-        return header, base64url.encode(json.dumps(params).encode())
+        return header, base64url.encode(json.dumps(twist.params(params)).encode())
 
     @staticmethod
     def _message(header: dict[str, Any], fc_params: str, data: bytes, twist: Twist) -> dict[str, Any]:
@@ -245,7 +248,7 @@ def twisted(**changes: Any) -> Twist:  # noqa: ANN401 - any member of Twist
     return replace(HONEST, **changes)
 
 
-def _longer(element: bytes, elements: bytes) -> bytes:
+def longer(element: bytes, elements: bytes) -> bytes:
     """Return a composite element with more `elements` at its end."""
     length = len(element) - 4 + len(elements)
     return element[:2] + length.to_bytes(2, "little") + element[4:] + elements

@@ -23,7 +23,7 @@ from fidoloop.server import admin
 from tests.protocol.builders import ROOT_KEY, certificate, p256, to_der
 from tests.protocol.uaf.key_descriptions import as_data, description
 from tests.server.harness import Bench, running
-from tests.server.phone import HONEST, NOW, Model, Phone, Twist, surrogate_model, twisted
+from tests.server.phone import HONEST, NOW, Model, Phone, Twist, longer, surrogate_model, twisted
 
 Check = Callable[[Bench], Awaitable[None]]
 DISPLAY_AAID = "F1D0#0003"
@@ -243,7 +243,7 @@ def uvm(*methods: UserVerificationMethod) -> Twist:
     """Return a phone that says in what it signs how the user was verified."""
     data = encode_user_verification_methods(methods)
     said = element(Tag.EXTENSION_ID, UVM.encode()) + element(Tag.EXTENSION_DATA, data)
-    return twisted(inside=element(Tag.EXTENSION_NON_CRITICAL, said))
+    return twisted(signed=lambda krd: longer(krd, element(Tag.EXTENSION_NON_CRITICAL, said)))
 
 
 @pytest.mark.parametrize(
