@@ -1,8 +1,9 @@
 """What every service works with: configuration, store, clock and the things read from files."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from fidoloop.protocol.uaf.facets import origin
@@ -18,6 +19,7 @@ from fidoloop.server.prepared_requests import PreparedRequest
 from fidoloop.server.remembered import Remembered
 from fidoloop.server.store.base import Store
 
+_log = logging.getLogger("fidoloop.server")
 Clock = Callable[[], int]
 
 
@@ -81,9 +83,25 @@ class Environment:
     remembered: Remembered = field(default_factory=Remembered)
     metrics: Metrics = field(default_factory=Metrics)
     channels: Channels | None = None
+    tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def later(self, work: Coroutine[None, None, None]) -> None:
+        """Have `work` done after the answer to the present request; what fails is logged."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("unexpected error after an answer", exc_info=task.exception())
 
     async def close(self) -> None:
-        """Close what its dispatchers hold open; the store stays the caller's."""
+        """Give up what was still to be done, and close what its dispatchers hold open; the store stays the caller's."""
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for dispatcher in self.dispatchers.values():
             await dispatcher.close()
 

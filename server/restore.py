@@ -22,6 +22,7 @@ from fidoloop.server.settings.layers import FILE_NAME, read_layers
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import migrations
 from fidoloop.server.store.sqlite import SqliteStore
+from fidoloop.server.web import operations
 
 _BESIDE_DATABASE = ("-wal", "-shm", "-journal")
 
@@ -94,6 +95,7 @@ async def _end_sessions(database: Path, at: datetime) -> None:
     store = SqliteStore(database)
     try:
         async with store.transaction() as transaction:
+            await operations.forget_all(transaction)
             await transaction.execute(queries.FAIL_OPEN, uaf_status=int(StatusCode.REQUEST_TIMEOUT), now=now)
             await audit.record(
                 transaction, now=now, event="restored", outcome=StatusCode.OK, username=None, requested_from="operator"

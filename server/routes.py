@@ -20,6 +20,7 @@ from fidoloop.server.services.dispatch_token import dispatch_service
 from fidoloop.server.services.documentation import documented
 from fidoloop.server.services.redeem_token import redeem_service
 from fidoloop.server.services.uaf_request import request_service
+from fidoloop.server.web.routes import web_routes
 
 
 def make_routes() -> Routes:
@@ -29,7 +30,7 @@ def make_routes() -> Routes:
         f"{CONTEXT_PATH}{path}": methods
         for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status()).items()
     }
-    return documented(routes)
+    return documented(routes | web_routes())
 
 
 def _uaf() -> Routes:

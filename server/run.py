@@ -30,6 +30,7 @@ from fidoloop.server.settings.layers import FILE_NAME, read_layers
 from fidoloop.server.store import queries
 from fidoloop.server.store.open import open_store
 from fidoloop.server.tls import ensure_lab_tls
+from fidoloop.server.web import operations
 
 PURGE_SECONDS = 600.0
 LOOK_AT_FILES_SECONDS = 2.0
@@ -227,6 +228,7 @@ async def _purge_for_ever(environment: Environment) -> None:
     while True:
         try:
             await sessions.purge(environment.store, now=system_clock(), keep_millis=keep_millis)
+            await operations.purge(environment.store, now=system_clock())
         except StoreError as error:
             environment.metrics.store_errors += 1
             _log.error("old sessions could not be removed: %s", error)

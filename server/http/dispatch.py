@@ -84,7 +84,7 @@ class Dispatch:
         self._access_log = environment.config.access_log
         self._binds = environment.channels is not None
         measured = {path: self._measured(path, methods) for path, methods in routes.items()}
-        self._routes = {path: methods for path, methods in measured.items() if not path.endswith("/*")}
+        self._routes = {path.rstrip("/"): methods for path, methods in measured.items() if not path.endswith("/*")}
         self._prefixes = {path[:-2]: methods for path, methods in measured.items() if path.endswith("/*")}
         self._elsewhere = environment.metrics.meter("", "")
 

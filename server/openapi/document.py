@@ -27,7 +27,17 @@ from fidoloop.server.contexts import (
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import JSON, PROBLEM
 from fidoloop.server.http.problems import Problem
-from fidoloop.server.openapi.operations import CREDENTIAL, DEVICE_BODY, DEVICE_HEADER, MAYBE, Described, described
+from fidoloop.server.openapi.described import (
+    BROWSER,
+    CREDENTIAL,
+    DEVICE_BODY,
+    DEVICE_HEADER,
+    LOGGED_IN,
+    MAYBE,
+    Described,
+)
+from fidoloop.server.openapi.operations import described
+from fidoloop.server.web.cookies import LOGIN, PRE_LOGIN
 
 Json = dict[str, Any]
 _REF = "#/components/schemas/"
@@ -83,6 +93,8 @@ def build_document(routes: Routes, *, base_url: str) -> Json:
                     "description": "Made by `fidoloop server apikey add`.",
                 },
                 "deviceSignature": {"type": "apiKey", "in": "header", "name": "Device-Signature"},
+                "preLoginCookie": {"type": "apiKey", "in": "cookie", "name": PRE_LOGIN},
+                "logInCookie": {"type": "apiKey", "in": "cookie", "name": LOGIN},
             },
         },
     }
@@ -105,6 +117,8 @@ def _operation(words: Described, endpoint: Endpoint, path: str) -> Json:
         MAYBE: [{}, {"apiCredential": []}],
         DEVICE_HEADER: [{"deviceSignature": []}],
         DEVICE_BODY: [],
+        BROWSER: [{"preLoginCookie": []}],
+        LOGGED_IN: [{"logInCookie": []}],
     }.get(words.who, [])
     operation["responses"] = _responses(words, endpoint)
     return operation

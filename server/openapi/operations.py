@@ -1,6 +1,5 @@
 """What each service is for: all that the table of routes and the types of the messages do not say."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from fidoloop.protocol.outofband import (
@@ -19,40 +18,17 @@ from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE, TrustedFacetLi
 from fidoloop.protocol.uaf.messages import GetUafRequest, ReturnUafRequest, SendUafResponse, ServerResponse
 from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.contexts import OPERATIONS
-from fidoloop.server.http.messages import EVENT_STREAM, JSON
+from fidoloop.server.http.messages import EVENT_STREAM
+from fidoloop.server.openapi.described import CREDENTIAL, DEVICE_BODY, DEVICE_HEADER, MAYBE, Described
+from fidoloop.server.openapi.web_operations import web
 from fidoloop.server.services.health import Health
-
-OPEN, CREDENTIAL, MAYBE, DEVICE_HEADER, DEVICE_BODY = "open", "credential", "maybe", "device header", "device body"
-"""Who may call: everybody, holders of an API credential, those if the user is named, a device by what it signs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Described:
-    """One operation.
-
-    `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
-    `empty` are further statuses, with a problem document and with nothing. `names` says whose id ends the path.
-    """
-
-    group: str
-    summary: str
-    description: str = ""
-    request: Any = None
-    answer: Any = None
-    media: str = JSON
-    status: int = 200
-    who: str = OPEN
-    problems: tuple[tuple[int, str], ...] = ()
-    empty: tuple[tuple[int, str], ...] = ()
-    query: tuple[tuple[str, str], ...] = ()
-    names: str = "the dispatch target's"
 
 
 def described() -> dict[tuple[str, str], Described]:
     """Return every operation by method and path, the path as in the table of routes."""
     own = _own()
     contract = _uaf() | _tokens() | _targets() | _devices() | _status()
-    return own | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
+    return own | web() | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
 
 
 def _own() -> dict[tuple[str, str], Described]:

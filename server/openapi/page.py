@@ -8,7 +8,12 @@ from fidoloop.server.http.messages import PROBLEM
 Json = dict[str, Any]
 STYLE = "/docs/docs.css"
 _REF = "#/components/schemas/"
-_SECURITY = {"apiCredential": "API credential", "deviceSignature": "Device-Signature"}
+_SECURITY = {
+    "apiCredential": "API credential",
+    "deviceSignature": "Device-Signature",
+    "preLoginCookie": "pre-login cookie",
+    "logInCookie": "log-in cookie",
+}
 
 
 def render_page(document: Json) -> str:

@@ -56,39 +56,51 @@ def dispatch_service(op: Operation) -> Handler:
             raise HttpProblem(400, f"getUafRequest.op is not {op}")
         if not wanted.dispatcher and not wanted.dispatchTargetId:
             raise HttpProblem(400, "neither dispatcher nor dispatchTargetId")
-        information = wanted.dispatchInformation or {}
-        extra = information.get("data", {})
-        if not isinstance(extra, dict):
-            raise MalformedError("$.dispatchInformation.data", "not an object")
         timing = ServerTiming()
-        try:
-            with timing.step("token"):
-                session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
-        except _Failed as failed:
-            return json_response(DispatchResponse(failed.result.value))
-        with timing.step("encrypt"):
-            payload = make_payload(
-                environment.config,
-                op=op,
-                token=session.token,
-                recipient=parse_public_jwk(target.encryption_key) if target else None,
-                address=request.address,
-                user_agent=request.user_agent,
-                extra=extra,
-                linking=demand_of(read_linking(session.linking)),
-            )
-        outgoing = Outgoing(
-            payload=payload,
-            information=information,
-            op=op,
-            session_id=session.id,
-            seconds=(session.token_expires_at - environment.clock()) // 1000,
-            address=target.target if target else None,
-        )
-        answer = await _send(environment, session, dispatcher, outgoing, target=target, timing=timing)
-        return json_response(answer)._replace(headers=(timing.header(),))
+        answer = await dispatch(environment, request, wanted, timing)
+        return json_response(answer)._replace(headers=(timing.header(),) if answer.token else ())
 
     return serve
+
+
+async def dispatch(
+    environment: Environment, request: Request, wanted: DispatchRequest, timing: ServerTiming
+) -> DispatchResponse:
+    """Dispatch a token; the phone is told that the sender of `request` asked for it.
+
+    Raises:
+        MalformedError, UafRefusal: dispatchInformation or context cannot be used.
+    """
+    op = wanted.getUafRequest.op
+    information = wanted.dispatchInformation or {}
+    extra = information.get("data", {})
+    if not isinstance(extra, dict):
+        raise MalformedError("$.dispatchInformation.data", "not an object")
+    try:
+        with timing.step("token"):
+            session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
+    except _Failed as failed:
+        return DispatchResponse(failed.result.value)
+    with timing.step("encrypt"):
+        payload = make_payload(
+            environment.config,
+            op=op,
+            token=session.token,
+            recipient=parse_public_jwk(target.encryption_key) if target else None,
+            address=request.address,
+            user_agent=request.user_agent,
+            extra=extra,
+            linking=demand_of(read_linking(session.linking)),
+        )
+    outgoing = Outgoing(
+        payload=payload,
+        information=information,
+        op=op,
+        session_id=session.id,
+        seconds=(session.token_expires_at - environment.clock()) // 1000,
+        address=target.target if target else None,
+    )
+    return await _send(environment, session, dispatcher, outgoing, target=target, timing=timing)
 
 
 async def _open_session(

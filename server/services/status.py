@@ -1,6 +1,6 @@
 """Status Service and its live stream (HTTP contract 10). Timeouts are worked out when somebody asks."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -36,22 +36,29 @@ async def serve(environment: Environment, request: Request) -> Response:
 async def serve_stream(environment: Environment, request: Request) -> EventStream:
     """Answer with an event per change of status, the present one first, the last one final, unless the server stops."""
     session_id = strictjson.decode(request.body, StatusRequest).sessionId
-    return EventStream(_follow(environment, session_id))
+
+    async def read() -> tuple[str, bool]:
+        status = await read_status(environment, session_id)
+        return strictjson.encode(status), status.status in _TERMINAL
+
+    return EventStream(follow(environment, session_id, read))
 
 
-async def _follow(environment: Environment, session_id: str) -> AsyncIterator[tuple[str, str] | None]:
+async def follow(
+    environment: Environment, session_id: str, read: Callable[[], Awaitable[tuple[str, bool]]]
+) -> AsyncIterator[tuple[str, str] | None]:
+    """Give an event `status` per change of what `read` returns of a session: its text, and whether it is the last."""
     last = ""
     said_at = environment.clock()
     while True:
-        status = await read_status(environment, session_id)
-        text = strictjson.encode(status)
+        text, final = await read()
         if text != last:
             yield "status", text
             last, said_at = text, environment.clock()
         elif environment.clock() - said_at >= SIGN_OF_LIFE_MILLIS:
             yield None
             said_at = environment.clock()
-        if status.status in _TERMINAL or environment.changes.stopping:
+        if final or environment.changes.stopping:
             return
         await environment.changes.wait(session_id, ASK_AGAIN_SECONDS)
 
@@ -63,7 +70,7 @@ async def read_status(environment: Environment, session_id: str) -> StatusRespon
     if row is None:
         return StatusResponse(UNKNOWN, _iso(now))
     status, code, at = row.state, row.uaf_status, row.updated_at
-    expired_at = _expired_at(row, now)
+    expired_at = expiry(row, now)
     if expired_at is not None:
         status, code, at = FAILED, int(StatusCode.REQUEST_TIMEOUT), expired_at
     taken = msgspec.json.decode(row.authenticators, type=tuple[StatusAuthenticator, ...]) if row.authenticators else ()
@@ -79,12 +86,15 @@ async def read_status(environment: Environment, session_id: str) -> StatusRespon
     )
 
 
-def _expired_at(row: SessionStatus, now: int) -> int | None:
+def expiry(row: SessionStatus, now: int) -> int | None:
     """Return when an open session ran out of time: its token unredeemed, or its request unanswered."""
-    if row.state in ENDED:
-        return None
-    deadline = row.request_expires_at if row.request_expires_at is not None else row.token_expires_at
-    return deadline if deadline is not None and deadline <= now else None
+    deadline = deadline_of(row)
+    return deadline if row.state not in ENDED and deadline is not None and deadline <= now else None
+
+
+def deadline_of(row: SessionStatus) -> int | None:
+    """Return until when the session's token can be redeemed, or its request answered."""
+    return row.token_expires_at if row.request_expires_at is None else row.request_expires_at
 
 
 def _token_information(row: SessionStatus, now: int) -> TokenInformation | msgspec.UnsetType:

@@ -35,6 +35,8 @@ class Lifetimes(msgspec.Struct, frozen=True):
     target: Annotated[
         int, _seconds("A dispatch target expires so long after its last use; 0: it never does.", least=0)
     ] = 0
+    web_login: Annotated[int, _seconds("A browser stays logged in so long.")] = 8 * 3600
+    web_browser: Annotated[int, _seconds("A browser whose user wants it stays remembered so long.")] = 90 * 24 * 3600
     finished_session: Annotated[int, _seconds("So long after its beginning a session's status can be asked for.")] = (
         3600
     )
@@ -160,6 +162,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "loopback"
     docs: Annotated[bool, Meta(description="Whether /openapi.json and its page /docs are there.")] = True
+    web: Annotated[bool, Meta(description="Whether the pages for browsers, from / on, are there.")] = True
     stop_seconds: Annotated[
         int, _seconds("When the server is stopped, requests in flight and streams have so long to end.")
     ] = 10

@@ -183,3 +183,22 @@ class EndedSession(msgspec.Struct, frozen=True):
     id: str
     address: str | None
     requested_from: str
+
+
+class WebOperation(msgspec.Struct, frozen=True):
+    """What a page began; `purpose` says what its success is good for."""
+
+    id: str
+    purpose: str
+    session_id: str
+    username: str | None
+
+
+class WebLogin(msgspec.Struct, frozen=True):
+    """A browser that is logged in, and the key that did it."""
+
+    username: str
+    aaid: str
+    key_id: str
+    created_at: int
+    expires_at: int

@@ -51,10 +51,16 @@ class Bench:
     bearer: str
     full: Model
     surrogate: Model
+    environment: Environment
 
     @property
     def api(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.bearer}"}
+
+    def another_client(self) -> httpx2.AsyncClient:
+        """Return a client without a credential or cookies."""
+        transport = httpx2.ASGITransport(app=app_of(self.environment))
+        return httpx2.AsyncClient(transport=transport, base_url=BASE)
 
     async def post(self, path: str, body: object, headers: dict[str, str], *, api: bool = False) -> httpx2.Response:
         content = body if isinstance(body, (bytes, str)) else json.dumps(body)
@@ -150,7 +156,7 @@ async def running(
         environment = make_environment(config, store, clock)
         transport = httpx2.ASGITransport(app=app_of(environment, routes))
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield Bench(config, store, clock, client, key.bearer, full, surrogate)
+            yield Bench(config, store, clock, client, key.bearer, full, surrogate, environment)
     finally:
         if environment is not None:
             await environment.close()

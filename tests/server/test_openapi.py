@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from fidoloop.protocol import outofband
 from fidoloop.protocol.jose import sign_compact
 from fidoloop.server import admin
 from fidoloop.server.config import CONTEXT_PATH
@@ -21,7 +22,7 @@ from fidoloop.server.openapi.document import build_document
 from fidoloop.server.openapi.operations import described
 from fidoloop.server.openapi.page import render_page
 from fidoloop.server.routes import make_routes
-from tests.server.harness import JSON, REDEEM, UAF, Bench, running
+from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
 from tests.server.phone import Phone
 from tests.server.test_targets import JOSE, change
 
@@ -130,6 +131,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
         phone = await every_uaf_service(bench, post)
         await every_token_service(bench, post)
         await every_target_service(bench, call, phone)
+        await every_page(bench, call)
         # And what they refuse.
         for path, methods in make_routes().items():
             for method, endpoint in methods.items():
@@ -257,6 +259,38 @@ async def every_device_service(bench: Bench, call: Post, phone: Phone) -> None:
         again = {"device-signature": sign_compact(json.dumps(order).encode(), phone.signature_key)}
         await ask(headers=again, status=403)
         await admin.enable_user(bench.store, "mia", now=bench.clock())
+
+
+async def every_page(bench: Bench, call: Post) -> None:
+    own = JSON | {"origin": BASE}
+    watching = own | {"accept": "text/event-stream"}
+
+    async def post(path: str, body: dict[str, Any], headers: dict[str, str] = own, **options: Any) -> Any:  # noqa: ANN401
+        return await call("POST", path, body, headers=headers, api=False, **options)
+
+    for path in ("/", "/web/fidoloop.css", "/web/fidoloop.js"):
+        await call("GET", path, api=False)
+    await call("GET", "/account", api=False, status=303)
+    await call("GET", "/web/account", api=False, status=401)
+    phone = await bench.registered()
+    begun = await post("/web/login", {"by": "qr"})
+    await post("/web/login/status", {"id": begun["id"]})
+    await post("/web/login/finish", {"id": begun["id"]}, status=403)
+    content = outofband.open_payload(outofband.decode_scanned(begun["link"]), None)
+    returned = await bench.redeem(content.token)
+    (request,) = json.loads(returned["uafRequest"])
+    assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1200
+    await post("/web/login/stream", {"id": begun["id"]}, watching)
+    await post("/web/login/finish", {"id": begun["id"], "remember": True})
+    await call("GET", "/account", api=False)
+    await call("GET", "/", api=False, status=303)
+    await call("GET", "/web/account", api=False)
+    await post("/web/logout", {}, status=204)
+    await post("/web/login", {"by": "push"}, status=400)
+    await post("/web/login", {"by": "push", "username": "mia"})
+    await post("/web/login", {"by": "push", "username": "mia"}, status=429)
+    await post("/web/login/cancel", {"id": begun["id"]}, status=204)
+    await post("/web/login", {"by": "qr"}, JSON, status=403)
 
 
 class Page(HTMLParser):

@@ -1,0 +1,33 @@
+"""What is said of an operation beside its route and the types of its messages."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fidoloop.server.http.messages import JSON
+
+OPEN, CREDENTIAL, MAYBE, DEVICE_HEADER, DEVICE_BODY = "open", "credential", "maybe", "device header", "device body"
+"""Who may call: everybody, holders of an API credential, those if the user is named, a device by what it signs."""
+BROWSER, LOGGED_IN = "browser", "logged in"
+"""A browser by its pre-login cookie, or by its log-in cookie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """One operation.
+
+    `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
+    `empty` are further statuses, with a problem document and with nothing. `names` says whose id ends the path.
+    """
+
+    group: str
+    summary: str
+    description: str = ""
+    request: Any = None
+    answer: Any = None
+    media: str = JSON
+    status: int = 200
+    who: str = OPEN
+    problems: tuple[tuple[int, str], ...] = ()
+    empty: tuple[tuple[int, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
+    names: str = "the dispatch target's"

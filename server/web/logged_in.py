@@ -1,0 +1,80 @@
+"""The log-in of a browser: its own pre-login cookie, exchanged once for a new log-in cookie (HTTP contract 11)."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from fidoloop.protocol.outofband import StatusAuthenticator
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.messages import HttpProblem, Request
+from fidoloop.server.store import queries, web_queries
+from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.rows import SessionStatus, WebLogin
+from fidoloop.server.web import cookies
+from fidoloop.server.web.operations import EXCHANGE_MILLIS
+
+
+class NewLogin(NamedTuple):
+    """A log-in that was just made: the value of its cookie, and whose it is."""
+
+    secret: str
+    username: str
+
+
+async def exchange(environment: Environment, request: Request, operation_id: str) -> NewLogin | None:
+    """Exchange a log-in that succeeded; of any number of callers one gets it. None: there is nothing to exchange.
+
+    The pre-login cookie is of no more use then, and what this browser was logged in as before is over.
+    """
+    now = environment.clock()
+    browser_hash = cookies.read_digest(request, cookies.PRE_LOGIN)
+    async with environment.store.transaction() as transaction:
+        taken = await transaction.fetch_one(
+            web_queries.TAKE_LOGIN, id=operation_id, browser_hash=browser_hash, since=now - EXCHANGE_MILLIS
+        )
+        if taken is None:
+            return None
+        session = await transaction.fetch_one(queries.STATUS, id=taken.value)
+        if session is None or session.username is None or not session.authenticators:
+            return None
+        await transaction.execute(web_queries.FORGET_OPERATIONS, browser_hash=browser_hash)
+        await forget(transaction, request)
+        secret = await _add(environment, transaction, session, session.username, now)
+    return NewLogin(secret, session.username)
+
+
+async def forget(transaction: Transaction, request: Request) -> None:
+    """Log the browser out."""
+    await transaction.execute(web_queries.REMOVE_LOGIN, cookie_hash=cookies.read_digest(request, cookies.LOGIN))
+
+
+async def find(environment: Environment, request: Request) -> WebLogin | None:
+    """Return the log-in of the browser; None where it has none, its user is disabled or its key is gone."""
+    cookie_hash = cookies.read_digest(request, cookies.LOGIN)
+    now, app_id = environment.clock(), environment.config.app_id
+    return await environment.store.fetch_one(web_queries.LOGIN, cookie_hash=cookie_hash, now=now, app_id=app_id)
+
+
+async def require(environment: Environment, request: Request) -> WebLogin:
+    """Return the log-in of the browser. Raises HttpProblem 401."""
+    found = await find(environment, request)
+    if found is None:
+        raise HttpProblem(401, "this browser is not logged in")
+    return found
+
+
+async def _add(
+    environment: Environment, transaction: Transaction, session: SessionStatus, username: str, now: int
+) -> str:
+    keys = msgspec.json.decode(session.authenticators or "", type=tuple[StatusAuthenticator, ...])
+    secret = cookies.new_secret()
+    await transaction.execute(
+        web_queries.ADD_LOGIN,
+        cookie_hash=cookies.digest(secret),
+        username=username,
+        aaid=keys[0].aaid,
+        key_id=keys[0].keyId,
+        now=now,
+        expires_at=now + 1000 * environment.config.lifetimes.web_login,
+    )
+    return secret
