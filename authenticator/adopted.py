@@ -91,12 +91,13 @@ class AdoptedKeys:
         """Tell whether an adopted key is free."""
         return any(entry.key_id is None for entry in self.all())
 
-    def make(self, key_id: bytes, label: str) -> EcHardwareKey:
-        """Take the adopted key that has been free the longest; the token's own label stays.
+    def make(self, algorithm: KeyAlgorithm, key_id: bytes, label: str) -> EcHardwareKey:
+        """Take the adopted key that has been free the longest; the token's own label stays, and P-256 is what it is.
 
         Raises:
             AuthenticatorError: INSUFFICIENT_RESOURCES: none is free.
         """
+        assert algorithm is KeyAlgorithm.P256
         with self._state.writing() as database:
             free = next((entry.token_key_id for entry in self._rows(database) if entry.key_id is None), None)
             if free is None:

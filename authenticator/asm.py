@@ -72,18 +72,24 @@ class Asm:
             room = bool(adopted) and self.adopted.room()
         except REFUSALS as error:
             raise _refused(error) from error
+        token = self._access_token(app_id)
+        held: dict[str, list[bytes]] = {}
+        for entry in self.registrations():
+            if entry.app_id == app_id and hmac.compare_digest(entry.access_token, token):
+                held.setdefault(entry.aaid, []).append(entry.key_id)
         ordered = adopted + made if room else made + adopted
-        return [_facts(one.model, self.get_registrations(one.model.aaid, app_id)) for one in ordered]
+        return [_facts(one.model, held.get(one.model.aaid, [])) for one in ordered]
 
     def register(
         self, aaid: str, *, app_id: str, username: str, final_challenge: str, attestation_type: int
     ) -> tuple[bytes, bytes]:
         """Register a new key; return (KeyID, assertion)."""
         try:
-            registered = self._authenticator(aaid).register(
+            authenticator = self._authenticator(aaid)
+            registered = authenticator.register(
                 app_id=app_id,
                 username=username,
-                final_challenge_hash=final_challenge_hash(final_challenge),
+                final_challenge_hash=final_challenge_hash(final_challenge, authenticator.algorithm),
                 access_token=self._access_token(app_id),
                 attestation_type=attestation_type,
             )
@@ -102,9 +108,10 @@ class Asm:
     ) -> bytes:
         """Sign with one of the keys of `app_id` (of `key_ids` where given); return the assertion."""
         try:
-            return self._authenticator(aaid).sign(
+            authenticator = self._authenticator(aaid)
+            return authenticator.sign(
                 app_id=app_id,
-                final_challenge_hash=final_challenge_hash(final_challenge),
+                final_challenge_hash=final_challenge_hash(final_challenge, authenticator.algorithm),
                 access_token=self._access_tokens.get(app_id) or self._access_token(app_id),
                 key_ids=key_ids,
                 transaction=_fitting_content(transactions) if transactions else None,

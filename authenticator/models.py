@@ -1,6 +1,13 @@
 """Models: one AAID is one model with one metadata statement (design, "AAID").
 
-An AAID is `F10B#ssav`: ss = kind of key store, a = algorithm, encoding and attestation, v = user verification.
+An AAID is `F10B#psav`, four hexadecimal digits of which each says one thing:
+
+- p and a: the algorithm. ALG_SIGN of the registry is 8 (p modulo 4) + (a modulo 8); p has 4 more where the public key
+  is in DER though the signature is raw, a has 8 more where the attestation is surrogate.
+- s: the kind of key store.
+- v: the user verification (1 the token's PIN, 2 presence, 3 none).
+
+So P-256 raw (ALG_SIGN 1) with full attestation is F10B#0s1v, P-384 (0x10) with surrogate attestation F10B#2s8v.
 """
 
 import base64
@@ -10,17 +17,16 @@ import msgspec
 from msgspec import UNSET
 
 from fidoloop.authenticator.attestation import load_attestation
-from fidoloop.hsm.keystore import KeyStore, TokenInfo
-from fidoloop.protocol.uaf.messages import V1_1
+from fidoloop.authenticator.key_kinds import KEY_KINDS, KeyKind
+from fidoloop.hsm.keystore import KeyAlgorithm, KeyStore, TokenInfo
+from fidoloop.protocol.uaf.messages import V1_0, V1_1
 from fidoloop.protocol.uaf.metadata import CodeAccuracy, MetadataStatement, VerificationMethod
 from fidoloop.protocol.uaf.registry import (
     ASSERTION_SCHEME,
-    Algorithm,
     AttachmentHint,
     AttestationType,
     KeyProtection,
     MatcherProtection,
-    PublicKeyFormat,
     TransactionConfirmationDisplay,
     UserVerification,
 )
@@ -31,16 +37,16 @@ AUTHENTICATOR_VERSION = 1
 
 
 class StoreKind(Enum):
-    """ss: the kind of key store, and what it may claim."""
+    """s: the kind of key store, and what it may claim."""
 
-    SOFTHSM = "01"
-    SOFTWARE_TOKEN = "02"  # noqa: S105 - a model number
-    HARDWARE_TOKEN = "03"  # noqa: S105 - a model number
-    PIV_CARD = "04"
-    SIMULATED_PIV_CARD = "05"
-    TPM = "06"
-    ADOPTED = "07"
-    UAF_CARD = "08"
+    SOFTHSM = 1
+    SOFTWARE_TOKEN = 2
+    HARDWARE_TOKEN = 3
+    PIV_CARD = 4
+    SIMULATED_PIV_CARD = 5
+    TPM = 6
+    ADOPTED = 7
+    UAF_CARD = 8
 
     @classmethod
     def of(cls, token: TokenInfo) -> "StoreKind":
@@ -54,52 +60,10 @@ class StoreKind(Enum):
         return cls.HARDWARE_TOKEN if token.hardware else cls.SOFTWARE_TOKEN
 
 
-class KeyKind(msgspec.Struct, frozen=True):
-    """a: algorithm and encoding of the user key, and how it is attested."""
-
-    digit: str
-    name: str
-    algorithm: Algorithm
-    key_format: PublicKeyFormat
-    attestation: AttestationType
-
-
-# Full attestation comes first: a client offers models in this order, and the policy decides.
-KEY_KINDS: tuple[KeyKind, ...] = (
-    KeyKind(
-        "1",
-        "P-256",
-        Algorithm.SECP256R1_ECDSA_SHA256_RAW,
-        PublicKeyFormat.ECC_X962_RAW,
-        AttestationType.BASIC_FULL,
-    ),
-    KeyKind(
-        "2",
-        "P-256 DER",
-        Algorithm.SECP256R1_ECDSA_SHA256_DER,
-        PublicKeyFormat.ECC_X962_DER,
-        AttestationType.BASIC_FULL,
-    ),
-    KeyKind(
-        "9",
-        "P-256, surrogate",
-        Algorithm.SECP256R1_ECDSA_SHA256_RAW,
-        PublicKeyFormat.ECC_X962_RAW,
-        AttestationType.BASIC_SURROGATE,
-    ),
-    KeyKind(
-        "A",
-        "P-256 DER, surrogate",
-        Algorithm.SECP256R1_ECDSA_SHA256_DER,
-        PublicKeyFormat.ECC_X962_DER,
-        AttestationType.BASIC_SURROGATE,
-    ),
-)
-
 _VERIFICATION_DIGITS = {
-    UserVerification.PASSCODE: "1",
-    UserVerification.PRESENCE: "2",
-    UserVerification.NONE: "3",
+    UserVerification.PASSCODE: 1,
+    UserVerification.PRESENCE: 2,
+    UserVerification.NONE: 3,
 }
 _VERIFICATION_NAMES = {
     UserVerification.PASSCODE: "token PIN",
@@ -129,7 +93,8 @@ class Model(msgspec.Struct, frozen=True):
     @property
     def aaid(self) -> str:
         """AAID, upper case."""
-        return f"{VENDOR}#{self.store.value}{self.key_kind.digit}{_VERIFICATION_DIGITS[self.verification]}"
+        digits = self.key_kind.page, self.store.value, self.key_kind.digit, _VERIFICATION_DIGITS[self.verification]
+        return f"{VENDOR}#{''.join(f'{digit:X}' for digit in digits)}"
 
     @property
     def description(self) -> str:
@@ -169,7 +134,7 @@ def models_of(token: TokenInfo, verification: UserVerification) -> tuple[Model, 
     if not token.makes_keys:
         return adopted_models(verification)
     store = StoreKind.of(token)
-    return tuple(Model(store, key_kind, verification) for key_kind in KEY_KINDS)
+    return tuple(Model(store, key_kind, verification) for key_kind in KEY_KINDS if key_kind.is_made_by(token))
 
 
 def adopted_models(verification: UserVerification) -> tuple[Model, ...]:
@@ -177,13 +142,14 @@ def adopted_models(verification: UserVerification) -> tuple[Model, ...]:
     return tuple(
         Model(StoreKind.ADOPTED, key_kind, verification)
         for key_kind in KEY_KINDS
-        if key_kind.attestation is AttestationType.BASIC_SURROGATE
+        if key_kind.attestation is AttestationType.BASIC_SURROGATE and key_kind.key is KeyAlgorithm.P256
     )
 
 
-def card_models() -> tuple[Model, ...]:
-    """Return the models of the UAF applet (uaf_applet.py), which claims no more than a program can."""
-    return tuple(Model(StoreKind.UAF_CARD, key_kind, UserVerification.PASSCODE) for key_kind in KEY_KINDS)
+def card_models(token: TokenInfo) -> tuple[Model, ...]:
+    """Return the models of a UAF applet (uaf_applet.py) over this token, which claims no more than a program can."""
+    kinds = (key_kind for key_kind in KEY_KINDS if key_kind.is_made_by(token))
+    return tuple(Model(StoreKind.UAF_CARD, key_kind, UserVerification.PASSCODE) for key_kind in kinds)
 
 
 def token_statements(store: KeyStore, verification: UserVerification) -> list[MetadataStatement]:
@@ -197,7 +163,7 @@ def token_statements(store: KeyStore, verification: UserVerification) -> list[Me
 
 def card_statements(store: KeyStore) -> list[MetadataStatement]:
     """As `token_statements`, of the models that a UAF card with its keys in this token is."""
-    return _statements(store, card_models())
+    return _statements(store, card_models(store.info()))
 
 
 def _statements(store: KeyStore, models: tuple[Model, ...]) -> list[MetadataStatement]:
@@ -215,12 +181,13 @@ def all_models() -> tuple[Model, ...]:
     made = tuple(
         Model(store, key_kind, verification)
         for store in StoreKind
-        if store not in {StoreKind.ADOPTED, StoreKind.UAF_CARD}
+        if store not in {StoreKind.ADOPTED, StoreKind.UAF_CARD}  # which have fewer
         for key_kind in KEY_KINDS
         for verification in _VERIFICATION_DIGITS
     )
     adopted = tuple(model for verification in _VERIFICATION_DIGITS for model in adopted_models(verification))
-    return made + adopted + card_models()
+    cards = tuple(Model(StoreKind.UAF_CARD, key_kind, UserVerification.PASSCODE) for key_kind in KEY_KINDS)
+    return made + adopted + cards
 
 
 def metadata_statement(model: Model, roots: tuple[str, ...]) -> MetadataStatement:
@@ -233,7 +200,7 @@ def metadata_statement(model: Model, roots: tuple[str, ...]) -> MetadataStatemen
         aaid=model.aaid,
         description=model.description,
         authenticatorVersion=AUTHENTICATOR_VERSION,
-        upv=(V1_1,),
+        upv=(V1_0, V1_1) if model.key_kind.is_of_uaf_1_0 else (V1_1,),
         assertionScheme=ASSERTION_SCHEME,
         authenticationAlgorithm=int(model.key_kind.algorithm),
         publicKeyAlgAndEncoding=int(model.key_kind.key_format),

@@ -78,7 +78,7 @@ class UafApplet(Applet):
         self._remaining = b""
         authenticators = [
             UafAuthenticator(model, MadeKeys(store), state, NotVerifiedHere(UserVerification.PASSCODE), attestation)
-            for model in card_models()
+            for model in card_models(store.info())
             if attestation is not None or model.key_kind.attestation is not AttestationType.BASIC_FULL
         ]
         self._processor = CommandProcessor(authenticators, KeyHandles(state, roaming=True), tokens=self._tokens)

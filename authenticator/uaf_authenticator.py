@@ -6,7 +6,6 @@ A first-factor bound authenticator: one key pair per registration, its KeyID ran
 guarded by the key-handle access token.
 """
 
-import hashlib
 import hmac
 import os
 from collections.abc import Sequence
@@ -17,19 +16,19 @@ from fidoloop.authenticator.attestation import Attestation
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model
 from fidoloop.authenticator.nonces import NONCE_BYTES, fresh_nonce
+from fidoloop.authenticator.signing import Sign, signer
 from fidoloop.authenticator.state import AuthenticatorState, Registration
 from fidoloop.authenticator.user_keys import UserKeys
 from fidoloop.authenticator.user_verification import UserVerifier, VerificationRequest
-from fidoloop.hsm.keystore import EcHardwareKey
+from fidoloop.hsm.keystore import HardwareKey
 from fidoloop.protocol.uaf import assertions
+from fidoloop.protocol.uaf.algorithms import ALGORITHMS
 from fidoloop.protocol.uaf.public_keys import encode_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode, UserVerification
-from fidoloop.protocol.uaf.signatures import encode_signature
 from fidoloop.protocol.uaf.transactions import transaction_content_hash
 from fidoloop.protocol.uaf.usual_layout import SignedDataTemplate
 
 KEY_ID_BYTES = 32
-HASH_BYTES = 32
 MAX_APP_ID_BYTES = 512
 MAX_USERNAME_BYTES = 128
 
@@ -44,7 +43,7 @@ class Registered(msgspec.Struct, frozen=True):
 class _UserKey(msgspec.Struct, frozen=True):
     """A key in use, and what it signs where the user was verified and where a transaction was confirmed."""
 
-    key: EcHardwareKey
+    sign: Sign
     verified: SignedDataTemplate
     confirmed: SignedDataTemplate
 
@@ -67,7 +66,9 @@ class UafAuthenticator:
         self._state = state
         self._verifier = verifier
         self._attestation = attestation
-        self._algorithm = model.key_kind.algorithm
+        self.algorithm = int(model.key_kind.algorithm)
+        """ALG_SIGN, as a plain number: an IntEnum's hash runs in Python."""
+        self._hash_bytes = ALGORITHMS[self.algorithm].hash.digest_size
         self._user_keys: dict[bytes, _UserKey] = {}
 
     def register(
@@ -89,6 +90,7 @@ class UafAuthenticator:
         """
         if len(app_id.encode()) > MAX_APP_ID_BYTES or not 1 <= len(username.encode()) <= MAX_USERNAME_BYTES:
             raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "appID or username too long")
+        self.check_hash(final_challenge_hash)
         if attestation_type != self.model.key_kind.attestation:
             raise AuthenticatorError(CommandStatus.ATTESTATION_NOT_SUPPORTED, "not this model's attestation type")
         full = self.model.key_kind.attestation is AttestationType.BASIC_FULL
@@ -97,7 +99,7 @@ class UafAuthenticator:
         self.verify_user(VerificationRequest("registration", app_id, username), verified)
         key_id = os.urandom(KEY_ID_BYTES)
         registration_counter = self._state.next_registration_counter(self.model.aaid)
-        key = self._source.make(key_id, f"fidoloop UAF {self.model.aaid}")
+        key = self._source.make(self.model.key_kind.key, key_id, f"fidoloop UAF {self.model.aaid}")
         try:
             return self._finish_registration(
                 key,
@@ -115,7 +117,7 @@ class UafAuthenticator:
 
     def _finish_registration(
         self,
-        key: EcHardwareKey,
+        key: HardwareKey,
         *,
         key_id: bytes,
         app_id: str,
@@ -128,20 +130,21 @@ class UafAuthenticator:
         krd = assertions.encode_krd(
             aaid=self._aaid,
             authenticator_version=AUTHENTICATOR_VERSION,
-            signature_algorithm=kind.algorithm,
+            signature_algorithm=kind.attested_by,
             public_key_format=kind.key_format,
             final_challenge_hash=final_challenge_hash,
             key_id=key_id,
             sign_counter=0,
             registration_counter=registration_counter,
-            public_key=encode_public_key(kind.key_format, key.public_key()),
+            public_key=encode_public_key(kind.key_format, key.public_key(), self.algorithm),
         )
-        attesting: EcHardwareKey = key
+        attesting: HardwareKey = key
         chain: tuple[bytes, ...] = ()
         if kind.attestation is AttestationType.BASIC_FULL and self._attestation is not None:
             attesting, chain = self._attestation.key, self._attestation.chain
+        signature = signer(attesting, kind.attested_by)(krd)
         assertion = assertions.encode_registration_assertion(
-            krd, attestation_type=kind.attestation, signature=self._sign(attesting, krd), certificates=chain
+            krd, attestation_type=kind.attestation, signature=signature, certificates=chain
         )
         self._state.add(
             Registration(
@@ -194,7 +197,7 @@ class UafAuthenticator:
         else:
             text = self._displayable(transaction)
             request = VerificationRequest("transaction", registration.app_id, registration.username, text)
-            content_hash = transaction_content_hash(transaction)
+            content_hash = transaction_content_hash(transaction, self.algorithm)
         self.verify_user(request, verified if transaction is None else None)
         counter = self._state.next_sign_counter(registration.key_id)
         if counter is None:
@@ -202,7 +205,7 @@ class UafAuthenticator:
         user_key = self._user_keys.get(registration.key_id) or self._open(registration.key_id)
         template = user_key.verified if transaction is None else user_key.confirmed
         signed_data = template.fill(fresh_nonce(), final_challenge_hash, content_hash, counter)
-        return assertions.encode_authentication_assertion(signed_data, self._sign(user_key.key, signed_data))
+        return assertions.encode_authentication_assertion(signed_data, user_key.sign(signed_data))
 
     def deregister(self, *, app_id: str | None, key_id: bytes | None, access_token: bytes) -> list[bytes]:
         """Delete a key, or with `key_id` None all of the application; return the KeyIDs deleted (commands 6.2.4).
@@ -284,20 +287,22 @@ class UafAuthenticator:
 
     def _open(self, key_id: bytes) -> _UserKey:
         key = self._source.open(key_id)
-        verified = self._template(AuthenticationMode.USER_VERIFIED, key_id, content_hash_bytes=0)
-        confirmed = self._template(AuthenticationMode.TRANSACTION_CONFIRMED, key_id, content_hash_bytes=HASH_BYTES)
-        opened = self._user_keys[key_id] = _UserKey(key, verified, confirmed)
+        verified = self._template(AuthenticationMode.USER_VERIFIED, key_id, 0)
+        confirmed = self._template(AuthenticationMode.TRANSACTION_CONFIRMED, key_id, self._hash_bytes)
+        sign = signer(key, self.model.key_kind.algorithm)
+        opened = self._user_keys[key_id] = _UserKey(sign, verified, confirmed)
         return opened
 
-    def _template(self, mode: AuthenticationMode, key_id: bytes, *, content_hash_bytes: int) -> SignedDataTemplate:
+    def _template(self, mode: AuthenticationMode, key_id: bytes, content_hash_bytes: int) -> SignedDataTemplate:
         return SignedDataTemplate(
             self._aaid.encode("ascii"),
-            (AUTHENTICATOR_VERSION, mode, self._algorithm),
+            (AUTHENTICATOR_VERSION, mode, self.algorithm),
             key_id=key_id,
             nonce_bytes=NONCE_BYTES,
-            hash_bytes=(HASH_BYTES, content_hash_bytes),
+            hash_bytes=(self._hash_bytes, content_hash_bytes),
         )
 
-    def _sign(self, key: EcHardwareKey, data: bytes) -> bytes:
-        raw = key.sign_digest_raw(hashlib.sha256(data).digest())
-        return encode_signature(self._algorithm, raw)
+    def check_hash(self, final_challenge_hash: bytes) -> None:
+        """Refuse a hash that is not as long as those of this model's algorithm."""
+        if len(final_challenge_hash) != self._hash_bytes:
+            raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "not a hash of this model's algorithm")

@@ -4,16 +4,16 @@ import contextlib
 from typing import Protocol
 
 from fidoloop.hsm.errors import KeyGone
-from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
+from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 
 
 class UserKeys(Protocol):
     """The user keys of one authenticator. Every method may raise KeyStoreError."""
 
-    def make(self, key_id: bytes, label: str) -> EcHardwareKey:
-        """Return a P-256 key to sign with, which from now on is `key_id`'s."""
+    def make(self, algorithm: KeyAlgorithm, key_id: bytes, label: str) -> HardwareKey:
+        """Return a key of this kind to sign with, which from now on is `key_id`'s."""
 
-    def open(self, key_id: bytes) -> EcHardwareKey:
+    def open(self, key_id: bytes) -> HardwareKey:
         """Return the key of `key_id`. Raises KeyGone."""
 
     def discard(self, key_id: bytes) -> None:
@@ -27,17 +27,13 @@ class MadeKeys:
         """Take the token to make keys in."""
         self._store = store
 
-    def make(self, key_id: bytes, label: str) -> EcHardwareKey:
+    def make(self, algorithm: KeyAlgorithm, key_id: bytes, label: str) -> HardwareKey:
         """Make the key pair."""
-        key = self._store.generate(KeyAlgorithm.P256, KeyUsage.SIGN, key_id=key_id, label=label)
-        assert isinstance(key, EcHardwareKey)
-        return key
+        return self._store.generate(algorithm, KeyUsage.SIGN, key_id=key_id, label=label)
 
-    def open(self, key_id: bytes) -> EcHardwareKey:
+    def open(self, key_id: bytes) -> HardwareKey:
         """Open the key in the token."""
-        key = self._store.key(key_id)
-        assert isinstance(key, EcHardwareKey)
-        return key
+        return self._store.key(key_id)
 
     def discard(self, key_id: bytes) -> None:
         """Destroy the key; gone is what was asked for."""

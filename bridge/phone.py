@@ -47,6 +47,7 @@ from fidoloop.protocol.uaf.messages import (
     ServerResponse,
     encode_message,
 )
+from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError, StatusCode
 
 
@@ -123,15 +124,24 @@ class Phone:
         """Return the accounts this phone has."""
         return self._profile.accounts()
 
-    def register(self, text: str, *, server: str | None = None, target_name: str = "phone") -> Result:
+    def register(
+        self,
+        text: str,
+        *,
+        server: str | None = None,
+        target_name: str = "phone",
+        algorithm: Algorithm | None = None,
+    ) -> Result:
         """Enrol with a registration token, and become a dispatch target in the same response.
 
-        `server` is the base URL the user expects; without it the host of the token is shown and confirmed.
+        `server` is the base URL the user expects; without it the host of the token is shown and confirmed. With
+        `algorithm` the new key is of it, as far as the policy accepts that; without, the policy chooses.
 
         Raises:
             UnknownHostError: the token is for another server than `server`.
         """
-        return self._follow(text, operations=("registration",), server=server, target_name=target_name)
+        enrolment = _Enrolment(target_name, algorithm)
+        return self._follow(text, operations=("registration",), server=server, enrolment=enrolment)
 
     def scan(self, text: str, *, link: Linker | None = None) -> Result:
         """Carry out the authentication or deregistration that a dispatched token triggers.
@@ -192,7 +202,7 @@ class Phone:
         *,
         operations: tuple[str, ...],
         server: str | None = None,
-        target_name: str = "phone",
+        enrolment: "_Enrolment | None" = None,
         transaction_required: bool = False,
         link: Linker | None = None,
     ) -> Result:
@@ -220,9 +230,7 @@ class Phone:
                 self._report(connection, client, request, missing)
                 raise missing
             linking = _Linking(token.linking, link or self._link) if token.linking else None
-            return self._run(
-                connection, client, request, account=token.account, target_name=target_name, linking=linking
-            )
+            return self._run(connection, client, request, account=token.account, enrolment=enrolment, linking=linking)
 
     def _redeem(self, server: Server, client: UafClient, token: DispatchedToken) -> UafRequest:
         message = outofband.RedeemRequest(token.token)
@@ -254,14 +262,14 @@ class Phone:
         request: UafRequest,
         *,
         account: Account | None,
-        target_name: str = "phone",
+        enrolment: "_Enrolment | None" = None,
         linking: "_Linking | None" = None,
     ) -> Result:
         try:
             if isinstance(request, DeregistrationRequest):
                 return self._deregister(client, request, account)
             if isinstance(request, RegistrationRequest):
-                return self._register(server, client, request, target_name)
+                return self._register(server, client, request, enrolment or _Enrolment())
             context = linking.context(None) if linking else {}
             outcome = client.authenticate(request, server.channel_binding)
             message = encode_message(outcome.response)
@@ -276,9 +284,11 @@ class Phone:
         username = account.username if account else None
         return self._done(Result("authentication", username, answer.status, answer.message, outcome.keys))
 
-    def _register(self, server: Server, client: UafClient, request: RegistrationRequest, target_name: str) -> Result:
+    def _register(
+        self, server: Server, client: UafClient, request: RegistrationRequest, enrolment: "_Enrolment"
+    ) -> Result:
         existing = self._profile.account(server.base_url, request.username)
-        outcome = client.register(request, server.channel_binding)
+        outcome = client.register(request, server.channel_binding, algorithm=enrolment.algorithm)
         keys: TargetKeys | None = None
         try:
             context: dict[str, Any] = {}
@@ -286,7 +296,7 @@ class Phone:
                 keys = self._target_keys()
             if keys is not None:
                 context["dispatchTarget"] = outofband.NewDispatchTarget(
-                    name=target_name,
+                    name=enrolment.target_name,
                     signatureKey=dict(keys.signature_jwk.members),
                     encryptionKey=dict(keys.encryption_jwk.members),
                     deviceId=self._settings.device_id,
@@ -310,7 +320,7 @@ class Phone:
                 username=request.username,
                 app_id=outcome.app_id,
                 target_id=answer.target_id,
-                target_name=target_name,
+                target_name=enrolment.target_name,
                 signature_key_id=keys.signature_key_id,
                 encryption_key_id=keys.encryption_key_id,
                 encryption_thumbprint=keys.encryption_jwk.thumbprint,
@@ -410,3 +420,10 @@ class _Linking(NamedTuple):
                 ClientError.USER_CANCELLED, f"what the laptop shows {what}", AsmStatus.USER_CANCELLED
             )
         return {"channelLinkingResponse": answer}
+
+
+class _Enrolment(NamedTuple):
+    """What its user says of a registration: the dispatch target's name, and the algorithm where it matters."""
+
+    target_name: str = "phone"
+    algorithm: Algorithm | None = None

@@ -6,7 +6,7 @@ import os
 import msgspec
 
 from fidoloop.hsm.errors import KeyGone
-from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyStore, KeyUsage
+from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage, RsaHardwareKey
 from fidoloop.protocol.jose import PublicJwk, public_jwk
 
 KEY_ID_BYTES = 16
@@ -50,5 +50,7 @@ def delete_target_keys(store: KeyStore, *key_ids: bytes | None) -> None:
                 store.delete(key_id)
 
 
-def _generate(store: KeyStore, algorithm: KeyAlgorithm, usage: KeyUsage, label: str) -> HardwareKey:
-    return store.generate(algorithm, usage, key_id=os.urandom(KEY_ID_BYTES), label=label)
+def _generate(store: KeyStore, algorithm: KeyAlgorithm, usage: KeyUsage, label: str) -> EcHardwareKey | RsaHardwareKey:
+    key = store.generate(algorithm, usage, key_id=os.urandom(KEY_ID_BYTES), label=label)
+    assert isinstance(key, EcHardwareKey | RsaHardwareKey)
+    return key

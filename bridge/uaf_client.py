@@ -36,7 +36,7 @@ from fidoloop.protocol.uaf.messages import (
 )
 from fidoloop.protocol.uaf.png import is_displayable
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts, MatchCriteria, Policy, choose, policy_extensions
-from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME
+from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm
 from fidoloop.protocol.uaf.status import CLIENT_ERROR_OF_ASM_STATUS, AsmStatus, ClientError
 from fidoloop.protocol.uaf.transactions import IMAGE_PNG, transaction_content
 from fidoloop.protocol.uaf.version_negotiation import CLIENT_PAIRS, negotiate
@@ -128,10 +128,17 @@ class UafClient:
             _check_transactions(request.transaction or ())
             _choose(request.policy, self._registered(app_id))
 
-    def register(self, request: RegistrationRequest, channel_binding: ChannelBinding = _UNBOUND) -> Outcome:
+    def register(
+        self,
+        request: RegistrationRequest,
+        channel_binding: ChannelBinding = _UNBOUND,
+        *,
+        algorithm: Algorithm | None = None,
+    ) -> Outcome:
         """Register one key per criteria of the first policy alternative that this phone can meet.
 
-        An authenticator that is full or not there gives way to others that the policy accepts.
+        An authenticator that is full or not there gives way to others that the policy accepts. With `algorithm` only
+        authenticators whose keys are of it are offered to the policy.
 
         Raises:
             ClientFailureError: with the client's code and, where the ASM refused, its status.
@@ -158,7 +165,10 @@ class UafClient:
                 keys.append((facts.aaid, base64url.encode(key_id)))
             return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
 
-        return _with_whom_it_works(attempt, request.policy, self._authenticators(app_id))
+        offered = self._authenticators(app_id)
+        if algorithm is not None:
+            offered = [facts for facts in offered if int(algorithm) in facts.algorithms]
+        return _with_whom_it_works(attempt, request.policy, offered)
 
     def authenticate(self, request: AuthenticationRequest, channel_binding: ChannelBinding = _UNBOUND) -> Outcome:
         """Sign with one key per criteria of the first policy alternative that this phone holds keys for.
@@ -313,7 +323,7 @@ def _choose(policy: Policy, authenticators: Sequence[AuthenticatorFacts]) -> Cho
         return [(authenticators[index], alternative[at]) for at, index in enumerate(choice.candidates)]
     offered = ", ".join(facts.aaid for facts in authenticators) or "none"
     raise ClientFailureError(
-        ClientError.NO_SUITABLE_AUTHENTICATOR, f"the policy accepts none of this phone's authenticators ({offered})"
+        ClientError.NO_SUITABLE_AUTHENTICATOR, f"the policy accepts none of the authenticators offered ({offered})"
     )
 
 

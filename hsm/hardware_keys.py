@@ -16,7 +16,7 @@ from fidoloop.hsm.rsa_padding import OaepParameters, SignatureScheme, oaep_param
 
 
 class BaseEcKey(EcHardwareKey):
-    """A P-256 or P-384 key: hashing, checks and encodings; a device adds `sign_digest_raw` and `_agree`."""
+    """An EC key: hashing, checks and encodings; a device adds `sign_digest_raw` and `_agree`."""
 
     def __init__(self, info: KeyInfo) -> None:
         """Take what was read of the key."""
@@ -39,12 +39,12 @@ class BaseEcKey(EcHardwareKey):
 
     @property
     def curve(self) -> ec.EllipticCurve:
-        """P-256 or P-384."""
+        """P-256, P-384, P-521 or secp256k1."""
         return self._public.curve
 
     @property
     def key_size(self) -> int:
-        """256 or 384."""
+        """256, 384 or 521."""
         return self._public.key_size
 
     def public_key(self) -> ec.EllipticCurvePublicKey:

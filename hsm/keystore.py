@@ -6,12 +6,12 @@ from enum import Flag, StrEnum, auto
 from types import TracebackType
 from typing import Protocol, Self
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from fidoloop.hsm.errors import NotSupported
 from fidoloop.protocol.evidence.values import Evidence
 
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 
 
 class KeyAlgorithm(StrEnum):
@@ -20,10 +20,17 @@ class KeyAlgorithm(StrEnum):
     P256 = "p256"
     P384 = "p384"
     RSA2048 = "rsa2048"
+    P521 = "p521"
+    SECP256K1 = "secp256k1"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
 
 
 class KeyUsage(Flag):
-    """What a key may do; EC keys SIGN or DERIVE, RSA2048 keys SIGN or DECRYPT, never both where the store decides."""
+    """What a key may do: P-256 and P-384 keys SIGN or DERIVE, RSA2048 keys SIGN or DECRYPT, all others SIGN.
+
+    Never two of them where the store decides.
+    """
 
     SIGN = auto()
     DERIVE = auto()
@@ -37,7 +44,8 @@ class TokenInfo:
     `kind` is "softhsm", "tpm", "nss", "opensc", "pkcs11" (any other module) or "piv"; `hardware` is True only where the
     token says it is in a hardware slot and is not known to be a program or simulated; `mechanisms` holds PKCS#11 names
     without the CKM_ prefix ("ECDSA", "RSA_PKCS_OAEP"); `pin_pad` tells that the user types the PIN on the
-    device; `makes_keys` is False where P-256 keys have to be made by other means.
+    device; `makes_keys` is False where P-256 keys have to be made by other means; `algorithms` are the kinds of key to
+    sign with that it is known to make. PKCS#11 lists mechanisms, not curves, so that a module may make more.
     """
 
     kind: str
@@ -50,6 +58,7 @@ class TokenInfo:
     mechanisms: frozenset[str]
     pin_pad: bool = False
     makes_keys: bool = True
+    algorithms: frozenset[KeyAlgorithm] = frozenset((KeyAlgorithm.P256,))
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class KeyInfo:
 
 
 class EcHardwareKey(ec.EllipticCurvePrivateKey):
-    """A P-256 or P-384 private key that stays in its device: cryptography's interface, plus a fast raw signature."""
+    """An EC private key that stays in its device: cryptography's interface, plus a fast raw signature."""
 
     @property
     @abc.abstractmethod
@@ -105,7 +114,36 @@ class RsaHardwareKey(rsa.RSAPrivateKey):
         """Attributes of the key, read when it was first opened."""
 
 
-HardwareKey = EcHardwareKey | RsaHardwareKey
+class Ed25519HardwareKey(ed25519.Ed25519PrivateKey):
+    """An Ed25519 private key that stays in its device: cryptography's interface."""
+
+    @property
+    @abc.abstractmethod
+    def key_id(self) -> bytes:
+        """CKA_ID of the key."""
+
+    @property
+    @abc.abstractmethod
+    def info(self) -> KeyInfo:
+        """Attributes of the key, read when it was first opened."""
+
+
+class Ed448HardwareKey(ed448.Ed448PrivateKey):
+    """An Ed448 private key that stays in its device: cryptography's interface."""
+
+    @property
+    @abc.abstractmethod
+    def key_id(self) -> bytes:
+        """CKA_ID of the key."""
+
+    @property
+    @abc.abstractmethod
+    def info(self) -> KeyInfo:
+        """Attributes of the key, read when it was first opened."""
+
+
+EdHardwareKey = Ed25519HardwareKey | Ed448HardwareKey
+HardwareKey = EcHardwareKey | RsaHardwareKey | EdHardwareKey
 
 
 class MacKey(Protocol):

@@ -125,6 +125,8 @@ class CommandProcessor:
         # None of our models has a display that takes a hash alone (tcDisplay 3), so beside content or not it is wrong.
         if parameters.bytes_of(Tag.TRANSACTION_CONTENT_HASH):
             raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "a transaction is shown, its hash is not enough")
+        challenge_hash = parameters.required(Tag.FINAL_CHALLENGE_HASH)
+        authenticator.check_hash(challenge_hash)
         verified = self._verified(parameters, token)
         held = authenticator.candidates(
             app_id,
@@ -135,7 +137,6 @@ class CommandProcessor:
             # Usernames are not for somebody who was not verified.
             authenticator.verify_user(VerificationRequest("authentication", app_id), verified)
             return b"".join(self._username_and_handle(authenticator, entry) for entry in held[-MAX_KEY_HANDLES:])
-        challenge_hash = parameters.required(Tag.FINAL_CHALLENGE_HASH)
         assertion = authenticator.sign_with(held[0], challenge_hash, content, verified)
         self._spend()
         return element(CommandTag.AUTHENTICATOR_ASSERTION, assertion)

@@ -10,7 +10,7 @@ import msgspec
 
 from fidoloop.authenticator.commands.registry import Command, CommandTag
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
-from fidoloop.authenticator.uaf_authenticator import HASH_BYTES, MAX_APP_ID_BYTES, MAX_USERNAME_BYTES
+from fidoloop.authenticator.uaf_authenticator import MAX_APP_ID_BYTES, MAX_USERNAME_BYTES
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.registry import Tag
 from fidoloop.protocol.uaf.tlv import is_critical, spans, tag_name
@@ -19,6 +19,7 @@ MAX_COMMAND_BYTES: Final = 32768
 MAX_KEY_HANDLES: Final = 64
 MAX_KEY_HANDLE_BYTES: Final = 256
 _MAX_CONTENT_BYTES = 16384
+_MIN_HASH_BYTES, _MAX_HASH_BYTES = 32, 64
 
 
 class Field(NamedTuple):
@@ -33,7 +34,8 @@ class Field(NamedTuple):
 
 _INDEX = Field(CommandTag.AUTHENTICATOR_INDEX, 1, 1)
 _APP_ID = Field(CommandTag.APPID, 1, MAX_APP_ID_BYTES)
-_CHALLENGE_HASH = Field(Tag.FINAL_CHALLENGE_HASH, HASH_BYTES, HASH_BYTES)
+# A hash by the algorithm of the authenticator, who holds it against that.
+_CHALLENGE_HASH = Field(Tag.FINAL_CHALLENGE_HASH, _MIN_HASH_BYTES, _MAX_HASH_BYTES)
 _ACCESS_TOKEN = Field(CommandTag.KEYHANDLE_ACCESS_TOKEN, 1, 32)
 _USER_VERIFY_TOKEN = Field(CommandTag.USERVERIFY_TOKEN, 1, 64, required=False)
 
@@ -54,7 +56,7 @@ LAYOUTS: Final[dict[Command, tuple[Field, ...]]] = {
         _APP_ID,
         _CHALLENGE_HASH,
         Field(CommandTag.TRANSACTION_CONTENT, 1, _MAX_CONTENT_BYTES, required=False),
-        Field(Tag.TRANSACTION_CONTENT_HASH, 0, HASH_BYTES, required=False),
+        Field(Tag.TRANSACTION_CONTENT_HASH, 0, _MAX_HASH_BYTES, required=False),
         _ACCESS_TOKEN,
         _USER_VERIFY_TOKEN,
         Field(CommandTag.KEYHANDLE, 1, MAX_KEY_HANDLE_BYTES, required=False, times=MAX_KEY_HANDLES),

@@ -14,10 +14,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from fidoloop.hsm.errors import DeviceError, ManagementKeyIncorrect, PinIncorrect, PinLocked
-from fidoloop.hsm.keystore import PublicKey
 from fidoloop.hsm.piv import slots, tlv
 from fidoloop.hsm.piv.apdu import Channel, StatusError
 from fidoloop.hsm.piv.management_key import ManagementKey
+from fidoloop.protocol.jose import PublicKey
 
 T = TypeVar("T")
 

@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage, PublicKey
+from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage
 from fidoloop.hsm.piv import application as piv
 from fidoloop.hsm.piv.apdu import StatusError
 from fidoloop.hsm.piv.application import Metadata, PivApplication
 from fidoloop.hsm.piv.container import DELETED, Container, read_container
 from fidoloop.hsm.piv.slots import KEY_MANAGEMENT, RETIRED, SLOTS, Slot
+from fidoloop.protocol.jose import PublicKey
 
 _PIN_ALWAYS: Final = (3, 5)
 """YubiKey's PIN policies that want the PIN, or a finger, before every use."""

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from fidoloop.hsm.errors import KeyRefused, KeyStoreError, NotSupported, TokenFull
-from fidoloop.hsm.keystore import KeyAlgorithm, KeyUsage, PublicKey
+from fidoloop.hsm.keystore import KeyAlgorithm, KeyUsage
 from fidoloop.hsm.piv import application as piv
 from fidoloop.hsm.piv.apdu import StatusError
 from fidoloop.hsm.piv.application import PivApplication
 from fidoloop.hsm.piv.directory import Directory, Entry
 from fidoloop.hsm.piv.keys import PivEcKey, PivRsaKey
 from fidoloop.hsm.piv.slots import Slot, candidates, slot_named
+from fidoloop.protocol.jose import PublicKey
 
 FITTING: Final = {
     (KeyAlgorithm.P256, KeyUsage.SIGN),

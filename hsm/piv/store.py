@@ -17,7 +17,7 @@ from fidoloop.hsm.errors import (
     NotSupported,
     PinRequired,
 )
-from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyInfo, KeyStore, KeyUsage, MacKey, PublicKey, TokenInfo
+from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyInfo, KeyStore, KeyUsage, MacKey, TokenInfo
 from fidoloop.hsm.piv import application as piv
 from fidoloop.hsm.piv import slots
 from fidoloop.hsm.piv.apdu import StatusError
@@ -35,6 +35,7 @@ from fidoloop.hsm.piv.pcsc import ConnectionLost
 from fidoloop.hsm.piv.slots import Slot, slot_named
 from fidoloop.hsm.piv.uri import PivUri
 from fidoloop.protocol.evidence.values import Evidence
+from fidoloop.protocol.jose import PublicKey
 
 T = TypeVar("T")
 _SIMULATED: Final = "fidoloop "
@@ -90,6 +91,7 @@ class PivKeyStore(KeyStore):
             firmware=identity.version,
             hardware=not identity.label.startswith(_SIMULATED),
             mechanisms=_MECHANISMS,
+            algorithms=frozenset(REFERENCES),
         )
 
     def generate(

@@ -8,7 +8,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from fidoloop.hsm.errors import KeyExists, KeyRefused, ModuleError, NotSupported
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyUsage
 from fidoloop.hsm.pkcs11.kinds import kind_of
-from fidoloop.hsm.pkcs11.objects import CURVES, read_key, read_public, search
+from fidoloop.hsm.pkcs11.objects import CURVES, EDWARDS_CURVES, read_key, read_public, search
 
 _USAGES: Final = {
     (KeyAlgorithm.P256, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
@@ -17,12 +17,23 @@ _USAGES: Final = {
     (KeyAlgorithm.P384, KeyUsage.DERIVE): (Attribute.DERIVE, Attribute.DERIVE),
     (KeyAlgorithm.RSA2048, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
     (KeyAlgorithm.RSA2048, KeyUsage.DECRYPT): (Attribute.DECRYPT, Attribute.ENCRYPT),
+    (KeyAlgorithm.P521, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
+    (KeyAlgorithm.SECP256K1, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
+    (KeyAlgorithm.ED25519, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
+    (KeyAlgorithm.ED448, KeyUsage.SIGN): (Attribute.SIGN, Attribute.VERIFY),
 }
 _GENERATION: Final = {
     KeyAlgorithm.P256: Mechanism.EC_KEY_PAIR_GEN,
     KeyAlgorithm.P384: Mechanism.EC_KEY_PAIR_GEN,
     KeyAlgorithm.RSA2048: Mechanism.RSA_PKCS_KEY_PAIR_GEN,
+    KeyAlgorithm.P521: Mechanism.EC_KEY_PAIR_GEN,
+    KeyAlgorithm.SECP256K1: Mechanism.EC_KEY_PAIR_GEN,
+    KeyAlgorithm.ED25519: Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
+    KeyAlgorithm.ED448: Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
 }
+# What each module is known to have beyond what mechanisms tell; tpm2-pkcs11 and other modules: what every one has.
+_CURVES_OF_KIND: Final = {"softhsm": frozenset({*CURVES, *EDWARDS_CURVES})}
+_USUAL_CURVES: Final = frozenset({KeyAlgorithm.P256, KeyAlgorithm.P384, KeyAlgorithm.ED25519})
 _PROTECTED: Final = {Attribute.PRIVATE: True, Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 
 
@@ -58,6 +69,20 @@ def generate_pair(
         _destroy_quietly(session, key_id, ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY)
         raise
     return info, private
+
+
+def signing_algorithms(token: p11.Token) -> frozenset[KeyAlgorithm]:
+    """Return the kinds of key to sign with that the token is known to make."""
+    mechanisms = token.slot.get_mechanisms()
+    curves = _CURVES_OF_KIND.get(kind_of(token), _USUAL_CURVES)
+    return frozenset(
+        algorithm
+        for algorithm, mechanism in _GENERATION.items()
+        if mechanism in mechanisms
+        and (algorithm is KeyAlgorithm.RSA2048 or algorithm in curves)
+        and not (algorithm in CURVES and Mechanism.ECDSA not in mechanisms)
+        and not (algorithm in EDWARDS_CURVES and Mechanism.EDDSA not in mechanisms)
+    )
 
 
 def generate_mac_key(session: p11.Session, key_id: bytes, label: str) -> Any:  # noqa: ANN401  # a python-pkcs11 object
@@ -111,6 +136,8 @@ def _check_mechanisms(session: p11.Session, algorithm: KeyAlgorithm, usage: KeyU
         )
     if usage is KeyUsage.SIGN and algorithm in CURVES and Mechanism.ECDSA not in mechanisms:
         raise NotSupported("this token does not sign digests (no CKM_ECDSA; the mechanisms that hash are not enough)")
+    if algorithm in EDWARDS_CURVES and Mechanism.EDDSA not in mechanisms:
+        raise NotSupported("this token does not sign with keys on Edwards curves (no CKM_EDDSA)")
     if usage is KeyUsage.DERIVE and Mechanism.ECDH1_DERIVE not in mechanisms:
         raise NotSupported("this token cannot agree on keys (no CKM_ECDH1_DERIVE)")
 
@@ -138,8 +165,11 @@ def _generate(
     if algorithm is KeyAlgorithm.RSA2048:
         pair: tuple[Any, Any] = session.generate_keypair(KeyType.RSA, 2048, **common, **templates)
         return pair
-    domain = session.create_domain_parameters(KeyType.EC, {Attribute.EC_PARAMS: CURVES[algorithm].params}, local=True)
-    return domain.generate_keypair(mechanism=Mechanism.EC_KEY_PAIR_GEN, **common, **templates)
+    edwards = EDWARDS_CURVES.get(algorithm)
+    params = CURVES[algorithm].params if edwards is None else edwards.params
+    key_type = KeyType.EC if edwards is None else KeyType.EC_EDWARDS
+    domain = session.create_domain_parameters(key_type, {Attribute.EC_PARAMS: params}, local=True)
+    return domain.generate_keypair(mechanism=_GENERATION[algorithm], **common, **templates)
 
 
 def _no(*uses: Attribute) -> dict[Attribute, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
 import pkcs11 as p11
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from pkcs11 import Attribute, KeyType, ObjectClass, _pkcs11
 
 from fidoloop.hsm.errors import KeyGone, NotSupported
@@ -30,6 +30,28 @@ class Curve:
 CURVES: Final = {
     KeyAlgorithm.P256: Curve(bytes.fromhex("06082a8648ce3d030107"), ec.SECP256R1(), 32),
     KeyAlgorithm.P384: Curve(bytes.fromhex("06052b81040022"), ec.SECP384R1(), 48),
+    KeyAlgorithm.P521: Curve(bytes.fromhex("06052b81040023"), ec.SECP521R1(), 66),
+    KeyAlgorithm.SECP256K1: Curve(bytes.fromhex("06052b8104000a"), ec.SECP256K1(), 32),
+}
+
+
+@dataclass(frozen=True)
+class EdwardsCurve:
+    """An Edwards curve: CKA_EC_PARAMS as object identifier and as name (PKCS#11 3.0 6.3.5), bytes of a point."""
+
+    params: bytes
+    name: bytes
+    size: int
+    load: Callable[[bytes], PublicKey]
+
+
+EDWARDS_CURVES: Final = {
+    KeyAlgorithm.ED25519: EdwardsCurve(
+        bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519", 32, ed25519.Ed25519PublicKey.from_public_bytes
+    ),
+    KeyAlgorithm.ED448: EdwardsCurve(
+        bytes.fromhex("06032b6571"), b"\x13\x0aedwards448", 57, ed448.Ed448PublicKey.from_public_bytes
+    ),
 }
 _BATCH: Final = 64
 _READ: Final = [
@@ -197,17 +219,23 @@ def read_public(public: Any) -> Attributes:  # noqa: ANN401  # a python-pkcs11 o
 
 
 def decode_point(value: bytes, size: int) -> bytes:
-    """Return 04 || x || y of a CKA_EC_POINT: a DER OCTET STRING, or the bare point some modules give.
+    """Return 04 || x || y of a CKA_EC_POINT; `size` is the number of bytes of a coordinate. Raises ValueError."""
+    point = _bare_point(value, 2 * size + 1)
+    if point[0] != 0x04:
+        raise ValueError("CKA_EC_POINT is no uncompressed point of this curve")
+    return point
 
-    `size` is the number of bytes of a coordinate, at most 63.
+
+def _bare_point(value: bytes, length: int) -> bytes:
+    """Return the `length` bytes of a CKA_EC_POINT: a DER OCTET STRING, or the bare point some modules give.
 
     Decided by length, never by trying DER first. Raises ValueError.
     """
-    length = 2 * size + 1
-    if len(value) == length + 2 and value[:2] == bytes((0x04, length)):
-        value = value[2:]
-    if len(value) != length or value[0] != 0x04:
-        raise ValueError("CKA_EC_POINT is no uncompressed point of this curve")
+    header = bytes((0x04, length)) if length < 0x80 else bytes((0x04, 0x81, length))
+    if len(value) == length + len(header) and value.startswith(header):
+        value = value[len(header) :]
+    if len(value) != length:
+        raise ValueError("CKA_EC_POINT is no point of this curve")
     return value
 
 
@@ -219,6 +247,10 @@ def _public_key(private: Attributes, public: Attributes) -> tuple[KeyAlgorithm |
                 if private.get(Attribute.EC_PARAMS) == curve.params:
                     point = decode_point(public.get(Attribute.EC_POINT, b""), curve.size)
                     return algorithm, ec.EllipticCurvePublicKey.from_encoded_point(curve.curve, point)
+        if key_type == KeyType.EC_EDWARDS:
+            for algorithm, edwards in EDWARDS_CURVES.items():
+                if private.get(Attribute.EC_PARAMS) in (edwards.params, edwards.name):
+                    return algorithm, edwards.load(_bare_point(public.get(Attribute.EC_POINT, b""), edwards.size))
         if key_type == KeyType.RSA:
             source = private if private.get(Attribute.PUBLIC_EXPONENT) else public
             modulus = int.from_bytes(source.get(Attribute.MODULUS, b""), "big")
@@ -232,7 +264,8 @@ def _public_key(private: Attributes, public: Attributes) -> tuple[KeyAlgorithm |
 
 def _usage(attributes: Attributes, algorithm: KeyAlgorithm) -> KeyUsage:
     # tpm2-pkcs11 calls every key one to decrypt with; an EC key cannot.
-    other = (Attribute.DERIVE, KeyUsage.DERIVE) if algorithm in CURVES else (Attribute.DECRYPT, KeyUsage.DECRYPT)
+    rsa_key = algorithm is KeyAlgorithm.RSA2048
+    other = (Attribute.DECRYPT, KeyUsage.DECRYPT) if rsa_key else (Attribute.DERIVE, KeyUsage.DERIVE)
     usage = KeyUsage(0)
     for attribute, flag in ((Attribute.SIGN, KeyUsage.SIGN), other):
         if attributes.get(attribute, False):

@@ -2,7 +2,7 @@
 
 import builtins
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import pkcs11 as p11
 from cryptography import x509
@@ -21,8 +21,9 @@ from fidoloop.hsm.keystore import (
 )
 from fidoloop.hsm.pkcs11.attest import attest_by_claims
 from fidoloop.hsm.pkcs11.ec_key import Pkcs11EcKey
+from fidoloop.hsm.pkcs11.ed_key import Pkcs11Ed448Key, Pkcs11Ed25519Key
 from fidoloop.hsm.pkcs11.errors import translate
-from fidoloop.hsm.pkcs11.generate import generate_mac_key, generate_pair
+from fidoloop.hsm.pkcs11.generate import generate_mac_key, generate_pair, signing_algorithms
 from fidoloop.hsm.pkcs11.kinds import is_hardware, kind_of
 from fidoloop.hsm.pkcs11.module import load_module
 from fidoloop.hsm.pkcs11.objects import Attributes, HeldObject, read_key, read_public, search
@@ -50,7 +51,7 @@ class Pkcs11KeyStore(KeyStore):
         self.uri = str(uri)
         self._lease = lease_token(load_module(uri.module_path), uri, pin)
         self._token = self._lease.token
-        self._keys: dict[bytes, Pkcs11EcKey | Pkcs11RsaKey] = {}
+        self._keys: dict[bytes, _Key] = {}
 
     def info(self) -> TokenInfo:
         """Describe the token."""
@@ -68,6 +69,7 @@ class Pkcs11KeyStore(KeyStore):
                 pin_pad=has_pin_pad(token),
                 makes_keys=Mechanism.EC_KEY_PAIR_GEN in token.slot.get_mechanisms(),
                 mechanisms=_mechanism_names(token.slot),
+                algorithms=signing_algorithms(token),
             )
 
         return self._lease.run("describing the token", read)
@@ -204,9 +206,16 @@ class Pkcs11KeyStore(KeyStore):
     def _keep(self, info: KeyInfo, held: HeldObject) -> HardwareKey:
         if info.pin_always:
             held.give_pin_always()
-        make = Pkcs11RsaKey if info.algorithm is KeyAlgorithm.RSA2048 else Pkcs11EcKey
-        key = self._keys[info.key_id] = make(held, info)
+        key = self._keys[info.key_id] = _CLASSES.get(info.algorithm, Pkcs11EcKey)(held, info)
         return key
+
+
+_Key = Pkcs11EcKey | Pkcs11RsaKey | Pkcs11Ed25519Key | Pkcs11Ed448Key
+_CLASSES: Final[dict[KeyAlgorithm, type[_Key]]] = {
+    KeyAlgorithm.RSA2048: Pkcs11RsaKey,
+    KeyAlgorithm.ED25519: Pkcs11Ed25519Key,
+    KeyAlgorithm.ED448: Pkcs11Ed448Key,
+}
 
 
 class Pkcs11MacKey:

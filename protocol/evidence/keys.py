@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from fidoloop.protocol.evidence.values import EvidenceCheck, EvidenceRefusal
@@ -49,7 +49,7 @@ def load_spki(der: bytes) -> PublicKey:
     return allowed_key(key)
 
 
-def spki(key: PublicKey) -> bytes:
+def spki(key: PublicKeyTypes) -> bytes:
     """Return the DER SubjectPublicKeyInfo of `key`: equal for equal keys."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

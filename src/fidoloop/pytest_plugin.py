@@ -4,9 +4,10 @@ import contextlib
 import datetime
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -101,10 +102,18 @@ class Lab:
 
 
 @contextlib.contextmanager
-def running_lab(token: str, directory: Path, *, settings: str = "", ca: Path | None = None) -> Iterator[Lab]:
+def running_lab(
+    token: str,
+    directory: Path,
+    *,
+    settings: str = "",
+    ca: Path | None = None,
+    policies: Mapping[str, Policy] = MappingProxyType({}),
+) -> Iterator[Lab]:
     """Run a lab in `directory` on the `token` of a URI.
 
-    `settings` is the text of its fidoloop.toml, `ca` the CA that phone and laptop trust in the place of the lab's own.
+    `settings` is the text of its fidoloop.toml, `ca` the CA that phone and laptop trust in the place of the lab's own,
+    `policies` are named ones beside those it has anyway.
     """
     server = LabServer(directory / "home")
     server.home.mkdir(parents=True)
@@ -114,7 +123,8 @@ def running_lab(token: str, directory: Path, *, settings: str = "", ca: Path | N
         for method in _METHODS.values():
             server.add_metadata(token_statements(store, method))
             server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
-        server.add_policy(SURROGATE_POLICY, Policy(accepted=((_SURROGATE,),)))
+        for name, policy in {SURROGATE_POLICY: Policy(accepted=((_SURROGATE,),)), **policies}.items():
+            server.add_policy(name, policy)
         api_key = server.add_api_key()
         opened.enter_context(server)
         server.ca = ca or server.ca

@@ -15,6 +15,7 @@ from fidoloop.authenticator.commands.reading import LAYOUTS, MAX_COMMAND_BYTES, 
 from fidoloop.authenticator.commands.registry import AuthenticatorType, Command, CommandTag
 from fidoloop.authenticator.commands.user_verify_tokens import LIFETIME_SECONDS, UserVerifyTokens
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
+from fidoloop.authenticator.models import models_of
 from fidoloop.authenticator.state import AuthenticatorState
 from fidoloop.authenticator.user_verification import (
     AutoApprove,
@@ -143,7 +144,8 @@ def test_get_info_names_every_authenticator_with_its_metadata(store: KeyStore, s
     _, version, *infos = uaf.ask(Command.GET_INFO, [])
     assert version == (T.API_VERSION, b"\1")
     tags = [T.AUTHENTICATOR_INDEX, Tag.AAID, T.AUTHENTICATOR_METADATA, T.TC_DISPLAY_CONTENT_TYPE, T.ASSERTION_SCHEME]
-    for index, info in enumerate(infos):
+    models = models_of(store.info(), UserVerification.PRESENCE)
+    for index, (info, model) in enumerate(zip(infos, models, strict=True)):
         assert info.tag == T.AUTHENTICATOR_INFO
         assert [one[0] for one in info.value if isinstance(one, Element)] == [*tags, T.ATTESTATION_TYPE]
         values = {one.tag: one.value for one in info.value if isinstance(one, Element)}
@@ -159,10 +161,8 @@ def test_get_info_names_every_authenticator_with_its_metadata(store: KeyStore, s
             | AuthenticatorType.USER_ENROLLED
             | AuthenticatorType.USER_VERIFY_TOKEN
         )
-        assert algorithm in {1, 2}
-    assert [dict(parse_values(info))[Tag.AAID] for info in infos] == [
-        f"F10B#01{digit}2".encode() for digit in ("1", "2", "9", "A")
-    ]
+        assert algorithm == model.key_kind.algorithm
+    assert [dict(parse_values(info))[Tag.AAID].decode() for info in infos] == [model.aaid for model in models]
 
 
 def parse_values(info: Element) -> Elements:
@@ -460,8 +460,9 @@ def test_an_element_that_may_be_ignored_is(bound: Door, tag: int) -> None:
 @pytest.mark.parametrize(
     ("elements", "status"),
     [
-        (changed(registration(), T.AUTHENTICATOR_INDEX, b"\4"), CommandStatus.PARAMS_INVALID),
+        (changed(registration(), T.AUTHENTICATOR_INDEX, b"\xff"), CommandStatus.PARAMS_INVALID),
         (changed(registration(), T.APPID, b"\xff"), CommandStatus.PARAMS_INVALID),
+        (changed(registration(), Tag.FINAL_CHALLENGE_HASH, bytes(48)), CommandStatus.PARAMS_INVALID),
         (changed(registration(), T.USERNAME, b"\xc3"), CommandStatus.PARAMS_INVALID),
         (changed(registration(), T.ATTESTATION_TYPE, b"\x08\x3e"), CommandStatus.ATTESTATION_NOT_SUPPORTED),
         (changed(registration(), T.ATTESTATION_TYPE, b"\x3e\x07"), CommandStatus.ATTESTATION_NOT_SUPPORTED),

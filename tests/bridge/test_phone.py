@@ -25,7 +25,7 @@ from fidoloop.bridge.http import JSON_MEDIA_TYPE, UAF_MEDIA_TYPE
 from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.bridge.profile import Profile
-from fidoloop.hsm.keystore import KeyStore
+from fidoloop.hsm.keystore import EcHardwareKey, KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.protocol import base64url, jose, outofband, strictjson
 from fidoloop.protocol.uaf.registry import UserVerification
@@ -336,7 +336,9 @@ def test_removing_an_account_is_signed_for_one_request(make: Callable[..., World
     world.script.deleted = status
     (account,) = world.phone.accounts()
     assert account.signature_key_id is not None
-    key = jose.public_jwk(world.store.key(account.signature_key_id).public_key())
+    held = world.store.key(account.signature_key_id)
+    assert isinstance(held, EcHardwareKey)
+    key = jose.public_jwk(held.public_key())
     assert world.phone.remove(account) == enrolled.keys
     asked = world.web.asked[-1]
     claims = strictjson.loads(jose.verify_compact(asked.headers["device-signature"], key))

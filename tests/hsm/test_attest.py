@@ -33,7 +33,15 @@ def test_softhsm_attests_by_claims_that_nobody_signs(
 
 def test_p384_keys_attest_too(shared: KeyStore) -> None:
     key = shared.generate(KeyAlgorithm.P384, KeyUsage.SIGN, key_id=b"p384-attested", label="")
+    assert isinstance(key, EcHardwareKey)
     assert appraised(shared, key, Anchors()).key == key.public_key()
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.P521, KeyAlgorithm.SECP256K1, KeyAlgorithm.ED25519])
+def test_keys_that_evidence_does_not_take_have_none(shared: KeyStore, algorithm: KeyAlgorithm) -> None:
+    key = shared.generate(algorithm, KeyUsage.SIGN, key_id=f"{algorithm}-attested".encode(), label="")
+    with pytest.raises(NotSupported, match="evidence is of P-256"):
+        shared.attest(key.key_id, NONCE)
 
 
 def test_a_key_that_cannot_sign_has_no_evidence(shared: KeyStore, derive_key: EcHardwareKey) -> None:

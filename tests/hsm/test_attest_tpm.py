@@ -16,6 +16,7 @@ from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.tpm import commands
 from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.evidence.keys import allowed_key
 from fidoloop.protocol.evidence.keys import spki
 from fidoloop.protocol.evidence.tpm import attestation_key
 from fidoloop.protocol.evidence.values import Anchors, Appraisal, Evidence, EvidenceCheck, EvidenceRefusal, Tier
@@ -47,7 +48,7 @@ def appraised(evidence: Evidence, key: HardwareKey, nonce: bytes = NONCE, pin: E
         evidence,
         anchors=Anchors(keys=(attestation_key(pin or evidence),)),
         expected_nonce=nonce,
-        expected_key=key.public_key(),
+        expected_key=allowed_key(key.public_key()),
         at=datetime.datetime.now(datetime.UTC),
     )
 

@@ -135,11 +135,11 @@ def test_keys_of_other_kinds_are_left_out(store: KeyStore) -> None:
     session = session_of(store)
     session.generate_keypair(KeyType.RSA, 1024, id=b"small", store=True)
     domain = session.create_domain_parameters(
-        KeyType.EC, {Attribute.EC_PARAMS: bytes.fromhex("06052b8104000a")}, local=True
+        KeyType.EC, {Attribute.EC_PARAMS: bytes.fromhex("06092b2403030208010107")}, local=True
     )
-    domain.generate_keypair(id=b"k256", store=True, mechanism=Mechanism.EC_KEY_PAIR_GEN)
+    domain.generate_keypair(id=b"brainpool", store=True, mechanism=Mechanism.EC_KEY_PAIR_GEN)
     assert store.list() == []
-    for key_id in (b"small", b"k256"):
+    for key_id in (b"small", b"brainpool"):
         with pytest.raises(NotSupported):
             store.key(key_id)
 

@@ -106,7 +106,7 @@ def test_metadata_is_checked_before_it_is_taken(tmp_path: Path) -> None:
     model = full_model()
     source = tmp_path / "statement.json"
     source.write_text(json.dumps(model.metadata()))
-    assert told(tmp_path / "home", "metadata", "add", str(source))["aaid"] == model.aaid
+    assert told(tmp_path / "home", "metadata", "add", str(source))["aaids"] == [model.aaid]
     assert (tmp_path / "home" / "metadata" / "F1D0-0001.json").exists()
     source.write_text("{}")
     assert command(tmp_path / "home", "metadata", "add", str(source)).returncode == 2

@@ -34,6 +34,8 @@ from fidoloop.cli.phone_session import (
 )
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol import base64url
+from fidoloop.protocol.uaf.registry import Algorithm
+from fidoloop.protocol.uaf.signatures import SUPPORTED
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 for _command in (
@@ -43,6 +45,15 @@ for _command in (
     phone_targets.delete_target,
 ):
     app.command()(_command)
+
+
+_ALGORITHMS = {algorithm.name.lower(): algorithm for algorithm in Algorithm if algorithm in SUPPORTED}
+
+
+def _known_algorithm(name: str | None) -> str | None:
+    if name is not None and name not in _ALGORITHMS:
+        raise typer.BadParameter(f"one of {', '.join(_ALGORITHMS)}")
+    return name
 
 
 @app.command()
@@ -58,6 +69,15 @@ def register(
     ] = None,
     server: Annotated[str | None, typer.Option(help="Base URL the token must be for.")] = None,
     target_name: Annotated[str, typer.Option(help="What the laptop calls this phone.")] = "phone",
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            callback=_known_algorithm,
+            help=f"Of which the new key is, if the policy accepts it: {', '.join(_ALGORITHMS)}.",
+            show_default="what the policy prefers",
+        ),
+    ] = None,
     name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
@@ -78,8 +98,13 @@ def register(
         elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
             raise typer.BadParameter("this phone has another key store; --name makes another phone")
         # A PIN in the URI opens the token now and is not written down.
-        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
-            result = phone.register(text, server=server, target_name=target_name)
+        with _phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
+            result = phone.register(
+                text,
+                server=server,
+                target_name=target_name,
+                algorithm=None if algorithm is None else _ALGORITHMS[algorithm],
+            )
     except BaseException:
         if fresh and not profile.accounts():
             profile.discard()

@@ -21,14 +21,14 @@ _ANY_VERSION = 0xFFFFFFFF
 
 @app.command("add")
 def metadata_add(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A metadata statement, JSON.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Metadata statements, JSON.")],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Check a metadata statement and hand it to the server, which takes it up within a second."""
-    entry = add_metadata_file(file, _directory(home))
-    statement = entry.statement
-    say(as_json, {"aaid": statement.aaid}, f"added {statement.aaid}: {statement.description}")
+    """Check metadata statements and hand them to the server, which takes them up within a second."""
+    added = [add_metadata_file(file, _directory(home)).statement for file in files]
+    lines = (f"added {statement.aaid}: {statement.description}" for statement in added)
+    say(as_json, {"aaids": [statement.aaid for statement in added]}, "\n".join(lines))
 
 
 @app.command("list")

@@ -91,6 +91,13 @@ def test_a_value_of_another_form_is_not_written(criteria: dict[str, Any], where:
     assert refusal(criteria).where.endswith(where)
 
 
+def test_the_shipped_policies_accept_every_algorithm_that_is_verified_and_no_other() -> None:
+    for name, shipped in shipped_policies().items():
+        for alternative in shipped.policy.accepted:
+            for criteria in alternative:
+                assert set(criteria.authenticationAlgorithms or ()) == SUPPORTED, name
+
+
 def test_the_shipped_policies_keep_to_the_rules() -> None:
     files = [file for file in resources.files("fidoloop.server.policies").iterdir() if file.name.endswith(".json")]
     assert len(files) >= 4
