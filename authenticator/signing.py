@@ -6,7 +6,7 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from fidoloop.hsm.keystore import EcHardwareKey, HardwareKey, RsaHardwareKey
-from fidoloop.protocol.uaf.algorithms import ALGORITHMS, Scheme, SignatureAlgorithm
+from fidoloop.protocol.uaf.algorithms import ALGORITHMS, Scheme, SignatureAlgorithm, misfit
 from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.signatures import encode_signature
 
@@ -23,22 +23,19 @@ def signer(key: HardwareKey, algorithm: Algorithm) -> Sign:
     row = ALGORITHMS.get(int(algorithm))
     if row is None:
         raise ValueError(f"{algorithm.name} is not supported")
+    wrong = misfit(row, key.public_key())
+    if wrong is not None:
+        raise ValueError(f"{algorithm.name}: {wrong}")
     if isinstance(key, EcHardwareKey):
         plain = _ecdsa(key, row)
-    elif isinstance(key, RsaHardwareKey):
-        plain = _rsa(key, row)
-    elif row.scheme is Scheme.EDDSA:
-        plain = key.sign
     else:
-        raise ValueError(f"{algorithm.name} is not of a key on an Edwards curve")
+        plain = _rsa(key, row) if isinstance(key, RsaHardwareKey) else key.sign
     return (lambda data: encode_signature(algorithm, plain(data))) if row.der else plain
 
 
 def _ecdsa(key: EcHardwareKey, row: SignatureAlgorithm) -> Sign:
-    if row.scheme is not Scheme.ECDSA or type(key.curve) is not row.curve:
-        raise ValueError("the algorithm is not of the key's curve")
     sign, hashed = key.sign_digest_raw, _HASHES[row.hash.name]
-    size = (key.key_size + 7) // 8
+    size = key.key_size // 8
     if row.hash.digest_size == size:
         return lambda data: sign(hashed(data).digest())
     # On P-521 the hash is shorter than the order: the same number with zeros before it (FIPS 186-5 6.4.1).
@@ -48,8 +45,6 @@ def _ecdsa(key: EcHardwareKey, row: SignatureAlgorithm) -> Sign:
 def _rsa(key: RsaHardwareKey, row: SignatureAlgorithm) -> Sign:
     if row.scheme is Scheme.RSASSA_PKCS1:
         return lambda data: key.sign(data, padding.PKCS1v15(), row.hash)
-    if row.scheme is not Scheme.RSASSA_PSS:
-        raise ValueError("the algorithm is not of an RSA key")
     scheme = padding.PSS(padding.MGF1(row.hash), row.hash.digest_size)
     return lambda data: key.sign(data, scheme, row.hash)
 

@@ -24,7 +24,9 @@ class BaseEcKey(EcHardwareKey):
         self._info = info
         self._public = info.public_key
         self._size = (info.public_key.key_size + 7) // 8
-        """Bytes of a coordinate, and of a digest to sign."""
+        """Bytes of a coordinate."""
+        self._digest_size = info.public_key.key_size // 8
+        """Bytes of a digest to sign. Rounded down: of 66 bytes a device would take the leftmost 521 bits on P-521."""
         self._may_sign = KeyUsage.SIGN in info.usage
 
     @property
@@ -60,8 +62,8 @@ class BaseEcKey(EcHardwareKey):
         if not isinstance(signature_algorithm, ec.ECDSA) or signature_algorithm.deterministic_signing:
             raise UnsupportedAlgorithm("hardware keys sign with ECDSA, random nonces made by the device")
         digest, _ = digest_of(bytes(data), signature_algorithm.algorithm)
-        size = self._size
-        raw = self.sign_digest_raw(digest[:size].rjust(size, b"\0"))
+        size, digest_size = self._size, self._digest_size
+        raw = self.sign_digest_raw(digest[:digest_size].rjust(digest_size, b"\0"))
         return utils.encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
 
     def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
@@ -83,8 +85,8 @@ class BaseEcKey(EcHardwareKey):
 
     def _check_digest(self, digest: bytes) -> None:
         """Raise ValueError for a digest of the wrong length, NotSupported where the key is not for signing."""
-        if len(digest) != self._size:
-            raise ValueError(f"the digest has {self._size} bytes, not {len(digest)}")
+        if len(digest) != self._digest_size:
+            raise ValueError(f"the digest has {self._digest_size} bytes, not {len(digest)}")
         if not self._may_sign:
             raise NotSupported("this key is not for signing")
 

@@ -97,7 +97,7 @@ class EcHardwareKey(ec.EllipticCurvePrivateKey):
 
     @abc.abstractmethod
     def sign_digest_raw(self, digest: bytes) -> bytes:
-        """Sign `digest`, as long as the curve's order, and return r || s, each of that length, big-endian."""
+        """Sign `digest` of `key_size // 8` bytes; return r || s, each as long as the curve's order, big-endian."""
 
 
 class RsaHardwareKey(rsa.RSAPrivateKey):

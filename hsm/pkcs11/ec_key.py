@@ -26,7 +26,7 @@ class Pkcs11EcKey(BaseEcKey):
         self._held = held
 
     def sign_digest_raw(self, digest: bytes) -> bytes:
-        """Sign a digest as long as the curve's order (CKM_ECDSA) and return r || s, each of that length.
+        """Sign a digest of `key_size // 8` bytes (CKM_ECDSA); return r || s, each as long as the curve's order.
 
         Raises:
             ValueError: the digest has another length.

@@ -16,8 +16,7 @@ from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.tpm import commands
 from fidoloop.protocol import base64url, strictjson
-from fidoloop.protocol.evidence.keys import allowed_key
-from fidoloop.protocol.evidence.keys import spki
+from fidoloop.protocol.evidence.keys import allowed_key, spki
 from fidoloop.protocol.evidence.tpm import attestation_key
 from fidoloop.protocol.evidence.values import Anchors, Appraisal, Evidence, EvidenceCheck, EvidenceRefusal, Tier
 from fidoloop.protocol.evidence.verify import verify_evidence

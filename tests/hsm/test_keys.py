@@ -17,7 +17,15 @@ from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
 from fidoloop.hsm.errors import NotSupported
-from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage, RsaHardwareKey
+from fidoloop.hsm.keystore import (
+    EcHardwareKey,
+    Ed448HardwareKey,
+    Ed25519HardwareKey,
+    KeyAlgorithm,
+    KeyStore,
+    KeyUsage,
+    RsaHardwareKey,
+)
 from fidoloop.hsm.pkcs11 import objects
 from fidoloop.hsm.pkcs11.objects import decode_point
 from fidoloop.protocol.jose import jose_private_key
@@ -241,3 +249,54 @@ def test_a_key_opened_again_is_the_same_key(shared: KeyStore, sign_key: EcHardwa
     assert sign_key.info.usage == KeyUsage.SIGN
     assert isinstance(sign_key.public_key(), ec.EllipticCurvePublicKey)
     assert not isinstance(sign_key, rsa.RSAPrivateKey)
+
+
+@pytest.fixture(scope="module", params=[KeyAlgorithm.P521, KeyAlgorithm.SECP256K1])
+def newer_ec_key(request: pytest.FixtureRequest, shared: KeyStore) -> EcHardwareKey:
+    key = shared.generate(request.param, KeyUsage.SIGN, key_id=f"newer-{request.param}".encode(), label="")
+    assert isinstance(key, EcHardwareKey)
+    return key
+
+
+@pytest.mark.parametrize("algorithm", DIGESTS, ids=lambda one: one.name)
+def test_keys_on_other_curves_sign_every_hash(newer_ec_key: EcHardwareKey, algorithm: hashes.HashAlgorithm) -> None:
+    signature = newer_ec_key.sign(b"message", ec.ECDSA(algorithm))
+    newer_ec_key.public_key().verify(signature, b"message", ec.ECDSA(algorithm))
+    assert newer_ec_key.info.usage is KeyUsage.SIGN
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.ED25519, KeyAlgorithm.ED448])
+def test_edwards_keys_sign_whole_messages_and_stay_in_the_token(shared: KeyStore, algorithm: KeyAlgorithm) -> None:
+    key_id = algorithm.encode()
+    made = shared.generate(algorithm, KeyUsage.SIGN, key_id=key_id, label="edwards")
+    assert isinstance(made, Ed25519HardwareKey | Ed448HardwareKey)
+    for message in (b"", b"message" * 1000):
+        made.public_key().verify(made.sign(message), message)
+        with pytest.raises(InvalidSignature):
+            made.public_key().verify(made.sign(message), message + b"!")
+    (listed,) = [info for info in shared.list() if info.key_id == key_id]
+    assert (listed.algorithm, listed.public_key, listed.local) == (algorithm, made.public_key(), True)
+    assert copy.deepcopy(made) is made
+    with pytest.raises(TypeError):
+        made.private_bytes_raw()
+    with pytest.raises(TypeError):
+        made.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+@pytest.mark.parametrize(
+    "algorithm", [KeyAlgorithm.P521, KeyAlgorithm.SECP256K1, KeyAlgorithm.ED25519, KeyAlgorithm.ED448]
+)
+@pytest.mark.parametrize("usage", [KeyUsage.DERIVE, KeyUsage.DECRYPT])
+def test_newer_keys_are_for_signing_only(shared: KeyStore, algorithm: KeyAlgorithm, usage: KeyUsage) -> None:
+    with pytest.raises(NotSupported, match="cannot be for"):
+        shared.generate(algorithm, usage, key_id=b"nothing", label="")
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_points_of_p521_come_raw_or_wrapped(wrapped: bool) -> None:
+    point = (
+        ec.generate_private_key(ec.SECP521R1())
+        .public_key()
+        .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    )
+    assert decode_point((b"\x04\x81\x85" if wrapped else b"") + point, 66) == point

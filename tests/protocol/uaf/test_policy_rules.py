@@ -8,6 +8,8 @@ from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts, MatchCriteria, Policy, narrow
 from fidoloop.protocol.uaf.policy_rules import check_policy
+from fidoloop.protocol.uaf.signatures import SUPPORTED
+from fidoloop.server.policies import shipped_policies
 
 KEY_ID = base64url.encode(b"k" * 32)
 BOTH = {"authenticationAlgorithms": [1], "assertionSchemes": ["UAFV1TLV"]}
