@@ -189,13 +189,15 @@ def test_a_card_is_a_uaf_authenticator_with_keys_in_a_key_store(
         assert connection.transmit([0, 0x20, 0, 0, 6, *b"000000"]) == ([], 0x63, 0xC7)
         assert connection.transmit([0, 0x20, 0, 0, 6, *SOFTHSM_PIN.encode()]) == ([], 0x90, 0)
         data, sw1, sw2 = connection.transmit(list(bytes.fromhex("8036000004 01340000 00")))
-        assert (sw1, sw2) == (0x90, 0)
+        assert sw1 == 0x61  # more of it: the card is many models
         assert b"F10B#0891" in bytes(data)
         connection.release()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == Exit.OK
     done = invoke("keys", "metadata", uri, "--uaf-card", "--out", str(tmp_path / "md"), "--json")
-    assert sorted(Path(path).name for path in done.json["metadata"]) == ["F10B-0891.json", "F10B-08A1.json"]
+    written = {Path(path).stem for path in done.json["metadata"]}
+    assert {"F10B-0891", "F10B-08A1", "F10B-28A1"} <= written
+    assert {name[6] for name in written} == {"8"}
 
 
 @pytest.mark.parametrize("options", [("--uaf",), ("--keys", "pkcs11:token=lab")])

@@ -120,6 +120,14 @@ def test_a_dispatched_deregistration_deletes_what_it_names(cli: Cli) -> None:
     cli.phone("login", code=Exit.REFUSED)
 
 
+def test_the_algorithm_of_a_new_key_can_be_chosen(cli: Cli) -> None:
+    cli.enrolled("--algorithm", "ed25519_eddsa_sha512_raw")
+    (registration,) = cli.phone("list", "--json").json["registrations"]
+    assert registration["aaid"] == "F10B#2121"
+    unknown = cli.phone("register", "eyJ9", "--keys", cli.keys, "--algorithm", "rot13", code=Exit.USAGE)
+    assert "secp256r1_ecdsa_sha256_raw" in unknown.err
+
+
 def test_a_phone_that_asks_nobody_is_another_model(cli: Cli) -> None:
     cli.enrolled("--uv", "auto")
     (registration,) = cli.phone("list", "--json").json["registrations"]

@@ -46,7 +46,6 @@ for _command in (
 ):
     app.command()(_command)
 
-
 _ALGORITHMS = {algorithm.name.lower(): algorithm for algorithm in Algorithm if algorithm in SUPPORTED}
 
 
@@ -98,7 +97,7 @@ def register(
         elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
             raise typer.BadParameter("this phone has another key store; --name makes another phone")
         # A PIN in the URI opens the token now and is not written down.
-        with _phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
+        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
             result = phone.register(
                 text,
                 server=server,
