@@ -188,7 +188,7 @@ def test_a_card_is_a_uaf_authenticator_with_keys_in_a_key_store(
         assert connection.transmit(list(bytes.fromhex("00a4040c08a000000647af0001"))) == ([], 0x90, 0)
         assert connection.transmit([0, 0x20, 0, 0, 6, *b"000000"]) == ([], 0x63, 0xC7)
         assert connection.transmit([0, 0x20, 0, 0, 6, *SOFTHSM_PIN.encode()]) == ([], 0x90, 0)
-        data, sw1, sw2 = connection.transmit(list(bytes.fromhex("8036000004 01340000 00")))
+        data, sw1, _ = connection.transmit(list(bytes.fromhex("8036000004 01340000 00")))
         assert sw1 == 0x61  # more of it: the card is many models
         assert b"F10B#0891" in bytes(data)
         connection.release()
