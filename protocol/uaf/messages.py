@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fidoloop.protocol import strictjson
+from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.extensions import Extension
 from fidoloop.protocol.uaf.policy import Policy
@@ -22,6 +22,7 @@ AppId = Annotated[str, Meta(max_length=512)]
 ServerChallenge = Annotated[str, Meta(min_length=11, max_length=88)]
 Username = Annotated[str, Meta(min_length=1, max_length=128)]
 MAX_ASSERTIONS = 8
+MIN_CHALLENGE_BYTES, MAX_CHALLENGE_BYTES = 8, 64
 M = TypeVar("M")
 
 
@@ -217,8 +218,16 @@ def decode_request(
             request = strictjson.convert(value[index], _ANY_REQUEST[operation], f"{where}[{index}]")
             if isinstance(request, DeregistrationRequest):
                 _check_wildcards(request, f"{where}[{index}].authenticators")
+            else:
+                _check_challenge(request.challenge, f"{where}[{index}].challenge")
             return request
     return None
+
+
+def _check_challenge(challenge: str, where: str) -> None:
+    size = len(base64url.decode(challenge, where, padding_allowed=True))
+    if not MIN_CHALLENGE_BYTES <= size <= MAX_CHALLENGE_BYTES:
+        raise MalformedError(where, f"{size} bytes, {MIN_CHALLENGE_BYTES} to {MAX_CHALLENGE_BYTES} expected")
 
 
 def _check_wildcards(request: DeregistrationRequest, where: str) -> None:

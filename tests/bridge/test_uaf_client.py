@@ -1,5 +1,6 @@
 """The UAF client over an ASM of the test's own: versions, extensions, policy, and what comes back."""
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -184,6 +185,10 @@ def test_without_1_1_or_1_0_the_version_is_unsupported(versions: list[tuple[int,
         json.dumps([message(op="Nonsense")]),
         json.dumps([message(challenge=1)]),
         json.dumps([message(challenge="short")]),
+        json.dumps([message(challenge="*" * 22)]),
+        json.dumps([message(challenge=base64url.encode(bytes(7)))]),
+        json.dumps([message(challenge=base64url.encode(bytes(65)))]),
+        json.dumps([message("Auth", challenge="*" * 22)]),
         json.dumps([message(username="")]),
         json.dumps([message(policy={"accepted": []})]),
         json.dumps([message(policy={"accepted": [[]]})]),
@@ -192,12 +197,18 @@ def test_without_1_1_or_1_0_the_version_is_unsupported(versions: list[tuple[int,
         json.dumps([message(header={"exts": [{"id": "x"}]})]),
         "[" * 100_000,
     ],
-    ids=range(18),
+    ids=range(22),
 )
 def test_a_malformed_request_is_a_protocol_error(text: str) -> None:
     with pytest.raises(ClientFailureError) as failure:
         client().read(text)
     assert failure.value.error is ClientError.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("challenge", [bytes(8), bytes(64)])
+def test_a_challenge_of_8_to_64_bytes_is_taken_padded_or_not(challenge: bytes) -> None:
+    for text in (base64url.encode(challenge), base64.urlsafe_b64encode(challenge).decode()):
+        assert read(message(challenge=text)).challenge == text
 
 
 def with_extension(place: str, *, must: bool, op: str = "Reg", name: str = "nobody.knows") -> dict[str, Any]:
