@@ -34,9 +34,11 @@ from fidoloop.server.openapi.described import (
     DEVICE_HEADER,
     LOGGED_IN,
     MAYBE,
+    REMEMBERED,
     Described,
 )
 from fidoloop.server.openapi.operations import described
+from fidoloop.server.web.cookies import BROWSER as BROWSER_COOKIE
 from fidoloop.server.web.cookies import LOGIN, PRE_LOGIN
 
 Json = dict[str, Any]
@@ -94,6 +96,7 @@ def build_document(routes: Routes, *, base_url: str) -> Json:
                 },
                 "deviceSignature": {"type": "apiKey", "in": "header", "name": "Device-Signature"},
                 "preLoginCookie": {"type": "apiKey", "in": "cookie", "name": PRE_LOGIN},
+                "browserCookie": {"type": "apiKey", "in": "cookie", "name": BROWSER_COOKIE},
                 "logInCookie": {"type": "apiKey", "in": "cookie", "name": LOGIN},
             },
         },
@@ -119,6 +122,7 @@ def _operation(words: Described, endpoint: Endpoint, path: str) -> Json:
         DEVICE_BODY: [],
         BROWSER: [{"preLoginCookie": []}],
         LOGGED_IN: [{"logInCookie": []}],
+        REMEMBERED: [{"browserCookie": []}],
     }.get(words.who, [])
     operation["responses"] = _responses(words, endpoint)
     return operation

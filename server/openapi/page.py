@@ -13,6 +13,7 @@ _SECURITY = {
     "deviceSignature": "Device-Signature",
     "preLoginCookie": "pre-login cookie",
     "logInCookie": "log-in cookie",
+    "browserCookie": "cookie of a remembered browser",
 }
 
 

@@ -1,7 +1,8 @@
 """The pages for browsers and the services that they call, described."""
 
-from fidoloop.server.openapi.described import BROWSER, LOGGED_IN, Described
+from fidoloop.server.openapi.described import BROWSER, LOGGED_IN, REMEMBERED, Described
 from fidoloop.server.web.account import Account
+from fidoloop.server.web.devices import KnownUsers
 from fidoloop.server.web.layout import SCRIPT, STYLE
 from fidoloop.server.web.log_in import BeginLogIn, FinishLogIn, LoggedIn, LogInBegun, NamedOperation
 from fidoloop.server.web.state import OperationState
@@ -13,7 +14,7 @@ _FOREIGN = (403, "Origin is not this server's")
 
 def web() -> dict[tuple[str, str], Described]:
     """Return the operations by method and path."""
-    return _shown() | _log_in() | _account()
+    return _shown() | _devices() | _log_in() | _account()
 
 
 def _shown() -> dict[tuple[str, str], Described]:
@@ -38,18 +39,40 @@ def _shown() -> dict[tuple[str, str], Described]:
     return found
 
 
+def _devices() -> dict[tuple[str, str], Described]:
+    return {
+        ("GET", "/web/devices"): Described(
+            group=_GROUP,
+            summary="The devices of a browser's users",
+            description="Of users who had the browser remembered; none, where it is not.",
+            answer=KnownUsers,
+            who=REMEMBERED,
+            problems=(_OFF,),
+        ),
+        ("POST", "/web/devices/forget"): Described(
+            group=_GROUP,
+            summary="Forget a browser",
+            request=dict,
+            status=204,
+            who=REMEMBERED,
+            problems=(_FOREIGN, _OFF),
+        ),
+    }
+
+
 def _log_in() -> dict[tuple[str, str], Described]:
     return {
         ("POST", "/web/login"): Described(
             group=_GROUP,
             summary="Begin a log-in in a browser",
             description="Sets the pre-login cookie, which alone can watch and finish it. By QR code whoever answers is"
-            " logged in; by push the user named, the answer being the same whoever that is.",
+            " logged in; by push the user named, the answer being the same whoever that is. A remembered browser may"
+            " name a device instead: then the code is for that device only, and a push comes with one.",
             request=BeginLogIn,
             answer=LogInBegun,
             problems=(
                 _FOREIGN,
-                _OFF,
+                (404, "the pages are turned off, or the browser knows no such device"),
                 (429, "a push to this user is open, or there were five in ten minutes"),
                 (503, "the dispatcher `link` is not configured"),
             ),

@@ -46,7 +46,9 @@ REMEMBER_BROWSER: Final = Query(
     Nothing,
 )
 REMEMBERED: Final = Query(
-    "SELECT username FROM web_browser WHERE cookie_hash = :cookie_hash AND expires_at > :now ORDER BY username", One
+    "SELECT w.username FROM web_browser w JOIN account a ON a.username = w.username"
+    " WHERE w.cookie_hash = :cookie_hash AND w.expires_at > :now AND a.disabled_at IS NULL ORDER BY w.username",
+    One,
 )
 FORGET_BROWSER: Final = Query("DELETE FROM web_browser WHERE cookie_hash = :cookie_hash", Nothing)
 # The fifth last push is long enough ago, and the last one's session is open no more.

@@ -1,44 +1,47 @@
 """Services of the log-in page: begin by QR code or push, watch, cancel, finish (HTTP contract 11)."""
 
-import base64
 from typing import Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from fidoloop.protocol import qr, strictjson
-from fidoloop.protocol.outofband import DispatchRequest, ShortText
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.outofband import ShortText
 from fidoloop.protocol.uaf.messages import GetUafRequest, Username
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response, json_response
-from fidoloop.server.http.server_timing import ServerTiming
-from fidoloop.server.services.dispatch_token import DispatchResult, dispatch
 from fidoloop.server.store import web_queries
-from fidoloop.server.web import cookies, logged_in, operations
-from fidoloop.server.web.pushes import push
+from fidoloop.server.web import cookies, devices, logged_in, operations
+from fidoloop.server.web.codes import make_code
+from fidoloop.server.web.pushes import INFORMATION, open_push, push_to, push_to_default
 from fidoloop.server.web.state import follow_state, read_state
 
 _PRE_LOGIN_SECONDS = operations.KEEP_MILLIS // 1000
 _USERNAMELESS = GetUafRequest("Auth", "{}")
-QR_SIDE = 720
-"""Pixels of a code as it is sent; the page shows it smaller."""
 
 
 class BeginLogIn(msgspec.Struct, frozen=True):
-    """How the phone is to learn of the log-in; a push needs the user's name."""
+    """How the phone is to learn of the log-in: a push to one of the browser's devices or to the default device of the
+    user named; a code for one of those devices, or for whoever scans it.
+    """
 
     by: Literal["qr", "push"]
     username: Username | UnsetType = UNSET
+    device: ShortText | UnsetType = UNSET
 
 
 class LogInBegun(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The operation's id; `now` in epoch milliseconds; `link` and its code, PNG in base64, or the `number` to type."""
+    """The operation's id; `now` in epoch milliseconds; `link` and its code, PNG in base64; the `number` to type.
+
+    `pushed` false: the push did not get through, and only the code is left.
+    """
 
     id: str
     now: int
     link: str | UnsetType = UNSET
     qr: str | UnsetType = UNSET
     number: str | UnsetType = UNSET
+    pushed: bool = True
 
 
 class NamedOperation(msgspec.Struct, frozen=True):
@@ -66,27 +69,42 @@ async def begin(environment: Environment, request: Request) -> Response:
     cookie = await operations.pre_login_cookie(
         environment.store, cookies.read_cookie(request, cookies.PRE_LOGIN), now=now
     )
-    browser_hash = cookies.digest(cookie)
-    if wanted.by == "push":
-        if wanted.username is UNSET:
-            raise HttpProblem(400, "a push needs a username")
-        asked = await push(environment, request, wanted.username, browser_hash)
-        begun = LogInBegun(asked.operation_id, now, number=asked.number)
-    else:
-        begun = await _begin_qr(environment, request, browser_hash, now)
+    begun = await _begin(environment, request, wanted, cookies.digest(cookie), now)
     kept = cookies.set_cookie(cookies.PRE_LOGIN, cookie, seconds=_PRE_LOGIN_SECONDS)
     return json_response(begun)._replace(headers=(kept,))
 
 
-async def _begin_qr(environment: Environment, request: Request, browser_hash: str, now: int) -> LogInBegun:
-    wanted = DispatchRequest(_USERNAMELESS, dispatcher="link")
-    answer = await dispatch(environment, request, wanted, ServerTiming())
-    if answer.dispatchResult != DispatchResult.DISPATCHED or not answer.sessionId or not answer.dispatcherInformation:
-        raise HttpProblem(503, f"no code can be shown: {answer.dispatchResult}")
-    link = answer.dispatcherInformation.response
-    code = base64.b64encode(qr.png(link, side=QR_SIDE)).decode("ascii")
-    operation_id = await operations.begin(environment.store, "login", answer.sessionId, browser_hash, None, now=now)
-    return LogInBegun(operation_id, now, link, code)
+async def _begin(
+    environment: Environment, request: Request, wanted: BeginLogIn, browser_hash: str, now: int
+) -> LogInBegun:
+    if wanted.by == "push" and wanted.device:
+        return await _push_to_device(environment, request, wanted.device, browser_hash, now)
+    if wanted.by == "push":
+        if not wanted.username:
+            raise HttpProblem(400, "a push needs a username or a device")
+        asked = await open_push(environment, request, wanted.username, browser_hash)
+        environment.later(push_to_default(environment, request, asked, wanted.username))
+        return LogInBegun(asked.operation_id, now, number=asked.number)
+    device = await devices.find(environment, request, wanted.device) if wanted.device else None
+    code = await make_code(environment, request, _USERNAMELESS, device=device.id if device else None)
+    username = device.username if device else None
+    operation_id = await operations.begin(environment.store, "login", code.session_id, browser_hash, username, now=now)
+    return LogInBegun(operation_id, now, code.link, code.qr)
+
+
+async def _push_to_device(
+    environment: Environment, request: Request, device_id: str, browser_hash: str, now: int
+) -> LogInBegun:
+    """Push, and show the same token as a code for that device alone, should the push be lost."""
+    device = await devices.find(environment, request, device_id)
+    asked = await open_push(environment, request, device.username, browser_hash)
+    pushed = await push_to(environment, request, asked, device)
+    if "link" not in environment.dispatchers:
+        return LogInBegun(asked.operation_id, now, number=asked.number, pushed=pushed)
+    code = await make_code(
+        environment, request, asked.wanted, device=device.id, session_id=asked.session_id, information=INFORMATION
+    )
+    return LogInBegun(asked.operation_id, now, code.link, code.qr, asked.number, pushed)
 
 
 async def status(environment: Environment, request: Request) -> Response:

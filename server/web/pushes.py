@@ -1,41 +1,47 @@
-"""Pushes that a page asks for: to a user's default device, the same answer whoever is named (HTTP contract 11)."""
+"""Pushes that a page asks for: to a device of a browser's own user, or to the default device of whoever is named.
+
+In the latter case the answer is the same whoever that is (HTTP contract 11).
+"""
 
 import logging
-from typing import NamedTuple
+from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.channel_linking import USUAL_DIGITS, ChannelLinkingDemand
 from fidoloop.protocol.outofband import DispatchRequest
 from fidoloop.protocol.uaf.messages import GetUafRequest
-from fidoloop.server import accounts, sessions
+from fidoloop.server import sessions
 from fidoloop.server.channel_linking import make_linking
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request
 from fidoloop.server.http.server_timing import ServerTiming
 from fidoloop.server.services.dispatch_token import DispatchResult, dispatch
-from fidoloop.server.store import queries, web_queries
-from fidoloop.server.store.rows import Target, TokenSession
+from fidoloop.server.store import web_queries
+from fidoloop.server.store.rows import Target
 from fidoloop.server.web import operations
+from fidoloop.server.web.devices import default_device
 
-PUSH_WINDOW_MILLIS = 10 * 60 * 1000
+PUSH_WINDOW_MILLIS: Final = 10 * 60 * 1000
 _DEMAND = ChannelLinkingDemand("number", USUAL_DIGITS)
+INFORMATION: Final[dict[str, Any]] = {"channelLinking": msgspec.to_builtins(_DEMAND)}
+"""Every push asks for the number that the page shows: whoever is asked unexpectedly has none to type."""
 _log = logging.getLogger("fidoloop.server.web")
 
 
-class Asked(NamedTuple):
-    """A push on its way: the operation's id, and the number to show, which the user types on the phone."""
+class Asked(msgspec.Struct, frozen=True):
+    """A push on its way: its operation and session, what it asks for, and the number to show."""
 
     operation_id: str
+    session_id: str
+    wanted: GetUafRequest
     number: str
 
 
-async def push(environment: Environment, request: Request, username: str, browser_hash: str) -> Asked:
-    """Begin a log-in of `username` by push.
-
-    Everything that depends on who is named happens after the answer. A user who does not exist, is disabled or has no
-    device that can be reached gets a session too; it runs out of time, as one does that nobody answers.
+async def open_push(environment: Environment, request: Request, username: str, browser_hash: str) -> Asked:
+    """Begin a log-in of `username` by push; nothing has gone out yet.
 
     Raises:
         HttpProblem: 429, one push is open or there were five in ten minutes, whoever is named.
@@ -53,39 +59,26 @@ async def push(environment: Environment, request: Request, username: str, browse
         if taken is None:
             raise HttpProblem(429, "this user was asked already, or too often; wait a little, or scan the code")
         operation_id = await operations.begin(transaction, "login", session.id, browser_hash, username, now=now)
-    environment.later(_send(environment, request, username, session))
-    return Asked(operation_id, linking.content)
+    return Asked(operation_id, session.id, GetUafRequest("Auth", context), linking.content)
 
 
-async def _send(environment: Environment, request: Request, username: str, session: TokenSession) -> None:
-    target = await default_target(environment, username)
-    if target is None:
-        return
+async def push_to(environment: Environment, request: Request, asked: Asked, target: Target) -> bool:
+    """Push to a device; tell whether its push service took it."""
     wanted = DispatchRequest(
-        GetUafRequest("Auth", session.context),
-        dispatchTargetId=target.id,
-        dispatchInformation={"channelLinking": msgspec.to_builtins(_DEMAND)},
-        sessionId=session.id,
+        asked.wanted, dispatchTargetId=target.id, dispatchInformation=INFORMATION, sessionId=asked.session_id or UNSET
     )
     answer = await dispatch(environment, request, wanted, ServerTiming())
     if answer.dispatchResult != DispatchResult.DISPATCHED:
         _log.warning("a push from the log-in page failed: %s", answer.dispatchResult)
+    return answer.dispatchResult == DispatchResult.DISPATCHED
 
 
-async def default_target(environment: Environment, username: str) -> Target | None:
-    """Return the device of an active user that a push reaches: of several, the one used last."""
-    async with environment.store.transaction() as transaction:
-        if not await accounts.is_active(transaction, username):
-            return None
-        found = await transaction.fetch_all(queries.TARGETS_OF, username=username)
-    return max((target for target in found if _is_pushed_to(environment, target)), key=_last_use, default=None)
+async def push_to_default(environment: Environment, request: Request, asked: Asked, username: str) -> None:
+    """Push to a user's default device: work for after the answer, since it shows who is named.
 
-
-def _is_pushed_to(environment: Environment, target: Target) -> bool:
-    dispatcher = environment.dispatchers.get(target.dispatcher or "")
-    reached = dispatcher is not None and dispatcher.needs_address
-    return reached and target.target is not None and target.expired_at is None
-
-
-def _last_use(target: Target) -> int:
-    return target.last_used_at
+    A user who does not exist, is disabled or has no device that can be reached gets nothing; his log-in runs out of
+    time, as one does that nobody answers.
+    """
+    target = await default_device(environment, username)
+    if target is not None:
+        await push_to(environment, request, asked, target)

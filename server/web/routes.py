@@ -3,7 +3,7 @@
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Endpoint, Handler, Routes
 from fidoloop.server.http.messages import EVENT_STREAM, JSON, EventStream, HttpProblem, Request, Response
-from fidoloop.server.web import account, log_in, logged_in
+from fidoloop.server.web import account, devices, log_in, logged_in
 from fidoloop.server.web.layout import HEADERS, SCRIPT, STYLE, elsewhere, page, static
 from fidoloop.server.web.same_origin import from_own_pages
 
@@ -17,6 +17,7 @@ def web_routes() -> Routes:
         SCRIPT: _file("fidoloop.js", "text/javascript; charset=utf-8"),
     }
     routes: Routes = {path: {"GET": Endpoint(handler=_if_on(handler))} for path, handler in shown.items()}
+    routes["/web/devices"] = {"GET": Endpoint(handler=_if_on(devices.listed), produces=JSON)}
     routes["/web/account"] = {"GET": Endpoint(handler=_if_on(account.show), produces=JSON)}
     routes["/web/login/stream"] = _posted(log_in.stream, EVENT_STREAM)
     posted = {
@@ -24,6 +25,7 @@ def web_routes() -> Routes:
         "/web/login/status": log_in.status,
         "/web/login/cancel": log_in.cancel,
         "/web/login/finish": log_in.finish,
+        "/web/devices/forget": devices.forget,
         "/web/logout": account.log_out,
     }
     return routes | {path: _posted(handler, JSON) for path, handler in posted.items()}

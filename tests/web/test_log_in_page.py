@@ -174,7 +174,7 @@ def test_the_page_is_used_with_a_keyboard(fidoloop_lab: Lab, tab: Tab) -> None:
         reached.append(tab.evaluate("document.activeElement.id || document.activeElement.textContent"))
         if reached[-1] == "cancel":
             assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert reached == ["link", "cancel", "username", "Send to my phone", "remember"]
+    assert reached == ["link", "cancel", "remember", "username", "Send to my phone"]
     tab.do(lambda: tab.page.focus("#cancel"))
     tab.press("Enter")
     tab.state("failed")

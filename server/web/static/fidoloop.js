@@ -5,6 +5,8 @@ const $ = (id) => document.getElementById(id);
 
 const WORDS = {
   waiting: "Scan the code with your phone.",
+  asked: "Your device was asked. Answer there, or scan the code with it.",
+  unreached: "The push did not get through. Scan the code with that device.",
   pushed: "If this user has a phone here, it was asked. Answer there.",
   redeemed: "Your phone has it. Confirm there.",
   succeeded: "Confirmed. One moment…",
@@ -40,6 +42,13 @@ async function call(path, body = {}, signal = undefined) {
   const answer = await checked(await post(path, body, "application/json", signal));
   return answer.status === 204 ? null : answer.json();
 }
+
+async function fetched(path) {
+  const answer = await fetch(path, { headers: { accept: "application/json" }, cache: "no-store" });
+  return (await checked(answer)).json();
+}
+
+const element = (name, text) => Object.assign(document.createElement(name), { textContent: text });
 
 const pause = (millis, signal) =>
   new Promise((done) => {
@@ -110,7 +119,7 @@ class Operation {
       const begun = await call("/web/login", wanted, signal);
       this.id = begun.id;
       this.ahead = Date.now() - begun.now;
-      this.draw(begun);
+      await this.draw(begun);
       for await (const state of states(begun.id, signal)) if (!signal.aborted) await this.enter(state);
     } catch (error) {
       if (!signal.aborted) this.show({ state: "failed" }, error instanceof Refused ? error.message : WORDS.lost);
@@ -131,18 +140,22 @@ class Operation {
     $("retry").focus();
   }
 
-  draw(begun) {
+  async draw(begun) {
+    this.waiting = WORDS.waiting;
+    if (begun.number) this.waiting = begun.link ? WORDS.asked : WORDS.pushed;
+    if (begun.pushed === false) this.waiting = WORDS.unreached;
     $("qr").hidden = $("link-line").hidden = !begun.link;
     $("number-line").hidden = !begun.number;
     $("number").textContent = begun.number ?? "";
     if (!begun.link) return;
     $("qr").src = `data:image/png;base64,${begun.qr}`;
     $("link").href = begun.link;
+    await $("qr").decode();
+    this.section.scrollIntoView({ block: "nearest" });
   }
 
   async enter(state) {
-    const waiting = this.wanted.by === "push" ? WORDS.pushed : WORDS.waiting;
-    this.show(state, state.state === "waiting" ? waiting : WORDS[state.reason ?? state.state]);
+    this.show(state, state.state === "waiting" ? this.waiting : WORDS[state.reason ?? state.state]);
     if (isFinal(state)) {
       const id = this.id;
       this.id = undefined;
@@ -180,19 +193,42 @@ function logIn() {
   $("by-name").addEventListener("submit", (event) => {
     event.preventDefault();
     operation.begin({ by: "push", username: $("username").value });
-    operation.section.scrollIntoView({ block: "nearest" });
   });
   // A page shown again from the browser's cache watches something long over.
   addEventListener("pageshow", (event) => event.persisted && operation.begin({ by: "qr" }));
   operation.begin({ by: "qr" });
+  showDevices(operation);
+}
+
+// What can be asked where this browser is remembered: nobody else is shown a device.
+async function showDevices(operation) {
+  const { users } = await fetched("/web/devices");
+  $("devices").hidden = !users.length;
+  for (const { username, devices } of users) {
+    const item = element("li", "");
+    const buttons = element("p", "");
+    buttons.className = "buttons";
+    for (const { id, name, push } of devices) {
+      const button = element("button", push ? `Ask ${name}` : `Code for ${name}`);
+      button.type = "button";
+      button.addEventListener("click", () => operation.begin({ by: push ? "push" : "qr", device: id }));
+      buttons.append(button);
+    }
+    item.append(element("strong", username), buttons);
+    $("device-list").append(item);
+  }
+  $("forget").addEventListener("click", async () => {
+    await call("/web/devices/forget");
+    $("devices").hidden = true;
+    $("username").focus();
+  });
 }
 
 const time = (millis) => (millis === null ? "never" : new Date(millis).toLocaleString());
 
 function described(list, pairs) {
   for (const [name, value] of pairs) {
-    list.append(Object.assign(document.createElement("dt"), { textContent: name }));
-    list.append(Object.assign(document.createElement("dd"), { textContent: value }));
+    list.append(element("dt", name), element("dd", value));
   }
   return list;
 }
@@ -213,9 +249,8 @@ async function account() {
     await call("/web/logout");
     location.assign("/");
   });
-  const answer = await fetch("/web/account", { headers: { accept: "application/json" }, cache: "no-store" });
-  if (answer.status === 401) return location.assign("/");
-  const shown = await (await checked(answer)).json();
+  const shown = await fetched("/web/account").catch(() => location.assign("/"));
+  if (!shown) return;
   $("words").textContent = `You are ${shown.username}, until ${time(shown.until)}.`;
   for (const key of shown.keys) {
     if (key.current) {
