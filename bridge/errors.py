@@ -15,6 +15,12 @@ class NetworkError(BridgeError):
     code = "network"
 
 
+class StationError(NetworkError):
+    """A laptop's BLE station is not in range, stalls or hangs up, or is not the only one of its short id."""
+
+    code = "station"
+
+
 class ServerRefusedError(BridgeError):
     """The server answered, and said no. `status` is the HTTP or UAF status code."""
 
