@@ -132,6 +132,8 @@ class BumbleClient(BaseBleakClient):
 
     async def connect(self, pair: bool, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
         """Connect, agree on the MTU, and discover the services."""
+        if pair:
+            await self.pair()
         connection = await _told(self._radio.connect_le(self._peer_address, timeout=self._timeout))
         self._connection = connection
         connection.on(Connection.EVENT_DISCONNECTION, self._on_disconnection)
@@ -139,7 +141,8 @@ class BumbleClient(BaseBleakClient):
             peer = Peer(connection)
             await self._asked(peer.request_mtu(self._wanted_mtu))
             for service in await self._asked(peer.discover_services()):
-                await self._asked(service.discover_characteristics())
+                for characteristic in await self._asked(service.discover_characteristics()):
+                    await self._asked(characteristic.discover_descriptors())
         except BaseException:
             await self.disconnect()
             raise
@@ -152,12 +155,12 @@ class BumbleClient(BaseBleakClient):
             await _told(self._connection.disconnect())
 
     async def pair(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the base's
-        """Pair."""
-        await self._asked(self._connected.pair())
+        """Raise BleakError: no bonds are made."""
+        raise BleakError("no bonds are made")
 
     async def unpair(self) -> None:
-        """Raise BleakError: no bonds are kept."""
-        raise BleakError("no bonds are kept")
+        """Raise BleakError: no bonds are made."""
+        raise BleakError("no bonds are made")
 
     async def read_gatt_char(
         self,
@@ -232,6 +235,9 @@ class BumbleClient(BaseBleakClient):
                     one, one.handle, str(_uuid(bytes(one.uuid))), properties, self._room, found
                 )
                 collection.add_characteristic(characteristic)
+                for descriptor in one.descriptors:
+                    uuid_ = str(_uuid(bytes(descriptor.type)))
+                    collection.add_descriptor(BleakGATTDescriptor(descriptor, descriptor.handle, uuid_, characteristic))
         return collection
 
     def _room(self) -> int:

@@ -9,7 +9,9 @@ from typing import Final, Self
 import msgspec
 
 from fidoloop.bridge.errors import MalformedPayloadError
+from fidoloop.protocol import outofband, strictjson
 from fidoloop.protocol.channel_linking import MAX_CONTENT_CHARACTERS
+from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.outofband import MAX_PAYLOAD_CHARACTERS
 
 SERVICE: Final = "19965141-6b83-4b06-bc63-e21b3cadd335"
@@ -60,6 +62,21 @@ class Info(msgspec.Struct, frozen=True):
     def matches(self, payload: bytes) -> bool:
         """Tell whether `payload` is the one described."""
         return len(payload) == self.length and hmac.compare_digest(hashlib.sha256(payload).digest(), self.digest)
+
+
+def served_payload(dispatched: str) -> bytes:
+    """Return what a station serves of a dispatch's response, or of any form of the payload.
+
+    Raises:
+        MalformedPayloadError: it is no payload, or not encrypted.
+    """
+    try:
+        payload = outofband.decode_scanned(dispatched)
+    except MalformedError as error:
+        raise MalformedPayloadError(f"not a dispatched token: {error}") from None
+    if not isinstance(payload.nma_data, str):
+        raise MalformedPayloadError("the token is not encrypted: everybody near could read it")
+    return strictjson.encode(payload).encode("utf-8")
 
 
 def new_short_id() -> str:

@@ -1,5 +1,6 @@
 """Radios: a bumble device on any HCI transport, such as a USB dongle (`usb:0`) or `tcp-client:HOST:PORT`."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,10 +8,14 @@ from bumble.core import BaseBumbleError
 from bumble.device import Device
 from bumble.hci import Address
 from bumble.transport import open_transport
+from usb1 import USBError
 
 from fidoloop.bridge.ble.bumble_backend import BumbleClient, BumbleScanner
 from fidoloop.bridge.ble.central import Adapter
 from fidoloop.bridge.errors import DeviceMissingError
+
+# What peers do wrong is answered on the air; without a handler bumble would tell it on the terminal.
+logging.getLogger("bumble").addHandler(logging.NullHandler())
 
 
 @asynccontextmanager
@@ -22,8 +27,9 @@ async def open_radio(transport: str, name: str = "fidoloop") -> AsyncIterator[De
     """
     try:
         opened = await open_transport(transport)
-    except (BaseBumbleError, OSError, ValueError, AssertionError, ImportError) as error:
-        raise DeviceMissingError(f"the Bluetooth radio {transport} cannot be opened: {error}") from None
+    except (BaseBumbleError, USBError, OSError, ValueError, AssertionError, ImportError) as error:
+        reason = str(error) or type(error).__name__
+        raise DeviceMissingError(f"the Bluetooth radio {transport} cannot be opened: {reason}") from None
     async with opened:
         device = Device.with_hci(name, Address.generate_static_address(), opened.source, opened.sink)
         try:

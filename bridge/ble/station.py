@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from bumble.att import ATT_Error, ErrorCode
 from bumble.core import UUID, AdvertisingData
 from bumble.device import Connection, Device
 from bumble.gatt import Characteristic, CharacteristicValue, Service
@@ -46,7 +47,10 @@ class Station:
         self._limits: dict[Connection, asyncio.TimerHandle] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._data: Characteristic[bytes] = Characteristic(
-            profile.DATA, Characteristic.Properties.NOTIFY, Characteristic.Permissions(0), b""
+            profile.DATA,
+            Characteristic.Properties.NOTIFY,
+            Characteristic.Permissions(0),
+            CharacteristicValue(read=_no_read, write=_no_write),
         )
 
     async def start(self) -> None:
@@ -76,13 +80,25 @@ class Station:
         self._device.remove_listener(Device.EVENT_CONNECTION, self._on_connection)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    def info(self) -> bytes:
+    async def info(self, connection: Connection) -> bytes:
         """Return the value of the info characteristic."""
         return self._info.to_bytes()
 
-    def nonce(self) -> bytes:
+    async def nonce(self, connection: Connection) -> bytes:
         """Return the value of the nonce characteristic; empty where the dispatch is not linked by BLE."""
         return self._nonce
+
+    async def control(self, connection: Connection, value: bytes) -> None:
+        """Take a value of the control characteristic: send from that offset on, and stop what was being sent.
+
+        Raises:
+            ATT_Error: it is no offset in the payload.
+        """
+        offset = profile.decode_offset(value, self._info.length)
+        self._stop_sending(connection)
+        if offset is None:
+            raise ATT_Error(ErrorCode.INVALID_OFFSET)
+        self._sending[connection] = asyncio.create_task(self.send(connection, offset))
 
     async def send(self, connection: Connection, offset: int) -> None:
         """Notify `connection` of the payload from `offset` on."""
@@ -101,23 +117,20 @@ class Station:
             profile.SERVICE,
             [
                 Characteristic(
-                    profile.INFO, properties.READ, _READABLE, CharacteristicValue(read=lambda _: self.info())
+                    profile.INFO, properties.READ, _READABLE, CharacteristicValue(read=self.info, write=_no_write)
                 ),
                 Characteristic(
-                    profile.CONTROL, properties.WRITE, _WRITEABLE, CharacteristicValue(write=self._on_control)
+                    profile.CONTROL,
+                    properties.WRITE,
+                    _WRITEABLE,
+                    CharacteristicValue(read=_no_read, write=self.control),
                 ),
                 self._data,
                 Characteristic(
-                    profile.NONCE, properties.READ, _READABLE, CharacteristicValue(read=lambda _: self.nonce())
+                    profile.NONCE, properties.READ, _READABLE, CharacteristicValue(read=self.nonce, write=_no_write)
                 ),
             ],
         )
-
-    def _on_control(self, connection: Connection, value: bytes) -> None:
-        offset = profile.decode_offset(value, self._info.length)
-        self._stop_sending(connection)
-        if offset is not None:
-            self._sending[connection] = asyncio.create_task(self.send(connection, offset))
 
     def _on_connection(self, connection: Connection) -> None:
         limit = asyncio.get_running_loop().call_later(self._connection_seconds, self._hang_up, connection)
@@ -137,3 +150,12 @@ class Station:
         ending = asyncio.ensure_future(connection.disconnect())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
+
+
+def _no_read(_: Connection) -> bytes:
+    # bumble holds no one to a characteristic's permissions.
+    raise ATT_Error(ErrorCode.READ_NOT_PERMITTED)
+
+
+def _no_write(_: Connection, __: bytes) -> None:
+    raise ATT_Error(ErrorCode.WRITE_NOT_PERMITTED)

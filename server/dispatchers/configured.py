@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.dispatchers.base import Dispatcher
+from fidoloop.server.dispatchers.ble import BleDispatcher
 from fidoloop.server.dispatchers.link import LinkDispatcher
 from fidoloop.server.dispatchers.link_png_qr_code import LinkPngQrCodeDispatcher
 from fidoloop.server.dispatchers.png_qr_code import PngQrCodeDispatcher
@@ -28,4 +29,6 @@ def make_dispatchers(config: ServerConfig) -> Mapping[str, Dispatcher]:
                 found.append(LinkPngQrCodeDispatcher(config.link_base_url))
             case "web-push":
                 found.append(WebPushDispatcher(config, ensure_vapid_key(config.vapid_key)))
+            case "ble":
+                found.append(BleDispatcher())
     return {dispatcher.name: dispatcher for dispatcher in found}

@@ -8,8 +8,8 @@ from msgspec import Meta
 DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
 _MOST_SECONDS = 366 * 24 * 3600
 
-Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code", "web-push"]
-DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code", "web-push")
+Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code", "web-push", "ble"]
+DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code", "web-push", "ble")
 LogFormat = Literal["plain", "json"]
 MetricsAccess = Literal["loopback", "credential", "open", "off"]
 ChannelBindingMember = Literal["off", "serverEndPoint", "tlsServerCertificate"]

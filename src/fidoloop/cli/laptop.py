@@ -4,18 +4,21 @@ import json
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from msgspec import UNSET
 
+from fidoloop.bridge.ble.profile import served_payload
 from fidoloop.bridge.errors import ServerRefusedError
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.laptop import Dispatched, Laptop, state_of
 from fidoloop.bridge.scan import scan_image
+from fidoloop.cli import ble
 from fidoloop.cli.common import Insecure, Json, cell, note, show
 from fidoloop.cli.exits import CLIENT_ERRORS, Exit
 from fidoloop.protocol import base64url, qr
@@ -24,6 +27,7 @@ from fidoloop.protocol.strictjson import encode
 from fidoloop.protocol.uaf.status import ClientError
 
 _QR = "png-qr-code"
+_BLE = "ble"
 _SHOWN = frozenset({_QR, "link", "link-png-qr-code"})
 """Dispatchers whose answer the laptop shows."""
 
@@ -54,6 +58,11 @@ def login(
     number: Annotated[
         bool, typer.Option("--number", help="Show a number that the phone's user must type: nobody approves by habit.")
     ] = False,
+    by_ble: Annotated[
+        bool,
+        typer.Option("--ble", help="Serve the token by Bluetooth, to a phone that must be near to answer."),
+    ] = False,
+    radio: ble.StationRadio = "usb:0",
     api_key_source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File with the API credential; else FIDOLOOP_API_KEY.", exists=True),
@@ -64,23 +73,26 @@ def login(
     as_json: Json = False,
 ) -> None:
     """Show a QR code or link for a log-in, or have it pushed, and wait until the phone has answered."""
+    if number and by_ble:
+        raise typer.BadParameter("either --number or --ble: a token is answered once")
+    linked_by = "number" if number else "ble" if by_ble else None
     with Server(server, ca=ca, insecure=insecure, api_key=_api_key(api_key_source)) as connection:
         client = Laptop(connection)
         chosen = _choose_target(client, user, target) if user else None
         sent = client.dispatch_by_all(
-            dispatcher or _usual_dispatchers(chosen),
+            dispatcher or ([_BLE] if by_ble else _usual_dispatchers(chosen)),
             on_failure=_say_failure,
             username=user,
             target_id=chosen.id if chosen else None,
             policy=policy,
             transaction=transaction,
-            information={"channelLinking": {"mode": "number"}} if number else None,
+            information={"channelLinking": {"mode": linked_by}} if linked_by else None,
         )
-        if sent[0].linking is not None:
+        if sent[0].linking is not None and number:
             note(f"number to type on the phone: {sent[0].linking.content}")
         with ExitStack() as shown:
             for dispatched in sent:
-                shown.enter_context(_presented(dispatched, png))
+                shown.enter_context(_presented(dispatched, png, radio))
             final = client.follow(sent[0].session_id, timeout=timeout, on_change=_say_status)
     _finish(final, as_json=as_json)
 
@@ -93,6 +105,25 @@ def _usual_dispatchers(target: DispatchTargetEntry | None) -> tuple[str, ...]:
 
 def _say_failure(dispatcher: str, error: ServerRefusedError) -> None:
     note(f"{dispatcher}: {error}")
+
+
+@app.command("serve-ble")
+def serve_ble(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="What a dispatch by `ble` answered, or its payload; - for standard input."
+        ),
+    ],
+    *,
+    radio: ble.StationRadio = "usb:0",
+    timeout: Annotated[float, typer.Option(help="Seconds to serve it.")] = 120.0,
+) -> None:
+    """Serve a token that was dispatched elsewhere by Bluetooth, until Ctrl-C or the time is over."""
+    text = sys.stdin.read(ble.MAX_SOURCE_CHARACTERS + 1) if source == "-" else source
+    payload, nonce = ble.parse_dispatch(text)
+    with ble.serving(payload, nonce=nonce, transport=radio), suppress(KeyboardInterrupt):
+        time.sleep(timeout)
 
 
 def _api_key(source: Path | None) -> str | None:
@@ -115,11 +146,16 @@ def _choose_target(client: Laptop, user: str, wanted: str | None) -> DispatchTar
 
 
 @contextmanager
-def _presented(dispatched: Dispatched, path: Path | None) -> Iterator[None]:
-    """Show what the phone must read: the link, or the QR code in the terminal and as a PNG file.
+def _presented(dispatched: Dispatched, path: Path | None, radio: str) -> Iterator[None]:
+    """Show what the phone must read: the link, or the QR code in the terminal and as a PNG file; or serve it by BLE.
 
     A file that nobody asked for goes with the log-in.
     """
+    if dispatched.dispatcher == _BLE:
+        nonce = dispatched.linking.content if dispatched.linking else None
+        with ble.serving(served_payload(dispatched.response), nonce=nonce, transport=radio):
+            yield
+        return
     if "qr" not in dispatched.dispatcher:
         # A link stands alone on its line, where a script finds it.
         alone = dispatched.dispatcher in _SHOWN

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account, Profile
-from fidoloop.cli import phone_targets
+from fidoloop.cli import ble, phone_targets
 from fidoloop.cli.common import (
     Home,
     Insecure,
@@ -23,6 +23,7 @@ from fidoloop.cli.common import (
 from fidoloop.cli.phone_session import (
     DenyOption,
     Number,
+    OptionalSource,
     Source,
     Yes,
     account_of,
@@ -137,8 +138,11 @@ def login(
 
 @app.command()
 def scan(
-    source: Source,
+    source: OptionalSource = None,
     *,
+    by_ble: Annotated[bool, typer.Option("--ble", help="Take it from a laptop in range, by Bluetooth.")] = False,
+    station: ble.StationId = None,
+    radio: ble.PhoneRadio = None,
     name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
@@ -148,8 +152,12 @@ def scan(
     as_json: Json = False,
 ) -> None:
     """Take a dispatched token and carry out the log-in, confirmation or deregistration it triggers."""
-    text = read_token(source)
-    with existing_phone(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
+    if (source is None) != by_ble:
+        raise typer.BadParameter("either SOURCE or --ble")
+    received = ble.read_token(transport=radio, station=station) if by_ble else None
+    text = received.payload if received else read_token(str(source))
+    nonce = received.nonce if received else None
+    with existing_phone(name, home, yes=yes, deny=deny, insecure=insecure, number=number, nonce=nonce) as phone:
         print_result(phone.scan(text), as_json=as_json)
 
 

@@ -38,14 +38,12 @@ from fidoloop.cli.key_store import open_store
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 
-Source = Annotated[
-    str,
-    typer.Argument(
-        metavar="SOURCE",
-        help="The dispatched token: an image file with its QR code, - for standard input, screen: for a screenshot, "
-        "camera: or camera:DEVICE, the link, or the text itself.",
-    ),
-]
+_SOURCE_HELP = (
+    "The dispatched token: an image file with its QR code, - for standard input, screen: for a screenshot, "
+    "camera: or camera:DEVICE, the link, or the text itself."
+)
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE_HELP)]
+OptionalSource = Annotated[str | None, typer.Argument(metavar="[SOURCE]", help=_SOURCE_HELP)]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Do not ask whether to follow the token (the user is verified all the same).")
 ]
@@ -58,7 +56,14 @@ DenyOption = Annotated[bool, typer.Option("--deny", help="Be a user who says no 
 
 @contextmanager
 def existing_phone(
-    name: str, home: Path | None, *, yes: bool, deny: bool, insecure: bool, number: str | None = None
+    name: str,
+    home: Path | None,
+    *,
+    yes: bool,
+    deny: bool,
+    insecure: bool,
+    number: str | None = None,
+    nonce: str | None = None,
 ) -> Iterator[Phone]:
     """Open the phone called `name`. Raises ProfileMissingError, KeyStoreError."""
     path = phone_path(home, name)
@@ -66,7 +71,7 @@ def existing_phone(
         raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
     profile = Profile(path)
     try:
-        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
+        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, number=number, nonce=nonce) as phone:
             yield phone
     finally:
         profile.close()
@@ -74,15 +79,25 @@ def existing_phone(
 
 @contextmanager
 def open_phone(
-    profile: Profile, *, yes: bool, deny: bool, insecure: bool, keys: str | None = None, number: str | None = None
+    profile: Profile,
+    *,
+    yes: bool,
+    deny: bool,
+    insecure: bool,
+    keys: str | None = None,
+    number: str | None = None,
+    nonce: str | None = None,
 ) -> Iterator[Phone]:
-    """Open the phone of a profile; `number` answers where the user would type one. Raises as `existing_phone`."""
+    """Open the phone of a profile; `number` answers where the user would type one, `nonce` for a laptop's station.
+
+    Raises as `existing_phone`.
+    """
     settings = profile.settings()
     with open_store(keys or settings.keys_uri) as store:
         method = Verification(settings.verification)
         verifier = Deny(method.method) if deny else _verifier(method, store)
         confirm = _yes if yes else _ask_about
-        link = _ask_number if number is None else _typed_before(number)
+        link = _linker(_ask_number if number is None else _typed_before(number), nonce)
         with Phone(profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure) as phone:
             yield phone
 
@@ -140,7 +155,7 @@ def _ask_about(token: DispatchedToken) -> bool:
 
 def _ask_number(demand: ChannelLinkingDemand, tries_left: int | None) -> str | None:
     if demand.digits is UNSET:
-        note("the token wants to be answered by the channel it came by, and this one cannot")
+        note("the token wants to be answered by the laptop's station: take it with --ble")
         return None
     if not interactive():
         note("nobody can be asked for the number here: --number answers for scripts")
@@ -156,6 +171,15 @@ def _ask_number(demand: ChannelLinkingDemand, tries_left: int | None) -> str | N
 def _typed_before(number: str) -> Linker:
     # A scripted number would be as wrong the second time.
     return lambda demand, tries_left: number if tries_left is None else None
+
+
+def _linker(by_person: Linker, nonce: str | None) -> Linker:
+    def link(demand: ChannelLinkingDemand, tries_left: int | None) -> str | None:
+        if demand.mode == "ble" and nonce is not None:
+            return nonce if tries_left is None else None
+        return by_person(demand, tries_left)
+
+    return link
 
 
 def _yes(_: DispatchedToken) -> bool:
