@@ -17,7 +17,8 @@ from bleak.backends.descriptor import BleakGATTDescriptor
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, AdvertisementDataCallback, BaseBleakScanner
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
-from bleak.exc import BleakError
+from bleak.exc import BleakError, BleakGATTProtocolError, BleakGATTProtocolErrorCode
+from bumble.att import ATT_Error
 from bumble.core import UUID, AdvertisingData, BaseBumbleError
 from bumble.device import Advertisement, Connection, Device, Peer
 from bumble.gatt import Characteristic
@@ -248,6 +249,8 @@ async def _told(work: Awaitable[T]) -> T:
     """Await `work` with bumble's errors as bleak's."""
     try:
         return await work
+    except ATT_Error as error:
+        raise BleakGATTProtocolError(BleakGATTProtocolErrorCode(error.error_code)) from None
     except (BaseBumbleError, TimeoutError) as error:
         raise BleakError(f"{type(error).__name__}: {error}") from None
 

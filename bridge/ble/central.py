@@ -237,4 +237,5 @@ async def _scan(adapter: Adapter, short_id: str | None, limits: Limits) -> list[
 
 
 def _what(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    told = error.args[-1] if isinstance(error, BleakError) and error.args else error
+    return str(told) or type(error).__name__

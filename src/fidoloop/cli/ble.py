@@ -34,10 +34,10 @@ StationId = Annotated[str | None, typer.Option("--station", metavar="ID", help="
 def serving(payload: bytes, *, nonce: str | None, transport: str) -> Iterator[None]:
     """Serve `payload` while the block runs, and show the station's short id. Raises BridgeError."""
     try:
-        from fidoloop.bridge.ble import blocking
+        from fidoloop.bridge.ble.blocking import serving as serving_by_radio
     except ImportError:
         raise NotInstalledError(_MISSING) from None
-    with blocking.serving(payload, nonce=nonce, transport=transport) as short_id:
+    with serving_by_radio(payload, nonce=nonce, transport=transport) as short_id:
         note(f"station: {short_id}")
         yield
 
@@ -45,10 +45,10 @@ def serving(payload: bytes, *, nonce: str | None, transport: str) -> Iterator[No
 def read_token(*, transport: str | None, station: str | None) -> "Received":
     """Return what the station in range serves; somebody at the terminal chooses of several. Raises BridgeError."""
     try:
-        from fidoloop.bridge.ble import blocking
+        from fidoloop.bridge.ble.blocking import read_token as read_by_radio
     except ImportError:
         raise NotInstalledError(_MISSING) from None
-    return blocking.read_token(
+    return read_by_radio(
         transport=transport,
         short_id=station.strip().upper() if station else None,
         choose=_choose if interactive() else None,

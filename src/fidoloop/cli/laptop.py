@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 from msgspec import UNSET
 
+from fidoloop.bridge import qr_images
 from fidoloop.bridge.ble.profile import served_payload
 from fidoloop.bridge.errors import ServerRefusedError
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.laptop import Dispatched, Laptop, state_of
-from fidoloop.bridge.scan import scan_image
 from fidoloop.cli import ble
 from fidoloop.cli.common import Insecure, Json, cell, note, show
 from fidoloop.cli.exits import CLIENT_ERRORS, Exit
@@ -166,7 +166,8 @@ def _presented(dispatched: Dispatched, path: Path | None, radio: str) -> Iterato
     with tempfile.TemporaryDirectory(prefix="fidoloop-") as directory:
         shown = path or Path(directory) / "login.png"
         _write_whole(shown, png)
-        lines = qr.half_blocks(scan_image(shown))
+        (text,) = qr_images.read_file(shown)
+        lines = qr.half_blocks(text)
         if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns >= len(lines[0]):
             typer.echo("\n".join(lines), err=True)
         note(f"QR code: {shown}")

@@ -116,7 +116,8 @@ def test_what_was_not_announced_is_refused(announced: profile.Info, said: str) -
 
 
 def test_less_than_announced_is_waited_for_and_given_up() -> None:
-    with pytest.raises(StationError, match="silent"):
+    """By silence, and where the phone asks for what there is not: by the error that it gets."""
+    with pytest.raises(StationError, match=r"Invalid Offset.*; 1516 of 1517 bytes"):
         asyncio.run(read(lambda device: Lying(device, PAYLOAD, profile.Info.of(PAYLOAD + b"!")), limits=QUICK))
 
 
@@ -308,13 +309,13 @@ def test_the_backend_refuses_what_it_cannot_do() -> None:
             (configuration,) = data.descriptors
             assert await client.read_gatt_descriptor(configuration.handle) == b"\x00\x00"
             for wrong in (b"", b"\xff\xff", b"\x00" * 9):
-                with pytest.raises(BleakError, match="INVALID_OFFSET"):
+                with pytest.raises(BleakError, match="Invalid Offset"):
                     await client.write_gatt_char(profile.CONTROL, wrong, response=True)
             for readable in (profile.INFO, profile.NONCE, profile.DATA):
-                with pytest.raises(BleakError, match="WRITE_NOT_PERMITTED"):
+                with pytest.raises(BleakError, match="Write Not Permitted"):
                     await client.write_gatt_char(readable, b"x", response=True)
             for unreadable in (profile.CONTROL, profile.DATA):
-                with pytest.raises(BleakError, match="READ_NOT_PERMITTED"):
+                with pytest.raises(BleakError, match="Read Not Permitted"):
                     await client.read_gatt_char(unreadable)
             with pytest.raises(BleakCharacteristicNotFoundError):
                 await client.read_gatt_char("2a19")
