@@ -4,21 +4,16 @@ Counters are reserved in durable blocks: the stored ceiling is at least any valu
 crash skips ahead and never back. Rows bear a MAC by a key of the token where it has HMAC.
 """
 
-import hmac
-import json
 import os
-import sqlite3
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from fidoloop.authenticator.errors import TamperedStateError
-from fidoloop.authenticator.phone_file import COMMITS, PhoneFile
-from fidoloop.hsm.keystore import KeyStore, MacKey
+from fidoloop.authenticator.phone_file import COMMITS
+from fidoloop.authenticator.token_file import TokenFile
+from fidoloop.hsm.keystore import KeyStore
 
 MAC_KEY_ID = b"fidoloop:state-mac"
 _MAX_BLOCK = 1024
@@ -54,7 +49,7 @@ class _Block:
         self.size = 1
 
 
-class AuthenticatorState:
+class AuthenticatorState(TokenFile):
     """Registrations and counters in one SQLite file; safe between threads, and between processes that share it.
 
     Raises from every method: TamperedStateError where a row does not bear this token's MAC.
@@ -65,28 +60,9 @@ class AuthenticatorState:
 
         `mac_key_id` is the CKA_ID of the token's key for the rows' MACs; it is made where it is missing.
         """
-        self._lock = threading.RLock()
-        self._file = PhoneFile(path)
-        self._db = self._file.db
-        # A counter must be on the disk before a signature with it leaves: FULL, whatever it costs.
-        self._db.execute("PRAGMA synchronous=FULL")
+        super().__init__(path, store, mac_key_id=mac_key_id)
         self._blocks: dict[bytes, _Block] = {}
-        self._index = self._file.index
-        self._index_seen: bytes | None = None
-        self._data_version = -1
-        self._mac_key: MacKey | None = store.mac_key(mac_key_id, "fidoloop state MAC")
         self.id, self.asm_token = self._meta()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: committed at the end, rolled back where anything is raised."""
-        with self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
 
     def _meta(self) -> tuple[str, bytes]:
         with self.writing():
@@ -174,16 +150,9 @@ class AuthenticatorState:
         return block
 
     def _forget_if_changed(self) -> None:
-        """Forget what is in memory where another connection wrote: it may be old, or tampered with.
-
-        data_version tells, at the price of a seventh of a signature; it is asked only where the index shows a commit.
-        """
-        seen = self._index[COMMITS]
-        (version,) = self._db.execute("PRAGMA data_version").fetchone()
-        if version != self._data_version:
+        """Forget what is in memory where another connection wrote: it may be old, or tampered with."""
+        if self.changed_elsewhere():
             self._blocks.clear()
-            self._data_version = version
-        self._index_seen = seen or None
 
     def _reserve(self, block: _Block) -> bool:
         """Take the next block of counters: one at first, twice as many each time a process comes back for more."""
@@ -218,18 +187,6 @@ class AuthenticatorState:
 
     def _mac(self, registration: Registration) -> bytes | None:
         return self.mac_of(self._fields(registration))
-
-    def mac_of(self, fields: list[object]) -> bytes | None:
-        """Return the MAC of a row's fields by the token's key, None where it has no HMAC."""
-        return None if self._mac_key is None else self._mac_key.mac(json.dumps(fields).encode("utf-8"))
-
-    def check_mac(self, fields: list[object], found: object) -> None:
-        """Hold the MAC a row bears against its fields. Raises TamperedStateError."""
-        expected = self.mac_of(fields)
-        if expected is None:
-            return
-        if not isinstance(found, bytes) or not hmac.compare_digest(found, expected):
-            raise TamperedStateError("a row of the phone's state was changed from outside, or belongs to another token")
 
 
 _COLUMNS = "key_id, aaid, app_id, username, access_token, registered, sign_ceiling, mac"

@@ -1,0 +1,112 @@
+"""CTAP2 canonical CBOR read from somebody who may not be trusted (CTAP 2.1, section 8). fido2.cbor writes it.
+
+Refused are longer encodings than the shortest, indefinite lengths, tags, map keys out of order or twice, and more than
+four levels of arrays and maps.
+"""
+
+import struct
+from typing import Final
+
+MAX_DEPTH: Final = 4
+_SIZES: Final = {24: 1, 25: 2, 26: 4, 27: 8}
+_SMALLEST: Final = {24: 24, 25: 1 << 8, 26: 1 << 16, 27: 1 << 32}
+_FLOATS: Final = {25: ">e", 26: ">f", 27: ">d"}
+_SIMPLE: Final[dict[int, object]] = {20: False, 21: True, 22: None, 23: None}
+_UNSIGNED, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _OTHER = range(8)
+
+
+class CborError(ValueError):
+    """The bytes are not one item in CTAP2 canonical CBOR."""
+
+
+def decode(data: bytes) -> object:
+    """Return the one item that `data` is: int, bytes, str, bool, None, float, list or dict. Raises CborError."""
+    item, end = _item(data, 0, 0)
+    if end != len(data):
+        raise CborError(f"{len(data) - end} bytes after the item")
+    return item
+
+
+def _item(data: bytes, at: int, depth: int) -> tuple[object, int]:
+    if at >= len(data):
+        raise CborError("the data ends too early")
+    major, info = data[at] >> 5, data[at] & 0x1F
+    at += 1
+    if major == _OTHER:
+        return _simple_or_float(data, at, info)
+    value, at = (info, at) if info < 24 else _number(data, at, info)
+    if major == _UNSIGNED:
+        return value, at
+    if major == _NEGATIVE:
+        return -1 - value, at
+    if major == _BYTES:
+        return _take(data, at, value), at + value
+    if major == _TEXT:
+        return _text(_take(data, at, value)), at + value
+    if major == _TAG:
+        raise CborError("a tag")
+    if depth == MAX_DEPTH:
+        raise CborError(f"more than {MAX_DEPTH} levels")
+    # An item has at least one byte: what claims more items than there are bytes is not begun with.
+    if value > len(data) - at:
+        raise CborError("the data ends too early")
+    return _array(data, at, value, depth + 1) if major == _ARRAY else _map(data, at, value, depth + 1)
+
+
+def _number(data: bytes, at: int, info: int) -> tuple[int, int]:
+    size = _SIZES.get(info)
+    if size is None:
+        raise CborError("an indefinite or reserved length")
+    value = int.from_bytes(_take(data, at, size), "big")
+    if value < _SMALLEST[info]:
+        raise CborError("a longer encoding than the shortest")
+    return value, at + size
+
+
+def _take(data: bytes, at: int, size: int) -> bytes:
+    taken = data[at : at + size]
+    if len(taken) != size:
+        raise CborError("the data ends too early")
+    return taken
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise CborError("text that is not UTF-8") from None
+
+
+def _simple_or_float(data: bytes, at: int, info: int) -> tuple[object, int]:
+    if info in _FLOATS:
+        size = _SIZES[info]
+        (number,) = struct.unpack(_FLOATS[info], _take(data, at, size))
+        return number, at + size
+    if info not in _SIMPLE:
+        raise CborError("a simple value that has no meaning")
+    return _SIMPLE[info], at
+
+
+def _array(data: bytes, at: int, count: int, depth: int) -> tuple[list[object], int]:
+    items = []
+    for _ in range(count):
+        item, at = _item(data, at, depth)
+        items.append(item)
+    return items, at
+
+
+def _map(data: bytes, at: int, count: int, depth: int) -> tuple[dict[object, object], int]:
+    members: dict[object, object] = {}
+    last = (-1, 0, b"")
+    for _ in range(count):
+        start = at
+        name, at = _item(data, at, depth)
+        if type(name) not in (int, str, bytes):
+            raise CborError("a map key that is neither number nor text nor bytes")
+        encoded = data[start:at]
+        order = (encoded[0] >> 5, len(encoded), encoded)
+        if order <= last:
+            raise CborError("map keys out of order, or one of them twice")
+        last = order
+        members[name], at = _item(data, at, depth)
+    return members, at
