@@ -24,6 +24,9 @@ def config(core: Core, members: Members) -> dict[int, Any]:
     parameters: dict[Any, Any] = optional(members, _PARAMETERS, dict) or {}
     if number not in (Subcommand.TOGGLE_ALWAYS_UV, Subcommand.SET_MIN_PIN_LENGTH):
         raise CtapError(ERR.INVALID_SUBCOMMAND)
+    # Of the right type also where they are not wanted.
+    optional(members, _AUTH, bytes)
+    unsigned(members, _PROTOCOL)
     if core.protected:
         message = b"\xff" * 32 + bytes((_COMMAND, number)) + encoded(members, _PARAMETERS)
         require_proof(

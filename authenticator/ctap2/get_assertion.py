@@ -29,10 +29,10 @@ NEXT_SECONDS: Final = 30.0
 def get_assertion(core: Core, members: Members) -> dict[int, Any]:
     """Sign with a credential of the relying party. Raises CtapError; KeyStoreError, TamperedStateError."""
     request = read_get_assertion(members)
-    check_auth_parameter(core, request.auth_parameter, request.auth_protocol)  # steps 1 and 2
     wants_presence = request.options.user_presence is not False
-    built_in = _options(core, request, wants_presence=wants_presence)  # steps 4 and 5
     extensions = read_assertion_extensions(core, request.extensions, user_presence=wants_presence)
+    check_auth_parameter(core, request.auth_parameter, request.auth_protocol)  # steps 1 and 2
+    built_in = _options(core, request, wants_presence=wants_presence)  # steps 4 and 5
     verified, present = _verify_user(core, request, built_in=built_in)  # step 6
     rp_id_hash = rp_id_hash_of(request.rp_id)
     credentials = _applicable(core, request, rp_id_hash, verified=verified)  # step 7

@@ -36,13 +36,13 @@ LARGE_BLOB_KEY_BYTES = 32
 def make_credential(core: Core, members: Members) -> dict[int, Any]:
     """Make a credential and attest it. Raises CtapError; KeyStoreError, TamperedStateError."""
     request = read_make_credential(members)
+    resident = bool(request.options.resident)
+    extensions = read_creation_extensions(request.extensions, resident=resident)
     check_auth_parameter(core, request.auth_parameter, request.auth_protocol)  # steps 1 and 2
     algorithm = next((one for one in request.algorithms if one in core.algorithms), None)  # step 3
     if algorithm is None:
         raise CtapError(ERR.UNSUPPORTED_ALGORITHM)
-    resident = bool(request.options.resident)
     built_in = _options(core, request, resident=resident)  # steps 5 to 9
-    extensions = read_creation_extensions(request.extensions, resident=resident)
     verified, present = _verify_user(core, request, built_in=built_in)  # steps 10 and 11
     rp_id_hash = rp_id_hash_of(request.rp_id)
     _refuse_excluded(core, request, rp_id_hash, verified=verified, present=present)  # step 12
