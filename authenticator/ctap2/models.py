@@ -11,6 +11,6 @@ FIRMWARE_VERSION: Final = 1
 
 
 def aaguid(token: TokenInfo, *, full_attestation: bool, built_in_verification: bool) -> bytes:
-    """Return the AAGUID, 16 bytes: ss as in AAIDs, how credentials are attested, and built-in verification or none."""
+    """Return the AAGUID, 16 bytes: kind of key store as in AAIDs, full attestation or self, built-in verification."""
     attestation, verification = ("1" if full_attestation else "9"), ("1" if built_in_verification else "2")
-    return uuid.UUID(f"{_FAMILY}{StoreKind.of(token).value}{attestation}{verification}").bytes
+    return uuid.UUID(f"{_FAMILY}{StoreKind.of(token).value:02}{attestation}{verification}").bytes

@@ -10,21 +10,29 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from fido2.cose import CoseKey
 
-from fidoloop.hsm.keystore import EcHardwareKey, HardwareKey, KeyAlgorithm, RsaHardwareKey, TokenInfo
+from fidoloop.hsm.keystore import (
+    EcHardwareKey,
+    Ed25519HardwareKey,
+    HardwareKey,
+    KeyAlgorithm,
+    RsaHardwareKey,
+    TokenInfo,
+)
 
-ES256, ES384, RS256 = -7, -35, -257
+ES256, ES384, EDDSA, RS256 = -7, -35, -8, -257
 
 
 class SignatureAlgorithm(msgspec.Struct, frozen=True):
-    """One algorithm; `mechanisms` are what a PKCS#11 token has that can do it."""
+    """One algorithm: its COSE number, the kind of key, and how such a key signs."""
 
     cose: int
     key: KeyAlgorithm
-    mechanisms: frozenset[str]
     sign: Callable[[Any, bytes], bytes]
 
 
 def _ecdsa(hash_name: str, size: int) -> Callable[[EcHardwareKey, bytes], bytes]:
+    """Return what signs with ECDSA; `size` is that of the order, and of the digest, in bytes."""
+
     def sign(key: EcHardwareKey, data: bytes) -> bytes:
         raw = key.sign_digest_raw(hashlib.new(hash_name, data).digest())
         return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
@@ -32,17 +40,21 @@ def _ecdsa(hash_name: str, size: int) -> Callable[[EcHardwareKey, bytes], bytes]
     return sign
 
 
+def _eddsa(key: Ed25519HardwareKey, data: bytes) -> bytes:
+    return key.sign(data)
+
+
 def _rsa(key: RsaHardwareKey, data: bytes) -> bytes:
     return key.sign(data, PKCS1v15(), hashes.SHA256())
 
 
-_EC: Final = frozenset({"EC_KEY_PAIR_GEN", "ECDSA"})
 ALGORITHMS: Final = {
     algorithm.cose: algorithm
     for algorithm in (
-        SignatureAlgorithm(ES256, KeyAlgorithm.P256, _EC, _ecdsa("sha256", 32)),
-        SignatureAlgorithm(ES384, KeyAlgorithm.P384, _EC, _ecdsa("sha384", 48)),
-        SignatureAlgorithm(RS256, KeyAlgorithm.RSA2048, frozenset({"RSA_PKCS_KEY_PAIR_GEN"}), _rsa),
+        SignatureAlgorithm(ES256, KeyAlgorithm.P256, _ecdsa("sha256", 32)),
+        SignatureAlgorithm(ES384, KeyAlgorithm.P384, _ecdsa("sha384", 48)),
+        SignatureAlgorithm(EDDSA, KeyAlgorithm.ED25519, _eddsa),
+        SignatureAlgorithm(RS256, KeyAlgorithm.RSA2048, _rsa),
     )
 }
 """In the order in which they are claimed."""
@@ -52,9 +64,7 @@ def supported(token: TokenInfo) -> dict[int, SignatureAlgorithm]:
     """Return the algorithms whose keys this token makes."""
     if not token.makes_keys:
         return {}
-    if token.kind == "piv":  # names no key-pair mechanisms
-        return ALGORITHMS
-    return {number: found for number, found in ALGORITHMS.items() if token.mechanisms >= found.mechanisms}
+    return {number: found for number, found in ALGORITHMS.items() if found.key in token.algorithms}
 
 
 def cose_key(key: HardwareKey, algorithm: int) -> dict[int, Any]:

@@ -84,7 +84,7 @@ def register_and_log_in(lab: Lab, algorithm: int = -7, *, verification: str = "d
 
 
 @pytest.mark.parametrize("resident", [False, True], ids=["by id", "discoverable"])
-@pytest.mark.parametrize("algorithm", [-7, -257], ids=["ES256", "RS256"])
+@pytest.mark.parametrize("algorithm", [-7, -8, -257], ids=["ES256", "EdDSA", "RS256"])
 def test_registration_and_log_in_with_full_attestation(lab: Lab, algorithm: int, resident: bool) -> None:
     registered, logged_in = register_and_log_in(lab, algorithm, resident=resident)
     assert registered.fmt == AttestationFormat.PACKED
@@ -94,7 +94,7 @@ def test_registration_and_log_in_with_full_attestation(lab: Lab, algorithm: int,
     assert not registered.user_verified
 
 
-@pytest.mark.parametrize("algorithm", [-7, -257], ids=["ES256", "RS256"])
+@pytest.mark.parametrize("algorithm", [-7, -8, -257], ids=["ES256", "EdDSA", "RS256"])
 def test_without_an_attestation_key_a_credential_attests_itself(
     make_lab: LabMaker, bare_store: KeyStore, algorithm: int
 ) -> None:
@@ -104,7 +104,7 @@ def test_without_an_attestation_key_a_credential_attests_itself(
     assert lab.make(key_params=[{"type": "public-key", "alg": algorithm}]).att_stmt.keys() == {"alg", "sig"}
 
 
-@pytest.mark.parametrize("algorithm", [-7, -35, -257], ids=["ES256", "ES384", "RS256"])
+@pytest.mark.parametrize("algorithm", [-7, -35, -8, -257], ids=["ES256", "ES384", "EdDSA", "RS256"])
 @pytest.mark.parametrize("token", ["store", "bare_store"])
 def test_python_fido2_verifies_every_algorithm(
     make_lab: LabMaker, request: pytest.FixtureRequest, token: str, algorithm: int

@@ -37,7 +37,7 @@ def test_info_claims_what_is_here(lab: Lab, uv_lab: Lab) -> None:
         "setMinPINLength": True,
         "makeCredUvNotRqd": True,
     }
-    assert [entry["alg"] for entry in info.algorithms] == [-7, -35, -257]
+    assert [entry["alg"] for entry in info.algorithms] == [-7, -35, -8, -257]
     assert info.pin_uv_protocols == [2, 1]
     assert uv_lab.info().options["uv"] is True
     assert uv_lab.info().aaguid != info.aaguid

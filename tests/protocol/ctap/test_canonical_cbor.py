@@ -7,7 +7,7 @@ from fido2 import cbor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fidoloop.protocol.webauthn.canonical_cbor import CborError, decode
+from fidoloop.protocol.ctap.canonical_cbor import CborError, decode
 
 _keys = st.one_of(st.integers(-(2**64), 2**64 - 1), st.text(max_size=30), st.binary(max_size=30))
 _values = st.recursive(

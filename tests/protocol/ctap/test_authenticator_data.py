@@ -3,7 +3,7 @@
 import pytest
 from fido2.webauthn import AuthenticatorData
 
-from fidoloop.protocol.webauthn.authenticator_data import (
+from fidoloop.protocol.ctap.authenticator_data import (
     USER_PRESENT,
     USER_VERIFIED,
     encode_attested_credential,
