@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import http_uaf_auth, oob_login, policy, uaf_registration, uaf_sign, uaf_verify, uaf_verify_rsa
+from bench import dpop, http_uaf_auth, oob_login, policy, uaf_registration, uaf_sign, uaf_verify, uaf_verify_rsa
 from bench.apart import apart
 from bench.measure import Row
 
@@ -16,6 +16,7 @@ GROUPS = {
     "uaf-verify-rsa": uaf_verify_rsa.run,
     "uaf-verify-full-attestation": uaf_registration.run,
     "policy-200x50": policy.run,
+    "dpop-verify": dpop.run,
     "uaf-sign-softhsm": uaf_sign.run,
     "sign-softhsm": apart("bench.device_sign", "sign", "softhsm"),
     "sign-softhsm-p11kit-proxy": apart("bench.device_sign", "sign", "softhsm-p11kit-proxy"),
