@@ -83,6 +83,11 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         """Where the key is by which push services know this server."""
         return self.tls_directory / "vapid.key"
 
+    @property
+    def oauth_directory(self) -> Path:
+        """Where the authorization server's and the attester's keys, the device policy and the anchors are."""
+        return self.home / "oauth"
+
 
 def is_loopback(host: str) -> bool:
     """Tell whether `host` names this machine to itself only."""

@@ -14,6 +14,7 @@ from fidoloop.server.dispatchers.base import Dispatcher
 from fidoloop.server.dispatchers.configured import make_dispatchers
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.metrics import Metrics
+from fidoloop.server.oauth.authorization_server import AuthorizationServer
 from fidoloop.server.policies import Policies
 from fidoloop.server.prepared_requests import PreparedRequest
 from fidoloop.server.remembered import Remembered
@@ -78,6 +79,7 @@ class Environment:
     policies: Policies
     trusted_facets: frozenset[str]
     dispatchers: Mapping[str, Dispatcher]
+    authorization_server: AuthorizationServer
     changes: Changes = field(default_factory=Changes)
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
@@ -126,5 +128,6 @@ def make_environment(
         Policies(config.policy_directory),
         facets,
         make_dispatchers(config),
+        AuthorizationServer(config, clock()),
         channels=make_channels(config, certificate),
     )

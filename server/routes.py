@@ -4,6 +4,7 @@ from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import FIDO_UAF, JOSE, JSON
+from fidoloop.server.oauth.routes import oauth_routes
 from fidoloop.server.services import (
     application_server_key,
     authentication_response,
@@ -30,7 +31,7 @@ def make_routes() -> Routes:
         f"{CONTEXT_PATH}{path}": methods
         for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status()).items()
     }
-    return documented(routes | web_routes())
+    return documented(routes | web_routes() | oauth_routes())
 
 
 def _uaf() -> Routes:

@@ -25,6 +25,7 @@ from fidoloop.server.errors import ConfigError, ListenError, StoreError
 from fidoloop.server.home_lock import using_home
 from fidoloop.server.http.dispatch import TLS_UNIQUE
 from fidoloop.server.logs import configure_logging
+from fidoloop.server.oauth import grants
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
 from fidoloop.server.store import queries
@@ -228,6 +229,7 @@ async def _purge_for_ever(environment: Environment) -> None:
     while True:
         try:
             await sessions.purge(environment.store, now=system_clock(), keep_millis=keep_millis)
+            await grants.purge(environment.store, now=system_clock())
             await operations.purge(environment.store, now=system_clock())
         except StoreError as error:
             environment.metrics.store_errors += 1

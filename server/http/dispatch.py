@@ -140,6 +140,7 @@ class Dispatch:
                 await read_body(receive),
                 client[0] if client else "",
                 _tls_unique(scope) if self._binds else None,
+                scope["headers"],
             )
             kind = endpoint.kind
             return await endpoint.handler(self._environment, request)

@@ -1,6 +1,6 @@
 """An HTTP request and response as the services see them, and the one exception that ends in a problem document."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -18,7 +18,7 @@ class Request(NamedTuple):
     """One request, its body read.
 
     `identifier` is the last path member where the route has one, `tls_unique` that of the connection (RFC 5929) where
-    channels are to be bound and there is one.
+    channels are to be bound and there is one. `headers` has the last of fields of one name, `raw_headers` every one.
     """
 
     method: str
@@ -29,6 +29,11 @@ class Request(NamedTuple):
     body: bytes
     address: str
     tls_unique: bytes | None = None
+    raw_headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def fields(self, name: bytes) -> list[str]:
+        """Return the values of every header field of this name, which is in lower case, as they were sent."""
+        return [value.decode("latin-1") for key, value in self.raw_headers if key == name]
 
     @property
     def user_agent(self) -> str:

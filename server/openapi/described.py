@@ -16,7 +16,8 @@ class Described:
     """One operation.
 
     `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
-    `empty` are further statuses, with a problem document and with nothing. `names` says whose id ends the path.
+    `empty` are further statuses, with a problem document and with nothing. `names` says whose id ends the path. `form`
+    are the parameters of a form (name, what it is, whether it must be there), `errors` statuses of OAuth errors.
     """
 
     group: str
@@ -31,3 +32,5 @@ class Described:
     empty: tuple[tuple[int, str], ...] = ()
     query: tuple[tuple[str, str], ...] = ()
     names: str = "the dispatch target's"
+    form: tuple[tuple[str, str, bool], ...] = ()
+    errors: tuple[tuple[int, str], ...] = ()

@@ -27,6 +27,8 @@ from fidoloop.server.contexts import (
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import JSON, PROBLEM
 from fidoloop.server.http.problems import Problem
+from fidoloop.server.oauth.answers import OAuthError
+from fidoloop.server.oauth.parameters import FORM
 from fidoloop.server.openapi.described import (
     BROWSER,
     CREDENTIAL,
@@ -115,6 +117,8 @@ def _operation(words: Described, endpoint: Endpoint, path: str) -> Json:
     if words.request is not None:
         media = endpoint.consumes or JSON
         operation["requestBody"] = {"required": True, "content": {media: {"schema": _schema(words.request)}}}
+    if words.form:
+        operation["requestBody"] = {"required": True, "content": {FORM: {"schema": _form(words)}}}
     operation["security"] = {
         CREDENTIAL: [{"apiCredential": []}],
         MAYBE: [{}, {"apiCredential": []}],
@@ -139,7 +143,17 @@ def _responses(words: Described, endpoint: Endpoint) -> Json:
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}."}
     for status, what in sorted(_problems(words, endpoint).items()):
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}.", "content": problem}
+    for status, what in words.errors:
+        found[str(status)] = {"description": f"{what}.", "content": {JSON: {"schema": _schema(OAuthError)}}}
     return found
+
+
+def _form(words: Described) -> Json:
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string", "description": what} for name, what, _ in words.form},
+        "required": [name for name, _, required in words.form if required],
+    }
 
 
 def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
@@ -161,7 +175,7 @@ def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
 def _schemas() -> Json:
     """Return the messages' schemas by their names, with what stands in their JSON texts."""
     types = {one for words in described().values() for one in (words.request, words.answer) if _is_message(one)}
-    ordered = sorted({*types, *_INNER, Problem}, key=lambda type_: str(type_.__name__))
+    ordered = sorted({*types, *_INNER, Problem, OAuthError}, key=lambda type_: str(type_.__name__))
     _, schemas = msgspec.json.schema_components(ordered, ref_template=f"{_REF}{{name}}")
     for (name, member), (inner, in_array) in _TEXTS.items():
         content: Json = {"anyOf": [_schema(one) for one in inner]} if len(inner) > 1 else _schema(inner[0])

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from fidoloop.server.settings.oauth import OAuthSettings
+
 DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
 _MOST_SECONDS = 366 * 24 * 3600
 
@@ -179,3 +181,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Tls = msgspec.field(default_factory=Tls)
     lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)
     web_push: WebPush = msgspec.field(default_factory=WebPush)
+    oauth: OAuthSettings = msgspec.field(default_factory=OAuthSettings)

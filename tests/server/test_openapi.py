@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
@@ -23,6 +24,7 @@ from fidoloop.server.openapi.operations import described
 from fidoloop.server.openapi.page import render_page
 from fidoloop.server.routes import make_routes
 from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
+from tests.server.oauth.client import FORM, VERIFIER, new_client
 from tests.server.phone import Phone
 from tests.server.test_targets import JOSE, change
 
@@ -132,6 +134,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
         await every_token_service(bench, post)
         await every_target_service(bench, call, phone)
         await every_page(bench, call)
+        await every_oauth_service(bench, call)
         # And what they refuse.
         for path, methods in make_routes().items():
             for method, endpoint in methods.items():
@@ -153,6 +156,29 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
 
 
 Post = Callable[..., Awaitable[Any]]
+
+
+async def every_oauth_service(bench: Bench, call: Post) -> None:
+    form = {"content-type": FORM}
+    await call("GET", "/.well-known/oauth-authorization-server")
+    await call("GET", "/jwks")
+    await call("POST", "/challenge")
+    await call("POST", "/introspect", "token=x", headers=form)
+    await call("POST", "/introspect", "token=x", headers=form, api=False, status=401)
+    await call("POST", "/introspect", "x", headers=form, status=400)
+    client = await new_client(bench)
+    redeem = {"grant_type": "authorization_code", "code": await client.code(), "code_verifier": VERIFIER}
+    for path, parameters in (("/token", redeem), ("/revoke", {"token": "x"})):
+        await call("POST", path, urlencode(parameters), headers=dict(client.headers(path)), api=False)
+        await call("POST", path, "x", headers=form, api=False, status=400)
+        await call(
+            "POST",
+            path,
+            urlencode(redeem | parameters),
+            headers=form | {"dpop": client.proof(path)},
+            api=False,
+            status=401,
+        )
 
 
 async def every_uaf_service(bench: Bench, post: Post) -> Phone:

@@ -1,0 +1,48 @@
+"""What the authorization server's services work with beside the environment: names, keys, nonces, the policy."""
+
+from typing import Final
+
+from fidoloop.protocol.oauth.server_nonces import ServerNonces
+from fidoloop.server.config import ServerConfig
+from fidoloop.server.oauth.device_policy_file import DevicePolicyFile
+from fidoloop.server.oauth.key_ring import KeyRing
+
+TOKEN: Final = "/token"  # noqa: S105 - a path
+CHALLENGE: Final = "/challenge"
+INTROSPECT: Final = "/introspect"
+REVOKE: Final = "/revoke"
+JWKS: Final = "/jwks"
+API: Final = "/api"
+
+
+class AuthorizationServer:
+    """The issuer: where it is, its keys and the attesters' that it trusts, its nonces, its device policy."""
+
+    def __init__(self, config: ServerConfig, now: int) -> None:
+        """Read keys and policy; `now` is in epoch milliseconds. Raises ConfigError."""
+        self.issuer = config.base_url
+        self.resource = config.base_url + API
+        self.settings = config.oauth
+        self.signing = KeyRing(config.oauth_directory, "as", now)
+        self.attester = KeyRing(config.oauth_directory, "attester", now)
+        self.device_policy = DevicePolicyFile(config.oauth_directory)
+        self._set_nonces()
+
+    def refresh(self, now: int) -> None:
+        """Take up changed keys and policy; `now` is in epoch milliseconds."""
+        self.device_policy.refresh(now)
+        self.attester.refresh(now)
+        before = self.signing.public_keys().keys()
+        self.signing.refresh(now)
+        if self.signing.public_keys().keys() != before:
+            self._set_nonces()
+
+    def uri(self, path: str) -> str:
+        """Return the URI of a service as clients see it, whatever Host says."""
+        return self.issuer + path
+
+    def _set_nonces(self) -> None:
+        secrets = self.signing.secrets("nonces")
+        self.nonces = ServerNonces(secrets, "dpop-nonce:as")
+        self.resource_nonces = ServerNonces(secrets, "dpop-nonce:rs")
+        self.challenges = ServerNonces(secrets, "attestation-challenge")

@@ -1,0 +1,171 @@
+"""Codes and tokens: made, redeemed once, rotated, revoked with the grant they are of."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from fidoloop.protocol import base64url, jose, strictjson
+from fidoloop.protocol.oauth.access_tokens import AccessTokenClaims, KeyConfirmation, make_access_token
+from fidoloop.protocol.oauth.message_hash import MessageKind
+from fidoloop.server.environment import Environment
+from fidoloop.server.store import oauth_queries
+from fidoloop.server.store.base import Store, Transaction
+
+ACCESS: Final = "access"
+REFRESH: Final = "refresh"
+AMR: Final[dict[str, Sequence[str]]] = {"pw-enroll": ("pwd",), "fido2-hw": ("hwk",)}
+"""Authentication methods (RFC 8176) by acr; others are by a key whose keeper is not vouched for: pop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approved:
+    """What a person approved: for which client and key, by which authentication; `auth_time` in epoch seconds."""
+
+    client_id: str
+    username: str
+    scope: str
+    acr: str
+    auth_time: int
+    jkt: str
+    nonce: str | None = None
+
+
+class TokenResponse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of the token endpoint (RFC 6749 section 5.1; RFC 9449 section 5)."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    refresh_token: str | UnsetType = UNSET
+    id_token: str | UnsetType = UNSET
+
+
+def token_hash(token: str) -> str:
+    """Return what the store knows of a code or token."""
+    return base64url.encode(hashlib.sha256(token.encode("utf-8")).digest())
+
+
+async def add_code(
+    environment: Environment,
+    transaction: Transaction,
+    approved: Approved,
+    *,
+    redirect_uri: str | None = None,
+    code_challenge: str | None = None,
+    message: tuple[MessageKind, str] | None = None,
+) -> str:
+    """Return a fresh authorization code for what was approved.
+
+    `message` is kind and hash of the request that it answers, which the token request's proof may name.
+    """
+    now = environment.clock()
+    grant_id = secrets.token_urlsafe(16)
+    code = secrets.token_urlsafe(32)
+    expires_at = now + 1000 * environment.config.oauth.authorization_code
+    await transaction.execute(
+        oauth_queries.ADD_GRANT,
+        id=grant_id,
+        client_id=approved.client_id,
+        username=approved.username,
+        scope=approved.scope,
+        acr=approved.acr,
+        auth_time=approved.auth_time,
+        jkt=approved.jkt,
+        nonce=approved.nonce,
+        now=now,
+        expires_at=expires_at + 1000 * environment.config.oauth.refresh_token,
+    )
+    await transaction.execute(
+        oauth_queries.ADD_CODE,
+        code_hash=token_hash(code),
+        grant_id=grant_id,
+        redirect_uri=redirect_uri,
+        code_challenge=code_challenge,
+        message_of=message[0] if message else None,
+        message_hash=message[1] if message else None,
+        # Kept longer than it is good, so that one used twice is known as such.
+        expires_at=expires_at,
+    )
+    return code
+
+
+async def issue_tokens(
+    environment: Environment, transaction: Transaction, grant_id: str, approved: Approved, *, scope: str
+) -> TokenResponse:
+    """Return an access token of `scope`, a refresh token of the whole grant, an id_token where openid was approved."""
+    now = environment.clock()
+    settings = environment.config.oauth
+    access = _access_token(environment, approved, scope=scope, now=now)
+    refresh = secrets.token_urlsafe(32)
+    for kind, token, its_scope, seconds in (
+        (ACCESS, access, scope, settings.access_token),
+        (REFRESH, refresh, approved.scope, settings.refresh_token),
+    ):
+        await transaction.execute(
+            oauth_queries.ADD_TOKEN,
+            token_hash=token_hash(token),
+            kind=kind,
+            grant_id=grant_id,
+            scope=its_scope,
+            now=now,
+            expires_at=now + 1000 * seconds,
+        )
+    await transaction.execute(oauth_queries.EXTEND_GRANT, id=grant_id, expires_at=now + 1000 * settings.refresh_token)
+    id_token = _id_token(environment, approved, now=now) if "openid" in scope.split() else UNSET
+    return TokenResponse(access, "DPoP", settings.access_token, scope, refresh, id_token)
+
+
+async def revoke_grant(transaction: Transaction, grant_id: str, *, now: int) -> None:
+    """Revoke a grant: its codes and tokens are worth nothing from then on."""
+    await transaction.execute(oauth_queries.REVOKE_GRANT, id=grant_id, now=now)
+
+
+async def purge(store: Store, *, now: int) -> None:
+    """Remove what is expired."""
+    for query in oauth_queries.PURGE:
+        await store.execute(query, now=now)
+
+
+def _access_token(environment: Environment, approved: Approved, *, scope: str, now: int) -> str:
+    server = environment.authorization_server
+    if server.settings.access_token_format == "opaque":  # noqa: S105 - a format
+        return secrets.token_urlsafe(32)
+    key = server.signing.signing_key(now)
+    claims = AccessTokenClaims(
+        iss=server.issuer,
+        sub=approved.username,
+        aud=server.resource,
+        client_id=approved.client_id,
+        exp=now // 1000 + server.settings.access_token,
+        iat=now // 1000,
+        jti=secrets.token_urlsafe(16),
+        scope=scope,
+        cnf=KeyConfirmation(approved.jkt),
+        acr=approved.acr,
+        auth_time=approved.auth_time,
+    )
+    return make_access_token(key.key, key.kid, claims)
+
+
+def _id_token(environment: Environment, approved: Approved, *, now: int) -> str:
+    server = environment.authorization_server
+    key = server.signing.signing_key(now)
+    claims: dict[str, Any] = {
+        "iss": server.issuer,
+        "sub": approved.username,
+        "aud": approved.client_id,
+        "exp": now // 1000 + server.settings.id_token,
+        "iat": now // 1000,
+        "auth_time": approved.auth_time,
+        "acr": approved.acr,
+        "amr": AMR.get(approved.acr, ("pop",)),
+    }
+    if approved.nonce is not None:
+        claims["nonce"] = approved.nonce
+    return jose.sign_compact(strictjson.encode(claims).encode("utf-8"), key.key, {"typ": "JWT", "kid": key.kid})

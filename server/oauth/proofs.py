@@ -1,0 +1,38 @@
+"""DPoP proofs at the authorization server, and the single use of every proof (RFC 9449 sections 5, 8 and 11.1)."""
+
+from fidoloop.protocol.oauth.dpop import INVALID, DpopProof, verify_dpop_proof
+from fidoloop.protocol.oauth.errors import OAuthRefusal
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.messages import Request
+from fidoloop.server.store import oauth_queries
+from fidoloop.server.store.base import Transaction
+
+HEADER = b"dpop"
+
+
+def read_proof(environment: Environment, request: Request, path: str) -> DpopProof:
+    """Return the verified DPoP proof of a request to the service at `path`; `use_proof` remembers it.
+
+    Raises:
+        OAuthRefusal: invalid_dpop_proof, use_dpop_nonce.
+    """
+    server = environment.authorization_server
+    now = environment.clock() // 1000
+    return verify_dpop_proof(
+        request.fields(HEADER),
+        expected_method=request.method,
+        expected_uri=server.uri(path),
+        now=now,
+        is_nonce=(lambda nonce: server.nonces.is_good(nonce, now)) if server.settings.dpop_nonces else None,
+    )
+
+
+async def use_proof(transaction: Transaction, replay_key: str, expires_at: int, *, code: str = INVALID) -> None:
+    """Use up a proof, after all else has passed; `expires_at` is in epoch seconds.
+
+    Raises:
+        OAuthRefusal: `code`: it was used before.
+    """
+    used = await transaction.fetch_one(oauth_queries.USE_PROOF, replay_key=replay_key, expires_at=1000 * expires_at)
+    if used is None:
+        raise OAuthRefusal(code, "the proof was used before")

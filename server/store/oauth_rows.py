@@ -1,0 +1,58 @@
+"""Rows of the authorization server's tables, columns in the order of their queries; times are epoch milliseconds."""
+
+import msgspec
+
+
+class Client(msgspec.Struct, frozen=True):
+    """A client: one device. `jkt` and `jwk` are its instance key; `metadata` and `device` are JSON."""
+
+    id: str
+    jkt: str
+    jwk: str
+    auth_method: str
+    metadata: str
+    device: str
+    registration_token_hash: str
+    created_at: int
+
+
+class CodeGrant(msgspec.Struct, frozen=True):
+    """An authorization code and the grant it is for."""
+
+    grant_id: str
+    redirect_uri: str | None
+    code_challenge: str | None
+    message_of: str | None
+    message_hash: str | None
+    expires_at: int
+    used_at: int | None
+    client_id: str
+    username: str
+    scope: str
+    acr: str
+    auth_time: int
+    jkt: str
+    nonce: str | None
+    revoked_at: int | None
+    owner_disabled_at: int | None
+
+
+class TokenGrant(msgspec.Struct, frozen=True):
+    """A token and the grant it is of; `scope` is the token's own."""
+
+    kind: str
+    grant_id: str
+    scope: str
+    issued_at: int
+    expires_at: int
+    used_at: int | None
+    client_id: str
+    username: str
+    grant_scope: str
+    acr: str
+    auth_time: int
+    jkt: str
+    nonce: str | None
+    revoked_at: int | None
+    owner_disabled_at: int | None
+    client_revoked_at: int | None
