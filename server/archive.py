@@ -18,11 +18,12 @@ from fidoloop.server.settings.layers import FILE_NAME
 FORMAT = 1
 DATABASE = "server.sqlite"
 MANIFEST = "manifest.json"
-DIRECTORIES = ("policies", "metadata", "tls")
+DIRECTORIES = ("policies", "metadata", "oauth", "tls")
 MAX_MANIFEST_BYTES = 1 << 22
 _CHUNK = 1 << 20
 _NAMES = re.compile(
-    rf"{re.escape(DATABASE)}|{re.escape(FILE_NAME)}|(policies|metadata)/[^/\x00]+\.json|tls/[a-z]+\.(pem|key)"
+    rf"{re.escape(DATABASE)}|{re.escape(FILE_NAME)}|(policies|metadata|oauth)/[^/\x00]+\.json"
+    r"|tls/[a-z]+\.(pem|key)|oauth/[0-9A-Za-z-]+\.pem"
 )
 
 

@@ -81,7 +81,9 @@ def _copy_files(config: ServerConfig, copies: Path, *, with_tls_keys: bool) -> l
     """Copy the operator's files, and return their names in the backup."""
     found = [config.home / FILE_NAME]
     found += sorted(config.policy_directory.glob("*.json")) + sorted(config.metadata_directory.glob("*.json"))
+    found += sorted(config.oauth_directory.glob("*.json"))
     if with_tls_keys:
+        found += sorted(config.oauth_directory.glob("*.pem"))
         found += [config.tls_directory / name for name in _TLS_FILES]
     names = [str(path.relative_to(config.home)) for path in found if path.is_file()]
     for name in names:

@@ -119,7 +119,9 @@ def test_what_a_running_server_held_lives_on_in_another_home(tmp_path: Path) -> 
         "tls/server.pem",
         "tls/server.key",
         "tls/vapid.key",
+        *(f"oauth/{path.name}" for path in (old / "oauth").iterdir()),
     }
+    assert len(list((old / "oauth").glob("*.pem"))) == 2
     restored = server("restore", str(file), home=new)
     assert restored.code == 0, restored.all
     assert "what was revoked or disabled after" in restored.err
@@ -138,6 +140,7 @@ def test_what_a_running_server_held_lives_on_in_another_home(tmp_path: Path) -> 
     assert sorted(path.name for path in new.iterdir()) == [
         "fidoloop.toml",
         "metadata",
+        "oauth",
         "policies",
         "server.lock",
         "server.sqlite",

@@ -22,7 +22,10 @@ def backup(
     file: _File,
     with_tls_keys: Annotated[
         bool,
-        typer.Option("--with-tls-keys", help="The lab CA and the server's certificate too, private keys included."),
+        typer.Option(
+            "--with-tls-keys",
+            help="Private keys too: the lab CA's, the server's, those that sign tokens and attestations.",
+        ),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it is there.")] = False,
     home: Home = None,
