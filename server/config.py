@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fidoloop.protocol.lab import LAB_FACET_ID
-from fidoloop.protocol.uaf.facets import origin
+from fidoloop.protocol.uaf.facets import MAX_LIST_BYTES, encode_trusted_facets, origin, why_discarded
 from fidoloop.protocol.uaf.messages import Version
 from fidoloop.server.errors import ConfigError, SettingError
 from fidoloop.server.settings.declared import Settings
@@ -42,8 +42,22 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             raise SettingError("uaf_versions", "one of them twice")
         fill("versions", tuple(Version(*map(int, text.split("."))) for text in self.uaf_versions))
         fill("app_id", self.app_id or f"{self.base_url}{CONTEXT_PATH}/uaf/1.1/facets")
+        self._check_facets()
         fill("facets", self.facets or (web_facet, LAB_FACET_ID))
         fill("database", self.database or f"sqlite:///{self.home / 'server.sqlite'}")
+
+    def _check_facets(self) -> None:
+        """Refuse facets that no client takes from the list; in a lab without TLS its own pages are none of them."""
+        if not self.app_id.startswith(("http:", "https:")):
+            return  # an AppID that is a facet itself has no list
+        if origin(self.app_id) is None or (self.app_id.startswith("http:") and not self.insecure):
+            raise SettingError("app_id", "not an https URL, from which clients could read the facets")
+        for facet in self.facets:
+            why = why_discarded(facet, app_id=self.app_id)
+            if why is not None and not (self.insecure and facet.startswith("http:")):
+                raise SettingError("facets", f"{facet[:100]}: {why}: clients would not take it")
+        if len(encode_trusted_facets(self.facets)) > MAX_LIST_BYTES:
+            raise SettingError("facets", f"their list is larger than the {MAX_LIST_BYTES} bytes that clients read")
 
     def _check_transport(self) -> None:
         if self.insecure and not is_loopback(self.host):

@@ -62,7 +62,7 @@ class WatchedFiles(Generic[T]):
                 return False
             value = self._parse(path)
         except MalformedError as error:
-            self._log.error("%s cannot be used: %s", name, error)
+            self._log.error("%s cannot be used: %s", name, str(error).removeprefix(f"{name}: "))
         except OSError as error:
             self._log.error("%s cannot be read: %s", name, error.strerror)
             return False

@@ -1,5 +1,6 @@
 """AppID and FacetID: who may act for an application (FIDO AppID and facets 3.1; digest section 4)."""
 
+import re
 from functools import cache
 from ipaddress import ip_address
 from typing import Annotated
@@ -16,6 +17,7 @@ from fidoloop.protocol.uaf.messages import V1_0, V1_1, Version
 MAX_LIST_BYTES = 65536
 TRUSTED_APPS_MEDIA_TYPE = "application/fido.trusted-apps+json"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_APP = re.compile(r"android:apk-key-hash[a-z0-9-]*:[A-Za-z0-9+/_-]+|ios:bundle-id:[A-Za-z0-9.-]+")
 _LIST_VERSIONS = (V1_0, V1_1, Version(1, 2))
 
 
@@ -92,6 +94,23 @@ def trusted_ids(document: bytes, *, app_id: str, version: Version) -> frozenset[
         elif not facet.lower().startswith(("http:", "https:")):
             trusted.add(facet)
     return frozenset(trusted)
+
+
+def why_discarded(facet: str, *, app_id: str) -> str | None:
+    """Return why clients discard `facet` from the list at the https URL `app_id`, or know it by another name; or None.
+
+    An Android or iOS app is known by android:apk-key-hash:HASH (base64 without padding) or ios:bundle-id:ID.
+    """
+    if facet.startswith("https:"):
+        label = _private_label(_split(app_id).hostname or "")
+        if origin(facet) is None:
+            return "not an https origin"
+        return None if _private_label(_split(facet).hostname or "") == label else f"not under {label} as the AppID is"
+    if facet.startswith("http:"):
+        return "a page without TLS"
+    if facet.startswith("android:") and facet.endswith("="):
+        return "a hash with padding"
+    return None if _APP.fullmatch(facet) else "neither an https origin nor android:apk-key-hash:… or ios:bundle-id:…"
 
 
 def is_trusted(facet_id: str, trusted: frozenset[str] | tuple[str, ...]) -> bool:

@@ -33,11 +33,15 @@ class PostgresStore:
         """Connect and bring the tables up to date; several processes may do so at once. Raises StoreError."""
         try:
             pool = await asyncpg.create_pool(url, min_size=1, max_size=POOL_SIZE)
-        except (OSError, asyncpg.PostgresError, ValueError) as error:
-            raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
-        async with pool.acquire() as connection, connection.transaction():
-            await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-            await _migrate(connection)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            raise StoreError(f"PostgreSQL: cannot connect: {_reason(error)}") from None
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+                await _migrate(connection)
+        except (OSError, asyncpg.PostgresError) as error:
+            await pool.close()
+            raise StoreError(f"PostgreSQL: its tables cannot be brought up to date: {_reason(error)}") from None
         return cls(pool)
 
     @asynccontextmanager
@@ -74,6 +78,13 @@ class PostgresStore:
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()
+
+
+def _reason(error: Exception) -> str:
+    """Return what the database or the network says before there is anything of a user's to tell; never the URL."""
+    if isinstance(error, OSError | asyncpg.PostgresError):
+        return str(error) or type(error).__name__
+    return f"the URL or what it names cannot be used ({type(error).__name__})"
 
 
 class _UnappliedError(Exception):

@@ -90,7 +90,9 @@ def test_a_name_that_no_request_could_say_stops_the_start(tmp_path: Path, name: 
         Policies(tmp_path / "policies")
 
 
-def test_a_changed_policy_is_taken_up_and_issued_requests_keep_theirs(tmp_path: Path) -> None:
+def test_a_changed_policy_is_taken_up_and_issued_requests_keep_theirs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def check(bench: Bench) -> None:
         full = await bench.registered(model=bench.full)
 
@@ -111,8 +113,10 @@ def test_a_changed_policy_is_taken_up_and_issued_requests_keep_theirs(tmp_path: 
         assert after["policy"] == ONLY_SURROGATE
         assert await log_in(full, after) == 1492
         assert await log_in(full, before) == 1200
-        write(tmp_path, "mine", "{")
+        write(tmp_path, "mine", '{"accepted": [[{"aaid": ["F10B#0113"], "tcDisplay": 1}]]}')
         assert (await issue())["policy"] == ONLY_SURROGATE
+        told = "mine.json cannot be used: $.accepted[0][0].tcDisplay: may not stand beside aaid"
+        assert caplog.messages == [told]
         (tmp_path / "policies" / "mine.json").unlink()
         bench.clock.advance(1)
         assert (await bench.request("Auth", {"policy": "mine"}))["statusCode"] == 1400

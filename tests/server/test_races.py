@@ -16,6 +16,7 @@ from fidoloop.protocol.uaf.verify_authentication_response import VerifiedAuthent
 from fidoloop.server import admin
 from fidoloop.server.app import create_app
 from fidoloop.server.environment import Environment, system_clock
+from fidoloop.server.errors import StoreError
 from fidoloop.server.services import authentication_response
 from fidoloop.server.store.base import Change, Query, Transaction, Value
 from fidoloop.server.store.open import open_store
@@ -296,3 +297,17 @@ def test_processes_race_for_a_token_on_sqlite(tmp_path: Path) -> None:
 
     with serving(tmp_path, "--insecure") as (first, _), serving(tmp_path, "--insecure") as (second, _):
         assert asyncio.run(redeem([first, second])) == {1200: 1, 1403: 7}
+
+
+def test_a_postgresql_that_cannot_be_used_says_why_and_not_the_password(postgres_url: str) -> None:
+    no_database = postgres_url.replace("/postgres?", "/nothing?")
+    no_schema = f"{postgres_url}&options=-csearch_path%3Dnowhere"
+    for url, reason in (
+        ("postgresql://fido:sesame@127.0.0.1:1/fido", "cannot connect: .*127.0.0.1"),
+        (no_database, 'cannot connect: database "nothing" does not exist'),
+        (no_schema, "tables cannot be brought up to date: no schema has been selected"),
+        ("postgresql://fido:sesame@[:1/fido", "cannot connect: the URL"),
+    ):
+        with pytest.raises(StoreError, match=reason) as refused:
+            asyncio.run(open_store(url))
+        assert "sesame" not in str(refused.value)

@@ -167,6 +167,7 @@ BOTH: dict[str, Case] = {
     "5: of another scheme": member("WAV1CBOR", 1498, "assertions", "0", "assertionScheme"),
     "5: without a scheme": member(..., 1400, "assertions", "0", "assertionScheme"),
     "5: an AAID without metadata": signed(value_of(Tag.AAID, b"ABCD#1234"), 1480),
+    "5: an AAID in lower case": signed(value_of(Tag.AAID, b"f1d0#0001"), 1200),
     "5: an AAID that is none": signed(value_of(Tag.AAID, b"ABCD-1234"), 1498),
     "5: FCHash of another": signed(value_of(Tag.FINAL_CHALLENGE_HASH, bytes(32)), 1498),
     "48: signature altered": sent(signature_altered, 1498),

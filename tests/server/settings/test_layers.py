@@ -67,6 +67,13 @@ FILE_ERRORS = [
     ("[server]\nlog_format = 'xml'\n", 2, "log_format: not one of plain, json"),
     ("[server]\ndispatchers = [\n  'link',\n  'pigeon',\n]\n", 2, "dispatchers: not one of png-qr-code, link,"),
     ("[server]\nfacets = ['https://a', 5]\n", 2, "facets: expected `str`, got `int` (entry 1)"),
+    ("[server]\napp_id = 'http://fido.example/facets'\n", 2, "app_id: not an https URL"),
+    ("[server]\napp_id = 'https:'\n", 2, "app_id: not an https URL"),
+    ("[server]\nfacets = ['https://shop.example.org']\n", 2, "not under fido.example as the AppID is: clients would"),
+    ("[server]\nfacets = ['http://fido.example']\n", 2, "facets: http://fido.example: a page without TLS"),
+    ("[server]\nfacets = ['https://']\n", 2, "facets: https://: not an https origin"),
+    ("[server]\nfacets = ['android:apk-key-hash:AAAA=']\n", 2, "android:apk-key-hash:AAAA=: a hash with padding"),
+    ("[server]\nfacets = ['my app']\n", 2, "facets: my app: neither an https origin nor android:apk-key-hash:"),
     ("[server]\ninsecure = 'true'\n", 2, "insecure: expected `bool`, got `str`"),
     ("[server]\nuaf_versions = ['eleven']\n", 2, "uaf_versions: not one of 1.0, 1.1, 1.2"),
     ("[server]\nuaf_versions = ['1.1', '1.1']\n", 2, "uaf_versions: one of them twice"),
@@ -122,6 +129,27 @@ def test_a_file_that_is_too_long_or_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="utf-8"):
         read_layers(path)
+
+
+@pytest.mark.parametrize(
+    ("more", "facets"),
+    [
+        ({}, ["https://fido.example", "https://login.fido.example:8443", "https://fido.example/path"]),
+        ({}, ["android:apk-key-hash:bE0f1WtRJrZv/C0y9CM73bAUqiI", "ios:bundle-id:com.example.app"]),
+        ({"app_id": "https://apps.example.org/list"}, ["https://shop.example.org"]),
+        ({"app_id": "ios:bundle-id:com.example.app"}, ["anything"]),
+        ({"insecure": True, "base_url": "http://localhost:8080"}, ["http://localhost:8080"]),
+    ],
+)
+def test_facets_that_clients_take_are_taken(tmp_path: Path, more: dict[str, Any], facets: list[str]) -> None:
+    config = load_config(tmp_path, {"base_url": "https://fido.example", "facets": facets, **more})
+    assert config.facets == tuple(facets)
+
+
+def test_facets_that_make_a_list_too_long_for_clients_are_refused(tmp_path: Path) -> None:
+    facets = [f"ios:bundle-id:{number:0100}" for number in range(200)]
+    with pytest.raises(ConfigError, match="larger than the 65536 bytes"):
+        load_config(tmp_path, {"base_url": URL, "facets": facets})
 
 
 def test_what_was_left_empty_follows_from_the_rest(tmp_path: Path) -> None:
