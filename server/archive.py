@@ -18,11 +18,11 @@ from fidoloop.server.settings.layers import FILE_NAME
 FORMAT = 1
 DATABASE = "server.sqlite"
 MANIFEST = "manifest.json"
-DIRECTORIES = ("policies", "metadata", "oauth", "tls")
+DIRECTORIES = ("policies", "metadata", "fido2-metadata", "oauth", "tls")
 MAX_MANIFEST_BYTES = 1 << 22
 _CHUNK = 1 << 20
 _NAMES = re.compile(
-    rf"{re.escape(DATABASE)}|{re.escape(FILE_NAME)}|(policies|metadata|oauth)/[^/\x00]+\.json"
+    rf"{re.escape(DATABASE)}|{re.escape(FILE_NAME)}|(policies|metadata|fido2-metadata|oauth)/[^/\x00]+\.json"
     r"|tls/[a-z]+\.(pem|key)|oauth/[0-9A-Za-z-]+\.pem"
 )
 

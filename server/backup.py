@@ -80,8 +80,13 @@ def _copy_database(source: Path, target: Path) -> int:
 def _copy_files(config: ServerConfig, copies: Path, *, with_tls_keys: bool) -> list[str]:
     """Copy the operator's files, and return their names in the backup."""
     found = [config.home / FILE_NAME]
-    found += sorted(config.policy_directory.glob("*.json")) + sorted(config.metadata_directory.glob("*.json"))
-    found += sorted(config.oauth_directory.glob("*.json"))
+    for directory in (
+        config.policy_directory,
+        config.metadata_directory,
+        config.fido2_metadata_directory,
+        config.oauth_directory,
+    ):
+        found += sorted(directory.glob("*.json"))
     if with_tls_keys:
         found += sorted(config.oauth_directory.glob("*.pem"))
         found += [config.tls_directory / name for name in _TLS_FILES]

@@ -12,10 +12,13 @@ from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.protocol.uaf.facets import MAX_LIST_BYTES, encode_trusted_facets, origin, why_discarded
 from fidoloop.protocol.uaf.messages import Version
 from fidoloop.server.errors import ConfigError, SettingError
+from fidoloop.server.fido2.configured import filled_fido2
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, Layers, read_layers
 
 CONTEXT_PATH = "/nevisfido"
+FIDO2_METADATA = "fido2-metadata"
+"""In a home directory: the metadata of FIDO2 and U2F models."""
 RESTORE_PENDING = "restore.pending"
 """In a home directory: what a restore that was interrupted has not put into its place."""
 
@@ -40,6 +43,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         self._check_push()
         if len(set(self.uaf_versions)) < len(self.uaf_versions):
             raise SettingError("uaf_versions", "one of them twice")
+        fill("fido2", filled_fido2(self.fido2, web_facet))
         fill("versions", tuple(Version(*map(int, text.split("."))) for text in self.uaf_versions))
         fill("app_id", self.app_id or f"{self.base_url}{CONTEXT_PATH}/uaf/1.1/facets")
         self._check_facets()
@@ -81,6 +85,11 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     def metadata_directory(self) -> Path:
         """Where the metadata statements are."""
         return self.home / "metadata"
+
+    @property
+    def fido2_metadata_directory(self) -> Path:
+        """Where the metadata of FIDO2 and U2F models is."""
+        return self.home / FIDO2_METADATA
 
     @property
     def policy_directory(self) -> Path:

@@ -12,6 +12,7 @@ from fidoloop.server.channels import Channels, make_channels
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.dispatchers.base import Dispatcher
 from fidoloop.server.dispatchers.configured import make_dispatchers
+from fidoloop.server.fido2.models import ModelDirectory
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.metrics import Metrics
 from fidoloop.server.oauth.authorization_server import AuthorizationServer
@@ -80,6 +81,7 @@ class Environment:
     trusted_facets: frozenset[str]
     dispatchers: Mapping[str, Dispatcher]
     authorization_server: AuthorizationServer
+    models: ModelDirectory
     changes: Changes = field(default_factory=Changes)
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
@@ -118,6 +120,8 @@ def make_environment(
     """
     metadata = MetadataDirectory(config.metadata_directory)
     metadata.refresh(clock())
+    models = ModelDirectory(config.fido2_metadata_directory)
+    models.refresh(clock())
     # Web facets are compared as origins.
     facets = frozenset((origin(facet) or facet) for facet in config.facets)
     return Environment(
@@ -129,5 +133,6 @@ def make_environment(
         facets,
         make_dispatchers(config),
         AuthorizationServer(config, clock()),
+        models,
         channels=make_channels(config, certificate),
     )

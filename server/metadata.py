@@ -64,15 +64,27 @@ def add_metadata_file(source: Path, directory: Path) -> MetadataEntry:
         ConfigError: it cannot be read, or is no metadata statement.
     """
     try:
-        with source.open("rb") as file:
-            document = file.read(MAX_STATEMENT_BYTES + 1)
+        document = read_statement(source)
         entry = parse_metadata(document)
-    except (OSError, MalformedError) as error:
+    except MalformedError as error:
         raise ConfigError(f"{source}: {error}") from None
+    put_statement(directory, entry.statement.aaid.upper().replace("#", "-"), document)
+    return entry
+
+
+def read_statement(source: Path) -> bytes:
+    """Return what `source` holds, at most one byte more than a statement may have. Raises ConfigError."""
+    try:
+        with source.open("rb") as file:
+            return file.read(MAX_STATEMENT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def put_statement(directory: Path, name: str, document: bytes) -> None:
+    """Write a statement so that a server that runs never sees half of it."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    target = directory / f"{entry.statement.aaid.upper().replace('#', '-')}.json"
-    # A server that runs must never see half a file.
+    target = directory / f"{name}.json"
     staged = target.with_suffix(".new")
     staged.write_bytes(document)
     staged.replace(target)
-    return entry

@@ -1,4 +1,4 @@
-"""Takes up the public metadata of the FIDO metadata service: a BLOB verified once, its UAF entries kept in one file."""
+"""Takes up the public metadata of the FIDO metadata service: a BLOB verified once, kept in a file per protocol."""
 
 import os
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.metadata import MetadataEntry, MetadataStatement
 from fidoloop.protocol.uaf.metadata_blob import MAX_BLOB_BYTES, MetadataBlob, verify_metadata_blob
 from fidoloop.protocol.uaf.status_reports import StatusReport
+from fidoloop.protocol.webauthn.models import ModelEntry, read_models
 from fidoloop.server.errors import ConfigError
 from fidoloop.server.metadata import SERVICE_FILE, read_metadata_file
 
@@ -34,27 +35,46 @@ class KeptBlob(msgspec.Struct, frozen=True):
     entries: tuple[KeptEntry, ...]
 
 
+class KeptModels(msgspec.Struct, frozen=True):
+    """What is kept of the FIDO2 and U2F models of a BLOB."""
+
+    no: int
+    nextUpdate: date
+    entries: tuple[ModelEntry, ...]
+
+
 class _Known(msgspec.Struct, frozen=True):
     no: int = 0
 
 
 class Imported(NamedTuple):
-    """What an import did; the AAIDs are in upper case. `skipped` has the AAID and why; `others` are FIDO2 and U2F."""
+    """What an import did; the AAIDs are in upper case. `skipped` has the AAID and why.
+
+    `models` is how many of FIDO2 and U2F there are, `skipped_models` those that cannot be used, and why.
+    """
 
     blob: MetadataBlob
     added: tuple[str, ...]
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
-    others: int
+    models: int
+    skipped_models: tuple[tuple[str, str], ...]
 
 
 def import_metadata(
-    source: Path, directory: Path, *, roots: Sequence[Path], expected_signer: str | None, at: datetime
+    source: Path,
+    directory: Path,
+    models_directory: Path,
+    *,
+    roots: Sequence[Path],
+    expected_signer: str | None,
+    at: datetime,
 ) -> Imported:
-    """Verify the BLOB in `source` by the certificates in the PEM files `roots`, and keep its UAF entries.
+    """Verify the BLOB in `source` by the certificates in the PEM files `roots`, and keep its entries.
 
-    They replace those of the BLOB before in one step; what the operator added himself stays, and goes before.
+    Those of UAF go to `directory`, those of FIDO2 and U2F to `models_directory`, and replace those of the BLOB before,
+    each in one step; what the operator added himself stays, and goes before.
 
     Raises:
         ConfigError: a file cannot be read.
@@ -71,6 +91,10 @@ def import_metadata(
         expected_signer=expected_signer,
         lowest_no=lowest_no,
     )
+    models, unusable = read_models(blob.others, "$.payload.entries")
+    kept = KeptModels(blob.no, blob.next_update, tuple(model.entry for model in models))
+    # The UAF entries last: their number says which BLOB is known.
+    _replace(models_directory / SERVICE_FILE, strictjson.encode(kept).encode("utf-8"))
     _replace(target, strictjson.encode(_kept(blob)).encode("utf-8"))
     old = {entry.statement.aaid.upper() for entry in before}
     return Imported(
@@ -79,7 +103,8 @@ def import_metadata(
         tuple(sorted(blob.entries.keys() & old)),
         tuple(sorted(old - blob.entries.keys())),
         blob.unusable,
-        blob.others,
+        len(models),
+        tuple(unusable),
     )
 
 

@@ -19,7 +19,7 @@ from fidoloop.server.backup import check_database, database_path
 from fidoloop.server.config import RESTORE_PENDING, make_config
 from fidoloop.server.home_lock import using_home
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
-from fidoloop.server.store import queries
+from fidoloop.server.store import fido2_queries, queries
 from fidoloop.server.store.base import migrations
 from fidoloop.server.store.sqlite import SqliteStore
 from fidoloop.server.web import operations
@@ -97,6 +97,7 @@ async def _end_sessions(database: Path, at: datetime) -> None:
         async with store.transaction() as transaction:
             await operations.forget_all(transaction)
             await transaction.execute(queries.FAIL_OPEN, uaf_status=int(StatusCode.REQUEST_TIMEOUT), now=now)
+            await transaction.execute(fido2_queries.FAIL_OPEN, now=now)
             await audit.record(
                 transaction, now=now, event="restored", outcome=StatusCode.OK, username=None, requested_from="operator"
             )

@@ -11,7 +11,9 @@ from fidoloop.server.services import (
     device_services,
     dispatch_targets,
     facets,
+    fido2,
     health,
+    jans_fido2,
     metrics,
     registration_response,
     status,
@@ -29,9 +31,9 @@ def make_routes() -> Routes:
     own = {"/healthz": Endpoint(handler=health.serve), "/metrics": Endpoint(handler=metrics.serve)}
     routes = {path: {"GET": endpoint} for path, endpoint in own.items()} | {
         f"{CONTEXT_PATH}{path}": methods
-        for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status()).items()
+        for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status() | _fido2()).items()
     }
-    return documented(routes | web_routes() | oauth_routes())
+    return documented(routes | web_routes() | oauth_routes() | _jans_fido2())
 
 
 def _uaf() -> Routes:
@@ -99,3 +101,28 @@ def _status() -> Routes:
         "/status": {"POST": Endpoint(handler=status.serve, consumes=JSON, produces=JSON)},
         "/status/stream": {"POST": Endpoint(handler=status.serve_stream, consumes=JSON, produces="text/event-stream")},
     }
+
+
+def _fido2() -> Routes:
+    return {
+        f"/fido2/{path}": {"POST": Endpoint(handler=handler, consumes=JSON, produces=JSON)}
+        for path, handler in (
+            ("attestation/options", fido2.serve_options),
+            ("attestation/result", fido2.serve_attestation_result),
+            ("assertion/result", fido2.serve_assertion_result),
+            ("status", fido2.serve_status),
+        )
+    }
+
+
+def _jans_fido2() -> Routes:
+    routes: Routes = {
+        f"{jans_fido2.BASE_PATH}/{path}": {"POST": Endpoint(handler=handler, consumes=JSON, produces=JSON)}
+        for path, handler in (
+            ("attestation/options", jans_fido2.serve_attestation_options),
+            ("attestation/result", jans_fido2.serve_attestation_result),
+            ("assertion/options", jans_fido2.serve_assertion_options),
+            ("assertion/result", jans_fido2.serve_assertion_result),
+        )
+    }
+    return routes | {jans_fido2.WELL_KNOWN: {"GET": Endpoint(handler=jans_fido2.serve_configuration)}}

@@ -13,7 +13,7 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server import audit
 from fidoloop.server.channel_linking import TRIES
 from fidoloop.server.remembered import Remembered
-from fidoloop.server.store import queries
+from fidoloop.server.store import fido2_queries, queries
 from fidoloop.server.store.base import Change, Query, Statements, Store, Transaction, Value
 from fidoloop.server.store.rows import IssuedRequest, Nothing, TokenSession
 
@@ -343,6 +343,7 @@ async def purge(store: Store, *, now: int, keep_millis: int) -> int:
     What the audit trail needs of the sessions is written to it. Return how many there were.
     """
     await store.execute(queries.PURGE_REQUEST_IDS, now=now)
+    await store.execute(fido2_queries.PURGE_SESSIONS, before=now - keep_millis)
     # Ids begin with the time.
     before = _time_digits(now - keep_millis)
     await store.execute(queries.PURGE_PAYLOADS, before=before)

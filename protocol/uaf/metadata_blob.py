@@ -52,7 +52,7 @@ class MetadataBlob(msgspec.Struct, frozen=True):
     """What a BLOB says of UAF models.
 
     `entries` are by AAID in upper case. `unusable` has the AAID and what is wrong of those that cannot be used;
-    entries of FIDO2 and U2F are left out, `others` is how many there were. A BLOB is to be replaced by `next_update`.
+    `others` are the entries of FIDO2 and U2F, not looked at. A BLOB is to be replaced by `next_update`.
     """
 
     no: int
@@ -60,7 +60,7 @@ class MetadataBlob(msgspec.Struct, frozen=True):
     legal_header: str
     entries: Mapping[str, MetadataEntry]
     unusable: tuple[tuple[str, str], ...]
-    others: int
+    others: tuple[dict[str, Any], ...]
 
 
 def verify_metadata_blob(
@@ -95,7 +95,7 @@ def verify_metadata_blob(
     if payload.no < lowest_no:
         raise MalformedError("$.payload.no", f"{payload.no} is older than {lowest_no}, which is known already")
     entries, unusable = _uaf_entries(payload.entries)
-    others = len(payload.entries) - len(entries) - len(unusable)
+    others = tuple(value for value in payload.entries if not isinstance(value.get("aaid"), str))
     return MetadataBlob(payload.no, payload.nextUpdate, payload.legalHeader, entries, unusable, others)
 
 

@@ -30,13 +30,18 @@ def new_api_key() -> NewApiKey:
 
 async def is_authorized(statements: Statements, header: bytes | None) -> bool:
     """Tell whether an Authorization header holds a live API credential."""
+    return await authorized_key_id(statements, header) is not None
+
+
+async def authorized_key_id(statements: Statements, header: bytes | None) -> str | None:
+    """Return the id of the live API credential that an Authorization header holds, None where it holds none."""
     if header is None or header[:7].lower() != _PREFIX:
-        return False
+        return None
     key_id, dot, secret = header[7:].strip().partition(b".")
     if not dot or not key_id.isalnum():
-        return False
+        return None
     key = await statements.fetch_one(queries.API_KEY, id=key_id.decode("ascii", "replace"))
-    return key is not None and hmac.compare_digest(key.secret_hash, _digest(secret))
+    return key.id if key is not None and hmac.compare_digest(key.secret_hash, _digest(secret)) else None
 
 
 def _digest(secret: bytes) -> str:

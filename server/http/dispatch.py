@@ -182,7 +182,12 @@ def _tls_unique(scope: Scope) -> bytes | None:
 async def require_credential(statements: Statements, headers: dict[bytes, bytes]) -> None:
     """Refuse a call without a live API credential. Raises HttpProblem 401."""
     if not await is_authorized(statements, headers.get(b"authorization")):
-        raise HttpProblem(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
+        raise credential_needed()
+
+
+def credential_needed() -> HttpProblem:
+    """Return the refusal of a call without a live API credential."""
+    return HttpProblem(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
 
 
 def _check_media_types(endpoint: Endpoint, headers: dict[bytes, bytes]) -> None:

@@ -16,8 +16,9 @@ class Described:
     """One operation.
 
     `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
-    `empty` are further statuses, with a problem document and with nothing. `names` says whose id ends the path. `form`
-    are the parameters of a form (name, what it is, whether it must be there), `errors` statuses of OAuth errors.
+    `empty` are further statuses, with a problem document and with nothing; where there is `refused`, the service may
+    say it instead of a problem document. `names` says whose id ends the path. `form` are the parameters of a form
+    (name, what it is, whether it must be there), `errors` statuses of OAuth errors.
     """
 
     group: str
@@ -25,6 +26,7 @@ class Described:
     description: str = ""
     request: Any = None
     answer: Any = None
+    refused: Any = None
     media: str = JSON
     status: int = 200
     who: str = OPEN

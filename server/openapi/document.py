@@ -138,6 +138,8 @@ def _responses(words: Described, endpoint: Endpoint) -> Json:
         media = endpoint.produces or words.media
         done["content"] = {media: {"schema": _schema(words.answer)}}
     problem = {PROBLEM: {"schema": _schema(Problem)}}
+    if words.refused is not None:
+        problem[JSON] = {"schema": _schema(words.refused)}
     found = {str(words.status): done}
     for status, what in words.empty:
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}."}
@@ -174,7 +176,8 @@ def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
 
 def _schemas() -> Json:
     """Return the messages' schemas by their names, with what stands in their JSON texts."""
-    types = {one for words in described().values() for one in (words.request, words.answer) if _is_message(one)}
+    spoken = [(words.request, words.answer, words.refused) for words in described().values()]
+    types = {one for three in spoken for one in three if _is_message(one)}
     ordered = sorted({*types, *_INNER, Problem, OAuthError}, key=lambda type_: str(type_.__name__))
     _, schemas = msgspec.json.schema_components(ordered, ref_template=f"{_REF}{{name}}")
     for (name, member), (inner, in_array) in _TEXTS.items():

@@ -20,6 +20,7 @@ from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.messages import EVENT_STREAM
 from fidoloop.server.openapi.described import CREDENTIAL, DEVICE_BODY, DEVICE_HEADER, MAYBE, Described
+from fidoloop.server.openapi.fido2_operations import fido2, jans_fido2
 from fidoloop.server.openapi.oauth_operations import oauth
 from fidoloop.server.openapi.web_operations import web
 from fidoloop.server.services.health import Health
@@ -27,9 +28,9 @@ from fidoloop.server.services.health import Health
 
 def described() -> dict[tuple[str, str], Described]:
     """Return every operation by method and path, the path as in the table of routes."""
-    own = _own()
-    contract = _uaf() | _tokens() | _targets() | _devices() | _status()
-    return own | web() | oauth() | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
+    own = _own() | jans_fido2() | web() | oauth()
+    contract = _uaf() | _tokens() | _targets() | _devices() | _status() | fido2()
+    return own | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
 
 
 def _own() -> dict[tuple[str, str], Described]:

@@ -68,7 +68,7 @@ async def read_status(environment: Environment, session_id: str) -> StatusRespon
     now = environment.clock()
     row = await environment.store.fetch_one(queries.STATUS, id=session_id)
     if row is None:
-        return StatusResponse(UNKNOWN, _iso(now))
+        return StatusResponse(UNKNOWN, iso(now))
     status, code, at = row.state, row.uaf_status, row.updated_at
     expired_at = expiry(row, now)
     if expired_at is not None:
@@ -76,7 +76,7 @@ async def read_status(environment: Environment, session_id: str) -> StatusRespon
     taken = msgspec.json.decode(row.authenticators, type=tuple[StatusAuthenticator, ...]) if row.authenticators else ()
     return StatusResponse(
         status,
-        _iso(at),
+        iso(at),
         userId=UNSET if row.username is None else row.username,
         uafStatusCode=UNSET if code is None else code,
         asmStatusCode=UNSET if row.asm_status is None else row.asm_status,
@@ -111,6 +111,7 @@ def _token_information(row: SessionStatus, now: int) -> TokenInformation | msgsp
     return msgspec.structs.replace(information, dispatcherInformation=dispatcher)
 
 
-def _iso(millis: int) -> str:
+def iso(millis: int) -> str:
+    """Return epoch milliseconds in ISO 8601, UTC."""
     moment = datetime.fromtimestamp(millis / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

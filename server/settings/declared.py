@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from fidoloop.server.settings.fido2 import Fido2
 from fidoloop.server.settings.oauth import OAuthSettings
 
 DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
@@ -39,6 +40,10 @@ class Lifetimes(msgspec.Struct, frozen=True):
     ] = 0
     web_login: Annotated[int, _seconds("A browser stays logged in so long.")] = 8 * 3600
     web_browser: Annotated[int, _seconds("A browser whose user wants it stays remembered so long.")] = 90 * 24 * 3600
+    fido2_verified: Annotated[
+        int, _seconds("FIDO2 options that ask for user verification wait so long for their result.")
+    ] = 300
+    fido2_unverified: Annotated[int, _seconds("FIDO2 options that discourage it wait so long for their result.")] = 120
     finished_session: Annotated[int, _seconds("So long after its beginning a session's status can be asked for.")] = (
         3600
     )
@@ -182,3 +187,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)
     web_push: WebPush = msgspec.field(default_factory=WebPush)
     oauth: OAuthSettings = msgspec.field(default_factory=OAuthSettings)
+    fido2: Fido2 = msgspec.field(default_factory=Fido2)

@@ -243,4 +243,7 @@ AUDIT_OF_SESSIONS: Final = Query(
 SET_SETTING: Final = Query(
     "INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value", Nothing
 )
+ADD_SETTING: Final = Query(
+    "INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO NOTHING", Nothing
+)
 SETTING: Final = Query("SELECT value FROM setting WHERE name = :name", One)

@@ -16,6 +16,7 @@ from fidoloop.protocol import base64url
 from tests.cli.command import Done, invoke
 from tests.protocol.builders import statement
 from tests.protocol.uaf.test_metadata_names import MDS3
+from tests.protocol.webauthn.builders import AAGUID, model_entry
 from tests.server.certificates import Authority
 from tests.server.harness import UAF, running
 from tests.server.phone import FULL_AAID, Model, Phone, full_model, raw_signature
@@ -71,18 +72,17 @@ def digest(authority: Authority) -> str:
     return hashlib.sha256((authority.directory / "home/metadata/metadata-service.json").read_bytes()).hexdigest()
 
 
-def test_uaf_entries_are_taken_and_the_others_told(authority: Authority) -> None:
+def test_uaf_entries_are_taken_and_those_that_cannot_be_used_told(authority: Authority) -> None:
     wrong = entry(full_model("ABCD#0002"), attestationTypes=[])
     path = blob(
         authority, entry(full_model()), FIDO2, in_names("ABCD#0001"), wrong, entry(full_model("0000#0001"), "REVOKED")
     )
     done = imported(authority, path)
     assert done.code == 0, done.all
-    assert {name: done.json[name] for name in ("no", "nextUpdate", "overdue", "notUaf")} == {
+    assert {name: done.json[name] for name in ("no", "nextUpdate", "overdue")} == {
         "no": 7,
         "nextUpdate": TOMORROW,
         "overdue": False,
-        "notUaf": 1,
     }
     assert done.json["added"] == ["0000#0001", "ABCD#0001", FULL_AAID]
     assert (done.json["replaced"], done.json["removed"]) == ([], [])
@@ -101,7 +101,38 @@ def test_uaf_entries_are_taken_and_the_others_told(authority: Authority) -> None
     ).out
     assert "replaced ABCD#0001" in words
     assert "skipped ABCD#0002: $.payload.entries[3]" in words
-    assert "left out 1 entries" in words
+    assert "FIDO2 and U2F: 0 models" in words
+    assert f"skipped {'a' * 32}: $.payload.entries[0]" in words
+
+
+def test_fido2_entries_are_taken_up_beside_those_of_uaf(authority: Authority, tmp_path: Path) -> None:
+    home = str(tmp_path / "home")
+    done = imported(authority, blob(authority, model_entry("REVOKED"), entry(full_model()), FIDO2))
+    assert done.json["fido2"]["models"] == 1
+    assert [skipped["name"] for skipped in done.json["fido2"]["skipped"]] == ["a" * 32]
+
+    def models() -> dict[str, dict[str, Any]]:
+        listed = invoke("server", "metadata", "list", "--fido2", "--home", home, "--json").json["models"]
+        return {model["name"]: model for model in listed}
+
+    name = AAGUID.hex()
+    assert models() == {
+        name: {"name": name, "description": "a model", "refused": "REVOKED", "origin": "metadata service"}
+    }
+    assert list(kept(authority)) == [FULL_AAID]
+    # What the operator adds himself goes before.
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(model_entry(description="mine")))
+    assert invoke("server", "metadata", "add", str(own), "--home", home, "--json").json == {
+        "aaids": [],
+        "fido2": [name],
+    }
+    assert models()[name] | {"refused": None, "description": "mine"} == models()[name]
+    own.write_text(json.dumps(model_entry(attestationRootCertificates=["AAAA"])))
+    assert invoke("server", "metadata", "add", str(own), "--home", home).code == 2
+    assert models()[name]["description"] == "mine"
+    assert imported(authority, blob(authority, entry(full_model()), no=8)).json["fido2"]["models"] == 0
+    assert list(models()) == [name]
 
 
 def test_a_newer_blob_replaces_all_and_an_older_one_nothing(authority: Authority) -> None:

@@ -25,6 +25,7 @@ from fidoloop.server.openapi.page import render_page
 from fidoloop.server.routes import make_routes
 from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
 from tests.server.oauth.client import FORM, VERIFIER, new_client
+from tests.server.passkeys import Passkey
 from tests.server.phone import Phone
 from tests.server.test_targets import JOSE, change
 
@@ -135,6 +136,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
         await every_target_service(bench, call, phone)
         await every_page(bench, call)
         await every_oauth_service(bench, call)
+        await every_fido2_service(call)
         # And what they refuse.
         for path, methods in make_routes().items():
             for method, endpoint in methods.items():
@@ -320,6 +322,30 @@ async def every_page(bench: Bench, call: Post) -> None:
     await post("/web/login", {"by": "push", "username": "mia"}, status=429)
     await post("/web/login/cancel", {"id": begun["id"]}, status=204)
     await post("/web/login", {"by": "qr"}, JSON, status=403)
+
+
+async def every_fido2_service(call: Post) -> None:
+    base, jans = f"{CONTEXT_PATH}/fido2", "/jans-fido2/restv1"
+    await call("GET", "/.well-known/fido2-configuration")
+    for options, result, asks in (
+        (f"{base}/attestation/options", base, f"{base}/attestation/options"),
+        (f"{jans}/attestation/options", jans, f"{jans}/assertion/options"),
+    ):
+        passkey = Passkey()
+        body = {"username": "jeff", "displayName": "Jeff", "extensions": {"credProps": True}}
+        await call("POST", options, body, headers=JSON, api=False, status=401)
+        await call("POST", options, body | {"username": "nobody"}, headers=JSON, status=403)
+        creation = await call("POST", options, body, headers=JSON)
+        credential = passkey.create(creation, response={"transports": ["usb"]})
+        await call("POST", f"{result}/attestation/result", credential, headers=JSON, api=False, status=401)
+        await call("POST", f"{result}/attestation/result", credential, headers=JSON)
+        await call("POST", f"{result}/attestation/result", credential, headers=JSON, status=400)
+        asked = await call("POST", asks, {"username": "jeff"}, headers=JSON, api=False)
+        assertion = passkey.get(asked)
+        await call("POST", f"{result}/assertion/result", assertion, headers=JSON, api=False)
+        await call("POST", f"{result}/assertion/result", assertion, headers=JSON, api=False, status=400)
+        for session in ("none", asked.get("fido2SessionId", "none")):
+            await call("POST", f"{base}/status", {"fido2SessionId": session}, headers=JSON, api=False)
 
 
 class Page(HTMLParser):

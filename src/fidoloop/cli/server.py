@@ -4,7 +4,15 @@ from typing import Annotated
 
 import typer
 
-from fidoloop.cli import server_accounts, server_backup, server_config, server_keys, server_metadata, server_policy
+from fidoloop.cli import (
+    server_accounts,
+    server_backup,
+    server_config,
+    server_keys,
+    server_metadata,
+    server_passkey,
+    server_policy,
+)
 from fidoloop.cli.server_common import BaseUrl, Home, Json, say
 from fidoloop.cli.server_config import Set, options_of
 from fidoloop.server.config import default_home
@@ -67,6 +75,7 @@ for _name, _group in (
     ("user", server_accounts.user_app),
     ("apikey", server_accounts.apikey_app),
     ("credential", server_keys.credential_app),
+    ("passkey", server_passkey.app),
     ("target", server_keys.target_app),
     ("metadata", server_metadata.app),
     ("policy", server_policy.app),

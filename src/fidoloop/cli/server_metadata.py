@@ -1,6 +1,5 @@
 """`fidoloop server metadata`: the models of authenticators that the server knows."""
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,9 @@ from fidoloop.cli.common import note, printable
 from fidoloop.cli.server_common import Home, Json, say, show_rows
 from fidoloop.protocol.uaf.metadata_blob import FIDO_SIGNER
 from fidoloop.protocol.uaf.status_reports import unacceptable_status
-from fidoloop.server.config import default_home
+from fidoloop.server.config import FIDO2_METADATA, default_home
+from fidoloop.server.environment import system_clock
+from fidoloop.server.fido2.models import ModelDirectory, add_model_file, is_model_file
 from fidoloop.server.metadata import SERVICE_FILE, MetadataDirectory, add_metadata_file
 from fidoloop.server.metadata_import import Imported, import_metadata
 
@@ -21,21 +22,38 @@ _ANY_VERSION = 0xFFFFFFFF
 
 @app.command("add")
 def metadata_add(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Metadata statements, JSON.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Metadata statements of UAF, FIDO2 or U2F, JSON.")
+    ],
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Check metadata statements and hand them to the server, which takes them up within a second."""
-    added = [add_metadata_file(file, _directory(home)).statement for file in files]
-    lines = (f"added {statement.aaid}: {statement.description}" for statement in added)
-    say(as_json, {"aaids": [statement.aaid for statement in added]}, "\n".join(lines))
+    aaids, names, lines = [], [], []
+    for file in files:
+        if is_model_file(file):
+            model = add_model_file(file, _models_directory(home))
+            names.append(model.names[0])
+            lines.append(f"added {model.names[0]}: {model.description}")
+        else:
+            statement = add_metadata_file(file, _directory(home)).statement
+            aaids.append(statement.aaid)
+            lines.append(f"added {statement.aaid}: {statement.description}")
+    say(as_json, {"aaids": aaids, "fido2": names}, "\n".join(lines))
 
 
 @app.command("list")
-def metadata_list(home: Home = None, as_json: Json = False) -> None:
+def metadata_list(
+    fido2: Annotated[bool, typer.Option("--fido2", help="Those of FIDO2 and U2F instead of UAF.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
     """List the models that the server knows, and those it refuses by their status."""
+    if fido2:
+        show_rows(as_json, "models", ("name", "description", "refused", "origin"), _fido2_rows(home))
+        return
     directory = MetadataDirectory(_directory(home))
-    directory.refresh(time.time_ns() // 1_000_000)
+    directory.refresh(system_clock())
     today = datetime.now(UTC).date()
     rows: list[dict[str, Any]] = [
         {
@@ -48,6 +66,21 @@ def metadata_list(home: Home = None, as_json: Json = False) -> None:
         for name, entry in directory.all()
     ]
     show_rows(as_json, "models", ("aaid", "description", "version", "refused", "origin"), rows)
+
+
+def _fido2_rows(home: Path | None) -> list[dict[str, Any]]:
+    directory = ModelDirectory(_models_directory(home))
+    directory.refresh(system_clock())
+    today = datetime.now(UTC).date()
+    return [
+        {
+            "name": model.names[0],
+            "description": model.description,
+            "refused": unacceptable_status(model.entry.statusReports, version=_ANY_VERSION, on=today),
+            "origin": "metadata service" if name == SERVICE_FILE else name,
+        }
+        for name, model in directory.all()
+    ]
 
 
 @app.command("import")
@@ -64,12 +97,14 @@ def metadata_import(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Verify the metadata service's BLOB and take up its UAF entries in the place of those of the one before.
+    """Verify the metadata service's BLOB and take up its entries in the place of those of the one before.
 
     A BLOB older than the one before is refused. Statements that were added by `metadata add` stay, and go before.
     """
     now = datetime.now(UTC)
-    done = import_metadata(file, _directory(home), roots=root, expected_signer=signer or None, at=now)
+    done = import_metadata(
+        file, _directory(home), _models_directory(home), roots=root, expected_signer=signer or None, at=now
+    )
     overdue = done.blob.next_update < now.date()
     if overdue:
         note(f"a newer BLOB was to be had from {done.blob.next_update} on: this one may lack revocations")
@@ -81,7 +116,10 @@ def metadata_import(
         "replaced": done.replaced,
         "removed": done.removed,
         "skipped": [{"aaid": aaid, "reason": reason} for aaid, reason in done.skipped],
-        "notUaf": done.others,
+        "fido2": {
+            "models": done.models,
+            "skipped": [{"name": name, "reason": reason} for name, reason in done.skipped_models],
+        },
     }
     say(as_json, members, "\n".join(_report(done)))
 
@@ -93,7 +131,12 @@ def _report(done: Imported) -> list[str]:
             entry = done.blob.entries.get(aaid)
             lines.append(f"{what} {aaid}" + (f": {printable(entry.statement.description)}" if entry else ""))
     lines += [f"skipped {printable(aaid)}: {printable(reason)}" for aaid, reason in done.skipped]
-    return [*lines, f"left out {done.others} entries that are not of UAF"]
+    lines.append(f"FIDO2 and U2F: {done.models} models")
+    return lines + [f"skipped {printable(name)}: {printable(reason)}" for name, reason in done.skipped_models]
+
+
+def _models_directory(home: Path | None) -> Path:
+    return (home or default_home()) / FIDO2_METADATA
 
 
 def _directory(home: Path | None) -> Path:
