@@ -4,7 +4,7 @@ import msgspec
 from msgspec import UNSET
 
 from fidoloop.protocol import strictjson
-from fidoloop.protocol.uaf.extensions import SESSION_ID, Extension
+from fidoloop.protocol.uaf.extensions import ANDROID_KEY_ATTESTATION, SESSION_ID, Extension
 from fidoloop.protocol.uaf.messages import (
     V1_0,
     AuthenticationRequest,
@@ -220,7 +220,12 @@ def _by_aaid(credentials: list[Credential]) -> list[MatchCriteria]:
 
 
 def _header(environment: Environment, op: Operation, issued: Issued) -> OperationHeader:
-    """Return a header with the session's id; a deregistration has no serverData (digest 3.4)."""
-    session = (Extension(SESSION_ID, issued.session_id, fail_if_unknown=False),)
+    """Return a header with the session's id; a deregistration has no serverData (digest 3.4).
+
+    A registration asks for Android's key attestation where keys must be vouched for (digest 1.3).
+    """
     config = environment.config
-    return OperationHeader(config.versions[0], op, config.app_id, issued.server_data or UNSET, session)
+    extensions = [Extension(SESSION_ID, issued.session_id, fail_if_unknown=False)]
+    if op == "Reg" and config.require_key_attestation:
+        extensions.append(Extension(ANDROID_KEY_ATTESTATION, "", fail_if_unknown=False))
+    return OperationHeader(config.versions[0], op, config.app_id, issued.server_data or UNSET, tuple(extensions))

@@ -239,6 +239,19 @@ def test_where_attestation_is_required_a_key_that_vouches_for_itself_is_not_regi
     run(tmp_path, check, require_key_attestation=required)
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_where_attestation_is_required_a_registration_asks_for_the_keystores(tmp_path: Path, required: bool) -> None:
+    async def check(bench: Bench) -> None:
+        asked = {"id": ANDROID, "data": "", "fail_if_unknown": False}
+        registration = await bench.uaf_request("Reg", {"username": "jeff"})
+        assert (asked in registration["header"]["exts"]) is required
+        await bench.registered()
+        for context in ({}, {"username": "jeff"}):
+            assert asked not in (await bench.uaf_request("Auth", context))["header"]["exts"]
+
+    run(tmp_path, check, require_key_attestation=required)
+
+
 def uvm(*methods: UserVerificationMethod) -> Twist:
     """Return a phone that says in what it signs how the user was verified."""
     data = encode_user_verification_methods(methods)
