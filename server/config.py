@@ -45,20 +45,26 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             raise SettingError("uaf_versions", "one of them twice")
         fill("fido2", filled_fido2(self.fido2, web_facet))
         fill("versions", tuple(Version(*map(int, text.split("."))) for text in self.uaf_versions))
+        self._check_app_id()
         fill("app_id", self.app_id or f"{self.base_url}{CONTEXT_PATH}/uaf/1.1/facets")
         self._check_facets()
         fill("facets", self.facets or (web_facet, LAB_FACET_ID))
         fill("database", self.database or f"sqlite:///{self.home / 'server.sqlite'}")
 
+    def _check_app_id(self) -> None:
+        if not self.app_id.startswith(("http:", "https:")):
+            return  # the server's own list, or a facet itself, which has none
+        if origin(self.app_id) is None or (self.app_id.startswith("http:") and not self.insecure):
+            raise SettingError("app_id", "not an https URL, from which clients could read the facets")
+
     def _check_facets(self) -> None:
         """Refuse facets that no client takes from the list; in a lab without TLS its own pages are none of them."""
         if not self.app_id.startswith(("http:", "https:")):
-            return  # an AppID that is a facet itself has no list
-        if origin(self.app_id) is None or (self.app_id.startswith("http:") and not self.insecure):
-            raise SettingError("app_id", "not an https URL, from which clients could read the facets")
+            return
+        lab = self.app_id.startswith("http:")
         for facet in self.facets:
             why = why_discarded(facet, app_id=self.app_id)
-            if why is not None and not (self.insecure and facet.startswith("http:")):
+            if why is not None and not (lab and facet.startswith("http:")):
                 raise SettingError("facets", f"{facet[:100]}: {why}: clients would not take it")
         if len(encode_trusted_facets(self.facets)) > MAX_LIST_BYTES:
             raise SettingError("facets", f"their list is larger than the {MAX_LIST_BYTES} bytes that clients read")
