@@ -7,7 +7,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import dpop, http_uaf_auth, oob_login, policy, uaf_registration, uaf_sign, uaf_verify, uaf_verify_rsa
+from bench import (
+    dpop,
+    http_uaf_auth,
+    oob_login,
+    oob_login_ble,
+    policy,
+    uaf_registration,
+    uaf_sign,
+    uaf_verify,
+    uaf_verify_rsa,
+)
 from bench.apart import apart
 from bench.measure import Row
 
@@ -27,6 +37,7 @@ GROUPS = {
     "open-softhsm": apart("bench.open_store"),
     "http-uaf-auth": http_uaf_auth.run,
     "oob-login-qr": oob_login.run,
+    "oob-login-ble": oob_login_ble.run,
     "apdu-virtual-card": apart("bench.virtual_card"),
     "sign-piv": apart("bench.piv_sign"),
 }

@@ -35,6 +35,14 @@ class Row:
         return high_enough and (self.limit is None or self.value <= self.limit)
 
 
+def milliseconds(name: str, spent: list[float]) -> list[Row]:
+    """Return the rows of the median and the 99th percentile of durations in milliseconds."""
+    return [
+        Row(name, round(statistics.median(spent), 1), "ms, median"),
+        Row(f"{name}-p99", round(statistics.quantiles(spent, n=100)[98], 1), "ms, 99th percentile"),
+    ]
+
+
 def rate(work: Callable[[], object], seconds: float) -> float:
     """Return how often a second `work` runs, over about `seconds`."""
     count = 0

@@ -90,7 +90,7 @@ class BumbleScanner(BaseBleakScanner):
 
 
 class BumbleClient(BaseBleakClient):
-    """Connects to what a BumbleScanner found; `mtu` is the ATT MTU it asks for."""
+    """Connects to what a BumbleScanner found; of `services` only, and `mtu` is the ATT MTU it asks for."""
 
     def __init__(
         self,
@@ -98,6 +98,7 @@ class BumbleClient(BaseBleakClient):
         *,
         disconnected_callback: Callable[[], None] | None,
         timeout: float,
+        services: set[str] | None = None,
         mtu: int = ATT_MTU,
         **_others: Any,  # noqa: ANN401 - other platforms' options
     ) -> None:
@@ -106,6 +107,7 @@ class BumbleClient(BaseBleakClient):
         super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
         self._radio, self._peer_address = cast(tuple[Device, Address], address_or_ble_device.details)
         self._name = address_or_ble_device.name or address_or_ble_device.address
+        self._wanted_services = [UUID(one) for one in services or ()]
         self._wanted_mtu = mtu
         self._connection: Connection | None = None
         self._closing = False
@@ -141,7 +143,7 @@ class BumbleClient(BaseBleakClient):
         try:
             peer = Peer(connection)
             await self._asked(peer.request_mtu(self._wanted_mtu))
-            for service in await self._asked(peer.discover_services()):
+            for service in await self._asked(peer.discover_services(self._wanted_services)):
                 for characteristic in await self._asked(service.discover_characteristics()):
                     await self._asked(characteristic.discover_descriptors())
         except BaseException:

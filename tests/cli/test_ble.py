@@ -89,7 +89,8 @@ NOWHERE = "unix-client:/no/such/radio"
         (["laptop", "serve-ble", "x" * 70_000], Exit.REFUSED, "more than 65536 characters"),
     ],
 )
-def test_wrong_use_is_told_apart(arguments: list[str], code: Exit, said: str) -> None:
+def test_wrong_use_is_told_apart(arguments: list[str], code: Exit, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/no/such/bus")
     done = invoke(*arguments, pin=SOFTHSM_PIN)
     assert done.code == code, done.all
     assert said in " ".join(done.err.replace("│", " ").split())

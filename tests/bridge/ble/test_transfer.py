@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from bleak import BleakClient, BleakScanner
 from bleak.exc import BleakCharacteristicNotFoundError, BleakError
+from bumble.core import UUID
 from bumble.device import Connection, Device
 
 from fidoloop.bridge.ble import central, profile
@@ -247,11 +248,14 @@ def test_a_laptop_that_went_away_is_said_to_be_gone() -> None:
 
 
 def test_other_devices_in_range_are_passed_over() -> None:
-    """One without our service, one with it and a name that is no station's."""
+    """One without our service, some with garbage for data, one with our service and a name that is no station's."""
 
     async def run() -> None:
         air = VirtualAir()
         await (await air.device()).start_advertising(advertising_data=b"\x02\x01\x06\x08\x09FL-AAAA")
+        ours = bytes(UUID(profile.SERVICE))
+        for garbage in (b"\xff\x07", b"\x05\x07abc", b"\x00\x00\x11\x07", b"\x11\x07" + ours + b"\x04\x09\xff\xfe\x00"):
+            await (await air.device()).start_advertising(advertising_data=garbage)
         stranger = Station(await air.device(), b"x")
         stranger.short_id = "printer"
         await stranger.start()
@@ -274,7 +278,8 @@ def test_a_radio_that_is_not_there_is_named(transport: str) -> None:
         asyncio.run(run())
 
 
-def test_without_the_systems_bluetooth_that_is_said() -> None:
+def test_without_the_systems_bluetooth_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/no/such/bus")
     with pytest.raises(DeviceMissingError, match="--hci names a dongle"):
         asyncio.run(central.find(central.SYSTEM))
 
