@@ -6,6 +6,7 @@ killed leaves the file, unlocked.
 
 import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,23 +18,29 @@ import msgspec
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
 
-MAX_ENTRY_BYTES = 1 << 20
+MAX_ENTRY_BYTES = 4 << 20
 _BEGUN = "begun-"
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far an operation is.
 
-    `redeeming`: its token may be redeemed. `redeemed`: `uaf_request` came, to be answered by `answer_by` (epoch
-    milliseconds). `signed`: `uaf_response` may have been sent. `keys` are (AAID, KeyID) pairs.
+    `redeeming`: its token may be redeemed. `redeemed`: `uaf_request` came. `signed`: `uaf_response` by `keys`, (AAID,
+    KeyID) pairs, may have been sent. Of a registration `target_name` and `algorithm`
+    (0: the policy chooses) are what its user said, and from when on it makes keys, `held` the KeyIDs before it and
+    `target_key_ids` (hexadecimal) those of the dispatch target to be. `begun` is in epoch milliseconds.
     """
 
     payload: str
+    begun: int = 0
+    target_name: str = "phone"
+    algorithm: int = 0
     step: Literal["redeeming", "redeemed", "signed"] = "redeeming"
     uaf_request: str = ""
-    answer_by: int = 0
     uaf_response: str = ""
     keys: tuple[tuple[str, str], ...] = ()
+    held: tuple[str, ...] = ()
+    target_key_ids: tuple[str, ...] = ()
 
 
 class Entry:
@@ -67,13 +74,13 @@ class Journal:
         """Take the directory; it is made when there is something to keep."""
         self._directory = directory
 
-    def begin(self, payload: str) -> Entry:
+    def begin(self, payload: str, *, target_name: str = "phone", algorithm: int = 0) -> Entry:
         """Keep an operation whose token is about to be redeemed."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         path = self._directory / str(uuid.uuid4())
         begun = path.with_name(f"{_BEGUN}{path.name}")
         descriptor = os.open(begun, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        entry = Entry(path, descriptor, Record(payload))
+        entry = Entry(path, descriptor, Record(payload, int(time.time() * 1000), target_name, algorithm))
         # It gets its name when it is locked and has something in it: no other process sees it before.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         _write(descriptor, entry.record)

@@ -3,71 +3,57 @@
 Scan → decode → decrypt with the hardware key → confirmation by the user → redeem → UAF operation → response.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-
-import msgspec
-from msgspec import UNSET
+from typing import NamedTuple, NoReturn, Self
 
 from fidoloop.authenticator.asm import Asm
 from fidoloop.authenticator.state import MAC_KEY_ID, AuthenticatorState
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.bridge import inbox
-from fidoloop.bridge.described import Described, read_described
 from fidoloop.bridge.dispatch_targets import DispatchTargets
 from fidoloop.bridge.errors import (
+    BridgeError,
     ClientFailureError,
     MalformedPayloadError,
     NetworkError,
     ServerRefusedError,
     TokenExpiredError,
-    TokenRedeemedError,
     UnknownHostError,
     UserDeclinedError,
 )
 from fidoloop.bridge.http import UAF_MEDIA_TYPE, Answer, Recorder, Server
-from fidoloop.bridge.inbox import OPERATIONS, REDEEM_PATH, DispatchedToken
+from fidoloop.bridge.inbox import OPERATIONS, DispatchedToken
+from fidoloop.bridge.journal import Entry, Journal
 from fidoloop.bridge.profile import Account, Profile
-from fidoloop.bridge.target_keys import TargetKeys, delete_target_keys, make_target_keys
-from fidoloop.bridge.uaf_client import UafClient, UafRequest
+from fidoloop.bridge.resumption import CutOff
+from fidoloop.bridge.uaf_client import UafClient
+from fidoloop.bridge.uaf_exchange import USUAL, Enrolment, Linker, Linking, Observer, Parts, Result, UafExchange
+from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol import base64url, outofband, strictjson
-from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
-    DeregistrationRequest,
     GetUafRequest,
-    RegistrationRequest,
     ReturnUafRequest,
-    SendUafResponse,
-    ServerResponse,
-    encode_message,
 )
 from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError, StatusCode
 
-
-class Result(msgspec.Struct, frozen=True):
-    """What an operation came to: `keys` are (AAID, KeyID) pairs made, used or deleted."""
-
-    operation: str
-    username: str | None
-    status: int
-    message: str
-    keys: tuple[tuple[str, str], ...]
+__all__ = ["Finished", "Linker", "Observer", "Phone", "Result"]
+MAX_AGE_MILLIS = 3_600_000
+"""What was cut off longer ago is not even asked about: no token or request lives so long."""
 
 
-Linker = Callable[[ChannelLinkingDemand, int | None], str | None]
-"""Asked for what the laptop shows or its station sends, and told how many tries are left, None before the first one.
+class Finished(NamedTuple):
+    """What came of an operation that had been cut off; `token` is None where it could not be read any more."""
 
-None gives up.
-"""
-Observer = Callable[[str, str], None]
-"""Told of each step: its name (received, decrypted, redeemed, requested, answered) and what travelled."""
+    token: DispatchedToken | None
+    outcome: Result | BridgeError | KeyStoreError
 
 
 class Phone:
@@ -107,6 +93,9 @@ class Phone:
         self._state = AuthenticatorState(profile.path, store, mac_key_id=mac_key_id)
         self.targets = DispatchTargets(profile, store, self._server)
         self.asm = Asm(store, self._state, verifier, caller_id=self._settings.facet_id)
+        self._parts = Parts(self.asm, profile, store, observer)
+        self._journal = Journal(profile.operations)
+        self._finished: dict[str, Result] = {}
 
     def close(self) -> None:
         """Close the phone's state; the key store and profile stay open."""
@@ -140,7 +129,7 @@ class Phone:
         Raises:
             UnknownHostError: the token is for another server than `server`.
         """
-        enrolment = _Enrolment(target_name, algorithm)
+        enrolment = Enrolment(target_name, algorithm)
         return self._follow(text, operations=("registration",), server=server, enrolment=enrolment)
 
     def scan(self, text: str, *, link: Linker | None = None) -> Result:
@@ -177,8 +166,8 @@ class Phone:
                 content_type=UAF_MEDIA_TYPE,
                 accept=UAF_MEDIA_TYPE,
             )
-            request = self._uaf_request(client, answer.decode(ReturnUafRequest))
-            return self._run(server, client, request, account=None)
+            exchange = UafExchange(self._parts, server, client)
+            return exchange.run(exchange.read(answer.decode(ReturnUafRequest)), account=None)
 
     def remove(self, account: Account) -> tuple[tuple[str, str], ...]:
         """Delete this phone's keys for `account`, and its dispatch target at the server; return the keys deleted.
@@ -196,13 +185,52 @@ class Phone:
             self._profile.remove_account(account)
         return tuple(deleted)
 
+    def waiting(self) -> Iterator[tuple[Account, outofband.PendingOperations | BridgeError]]:
+        """Ask the server of each account that has a dispatch target what waits there; yield what it says."""
+        for account in self.targets.accounts():
+            try:
+                yield account, self.targets.operations(account)
+            except BridgeError as error:
+                yield account, error
+
+    def take(self, payload: outofband.Payload, *, link: Linker | None = None) -> Result:
+        """Carry out what a payload asks for that a server kept for this phone, as `scan` does."""
+        return self._follow(strictjson.encode(payload), operations=tuple(OPERATIONS), link=link)
+
+    def finish_left_over(self) -> list[Finished]:
+        """Finish what this phone had begun, and its user agreed to, when its process was stopped.
+
+        Every operation does so before its own. What cannot be finished is said and forgotten, unless it is for the
+        network or the key device: then the next start tries again.
+        """
+        return [self._finish(entry) for entry in self._journal.left_over()]
+
+    def _finish(self, entry: Entry) -> Finished:
+        token: DispatchedToken | None = None
+        outcome: Result | BridgeError | KeyStoreError
+        try:
+            with _kept(entry):
+                token = inbox.open_token(inbox.decode(entry.record.payload), self._profile, self._store)
+                self._observe("cut off", f"{token.operation} at {token.host}, to be finished first")
+                if time.time() * 1000 - entry.record.begun > MAX_AGE_MILLIS:
+                    raise TokenExpiredError(StatusCode.REQUEST_TIMEOUT, "it was cut off too long ago")
+                linking = Linking(token.linking, self._link) if token.linking else None
+                with self._server(token.base_url) as server, self._client(token.base_url) as client:
+                    outcome = CutOff(self._parts, server, client, entry, token, linking).finish()
+        except (BridgeError, KeyStoreError) as error:
+            outcome = error
+        self._observe("finished", outcome.message if isinstance(outcome, Result) else str(outcome))
+        if token is not None and isinstance(outcome, Result):
+            self._finished[token.token] = outcome
+        return Finished(token, outcome)
+
     def _follow(
         self,
         text: str,
         *,
         operations: tuple[str, ...],
         server: str | None = None,
-        enrolment: "_Enrolment | None" = None,
+        enrolment: Enrolment = USUAL,
         transaction_required: bool = False,
         link: Linker | None = None,
     ) -> Result:
@@ -213,172 +241,34 @@ class Phone:
         if token.operation not in operations:
             raise MalformedPayloadError(f"a token for {token.operation}, where {' or '.join(operations)} is wanted")
         inbox.check_host(token, self._profile, expected=server)
+        self.finish_left_over()
+        if token.token in self._finished:
+            return self._finished[token.token]
         accepted = self._confirm(token)
         # Redeeming a deregistration would carry it out; a refused log-in is redeemed to tell the laptop at once.
         if not accepted and token.operation != "authentication":
             raise UserDeclinedError(f"the user declined the {token.operation}")
+        linking = Linking(token.linking, link or self._link) if token.linking else None
         with self._server(token.base_url) as connection, self._client(token.base_url) as client:
-            request = self._redeem(connection, client, token)
             if not accepted:
-                cancelled = ClientFailureError(
-                    ClientError.USER_CANCELLED, "the user declined", AsmStatus.USER_CANCELLED
-                )
-                self._report(connection, client, request, cancelled)
-                raise UserDeclinedError("the user declined the authentication")
-            if transaction_required and not (isinstance(request, AuthenticationRequest) and request.transaction):
-                missing = ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, "no transaction to confirm")
-                self._report(connection, client, request, missing)
-                raise missing
-            linking = _Linking(token.linking, link or self._link) if token.linking else None
-            return self._run(connection, client, request, account=token.account, enrolment=enrolment, linking=linking)
+                self._refuse(UafExchange(self._parts, connection, client), token)
+            with self._begin(text, enrolment) as entry, _kept(entry):
+                exchange = UafExchange(self._parts, connection, client, entry)
+                request = exchange.redeem(token)
+                if transaction_required and not (isinstance(request, AuthenticationRequest) and request.transaction):
+                    missing = ClientFailureError(ClientError.INVALID_TRANSACTION_CONTENT, "no transaction to confirm")
+                    exchange.report(request, missing)
+                    raise missing
+                return exchange.run(request, account=token.account, enrolment=enrolment, linking=linking)
 
-    def _redeem(self, server: Server, client: UafClient, token: DispatchedToken) -> UafRequest:
-        message = outofband.RedeemRequest(token.token)
-        path = f"{REDEEM_PATH}{token.operation}"
-        answer = server.post(path, message, accept=UAF_MEDIA_TYPE).decode(ReturnUafRequest)
-        self._observe("redeemed", f"status {answer.statusCode}")
-        if answer.statusCode == StatusCode.REQUEST_TIMEOUT:
-            raise TokenExpiredError(answer.statusCode, "the token has expired")
-        if answer.statusCode == StatusCode.FORBIDDEN:
-            raise TokenRedeemedError(answer.statusCode, "the token was redeemed already")
-        request = self._uaf_request(client, answer)
-        if request.header.op != OPERATIONS[token.operation]:
-            raise ServerRefusedError(
-                answer.statusCode, f"a {token.operation} token led to a {request.header.op} request"
-            )
-        return request
+    def _begin(self, text: str, enrolment: Enrolment) -> Entry:
+        return self._journal.begin(text, target_name=enrolment.target_name, algorithm=enrolment.algorithm or 0)
 
-    def _uaf_request(self, client: UafClient, answer: ReturnUafRequest) -> UafRequest:
-        if answer.statusCode != StatusCode.OK or not answer.uafRequest:
-            raise ServerRefusedError(answer.statusCode, "the server issued no UAF request")
-        request = client.read(answer.uafRequest)
-        self._observe("requested", f"{request.header.op} for {request.header.appID or 'this facet'}")
-        return request
-
-    def _run(
-        self,
-        server: Server,
-        client: UafClient,
-        request: UafRequest,
-        *,
-        account: Account | None,
-        enrolment: "_Enrolment | None" = None,
-        linking: "_Linking | None" = None,
-    ) -> Result:
-        try:
-            if isinstance(request, DeregistrationRequest):
-                return self._deregister(client, request, account)
-            if isinstance(request, RegistrationRequest):
-                return self._register(server, client, request, enrolment or _Enrolment())
-            context = linking.context(None) if linking else {}
-            outcome = client.authenticate(request, server.channel_binding)
-            message = encode_message(outcome.response)
-            answer = self._respond(server, "/uaf/1.1/authentication", message, context)
-            while linking and answer.tries_left:
-                # What was signed is still good: the challenge is not consumed before the answer is right.
-                context = linking.context(answer.tries_left)
-                answer = self._respond(server, "/uaf/1.1/authentication", message, context)
-        except ClientFailureError as error:
-            self._report(server, client, request, error)
-            raise
-        username = account.username if account else None
-        return self._done(Result("authentication", username, answer.status, answer.message, outcome.keys))
-
-    def _register(
-        self, server: Server, client: UafClient, request: RegistrationRequest, enrolment: "_Enrolment"
-    ) -> Result:
-        existing = self._profile.account(server.base_url, request.username)
-        outcome = client.register(request, server.channel_binding, algorithm=enrolment.algorithm)
-        keys: TargetKeys | None = None
-        try:
-            context: dict[str, Any] = {}
-            if existing is None or existing.target_id is None:
-                keys = self._target_keys()
-            if keys is not None:
-                context["dispatchTarget"] = outofband.NewDispatchTarget(
-                    name=enrolment.target_name,
-                    signatureKey=dict(keys.signature_jwk.members),
-                    encryptionKey=dict(keys.encryption_jwk.members),
-                    deviceId=self._settings.device_id,
-                )
-            answer = self._respond(server, "/uaf/1.1/registration", encode_message(outcome.response), context)
-            if answer.status != StatusCode.OK:
-                raise ServerRefusedError(answer.status, answer.message)
-        except BaseException:
-            # The server took nothing: keys it does not know would only fill the token.
-            try:
-                client.undo(outcome)
-            finally:
-                if keys is not None:
-                    delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
-            raise
-        if existing is None and keys is None:
-            self._profile.save_account(Account(server.base_url, request.username, outcome.app_id))
-        if keys is not None:
-            account = Account(
-                base_url=server.base_url,
-                username=request.username,
-                app_id=outcome.app_id,
-                target_id=answer.target_id,
-                target_name=enrolment.target_name,
-                signature_key_id=keys.signature_key_id,
-                encryption_key_id=keys.encryption_key_id,
-                encryption_thumbprint=keys.encryption_jwk.thumbprint,
-            )
-            self._profile.save_account(account)
-            if existing is not None:
-                delete_target_keys(self._store, existing.signature_key_id, existing.encryption_key_id)
-        return self._done(Result("registration", request.username, answer.status, answer.message, outcome.keys))
-
-    def _target_keys(self) -> TargetKeys | None:
-        """Make the keys of a dispatch target; None where the token makes no keys: then nothing is dispatched here."""
-        if not self._store.info().makes_keys:
-            self._observe("registered", "without a dispatch target, since the token makes no keys: use `login`")
-            return None
-        return make_target_keys(self._store)
-
-    def _deregister(self, client: UafClient, request: DeregistrationRequest, account: Account | None) -> Result:
-        deleted = client.deregister(request)
-        return self._done(
-            Result(
-                "deregistration",
-                account.username if account else None,
-                StatusCode.OK,
-                f"{len(deleted)} key(s) deleted",
-                deleted,
-            )
-        )
-
-    def _respond(self, server: Server, path: str, uaf_response: str, context: dict[str, Any]) -> Described:
-        message = SendUafResponse(uaf_response, strictjson.encode(context) if context else UNSET)
-        answer = server.post(path, message, content_type=UAF_MEDIA_TYPE, accept=UAF_MEDIA_TYPE)
-        return read_described(answer.decode(ServerResponse))
-
-    def _report(self, server: Server, client: UafClient, request: UafRequest, failure: ClientFailureError) -> None:
-        """Tell the server why the client failed (HTTP contract 3; seed 002); its 1498 is expected and says nothing.
-
-        Where it cannot be told, the failure itself is still what the user has to hear.
-        """
-        if isinstance(request, DeregistrationRequest):
-            return
-        context = {"clientErrorCode": int(failure.error)}
-        if failure.asm_status is not None:
-            context["asmStatusCode"] = int(failure.asm_status)
-        path = "/uaf/1.1/registration" if isinstance(request, RegistrationRequest) else "/uaf/1.1/authentication"
-        try:
-            response = self._respond(
-                server, path, encode_message(client.failed_response(request, server.channel_binding)), context
-            )
-        except (NetworkError, ServerRefusedError) as error:
-            self._observe("answered", f"client error {failure.error.name}, which the server did not take: {error}")
-            return
-        self._observe("answered", f"client error {failure.error.name}, status {response.status}")
-
-    def _done(self, result: Result) -> Result:
-        self._observe("answered", f"status {result.status}")
-        if result.status != StatusCode.OK:
-            raise ServerRefusedError(result.status, result.message)
-        return result
+    def _refuse(self, exchange: UafExchange, token: DispatchedToken) -> NoReturn:
+        request = exchange.redeem(token)
+        cancelled = ClientFailureError(ClientError.USER_CANCELLED, "the user declined", AsmStatus.USER_CANCELLED)
+        exchange.report(request, cancelled)
+        raise UserDeclinedError("the user declined the authentication")
 
     def _server(self, base_url: str) -> Server:
         return Server(
@@ -405,25 +295,15 @@ class Phone:
             )
 
 
-class _Linking(NamedTuple):
-    """What must be answered, and who knows it."""
-
-    demand: ChannelLinkingDemand
-    ask: Linker
-
-    def context(self, tries_left: int | None) -> dict[str, Any]:
-        """Return the context of a response. Raises ClientFailureError where nobody answers any more."""
-        answer = self.ask(self.demand, tries_left)
-        if answer is None:
-            what = "was not answered" if tries_left is None else "was answered wrongly"
-            raise ClientFailureError(
-                ClientError.USER_CANCELLED, f"what the laptop shows {what}", AsmStatus.USER_CANCELLED
-            )
-        return {"channelLinkingResponse": answer}
-
-
-class _Enrolment(NamedTuple):
-    """What its user says of a registration: the dispatch target's name, and the algorithm where it matters."""
-
-    target_name: str = "phone"
-    algorithm: Algorithm | None = None
+@contextmanager
+def _kept(entry: Entry) -> Iterator[None]:
+    """Forget an operation at its end, whichever that is; what another start may finish is kept."""
+    try:
+        yield
+    except (NetworkError, KeyStoreError):
+        raise
+    except BridgeError as error:
+        if not (isinstance(error, ServerRefusedError) and 500 <= error.status < 600):
+            entry.forget()
+        raise
+    entry.forget()

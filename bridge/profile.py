@@ -3,6 +3,7 @@
 Design, principle 6: one SQLite file per profile.
 """
 
+import shutil
 import uuid
 from pathlib import Path
 
@@ -63,6 +64,11 @@ class Profile:
             self._db.execute(statement)
         self.facet_lists = FacetLists(self._db)
 
+    @property
+    def operations(self) -> Path:
+        """The directory of the operations under way."""
+        return self.path.with_suffix(".operations")
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -77,6 +83,7 @@ class Profile:
         if kept:
             self._db.execute("DELETE FROM phone")
         self.close()
+        shutil.rmtree(self.operations, ignore_errors=True)
         if not kept:
             self.path.unlink(missing_ok=True)
 

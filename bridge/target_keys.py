@@ -10,6 +10,7 @@ from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsag
 from fidoloop.protocol.jose import PublicJwk, public_jwk
 
 KEY_ID_BYTES = 16
+SIGNATURE, ENCRYPTION = "fidoloop target signature", "fidoloop target encryption"
 _ECDH = "ECDH1_DERIVE"
 
 
@@ -22,18 +23,24 @@ class TargetKeys(msgspec.Struct, frozen=True):
     encryption_jwk: PublicJwk
 
 
-def make_target_keys(store: KeyStore) -> TargetKeys:
+def new_target_key_ids() -> tuple[bytes, bytes]:
+    """Return ids for the signature and the encryption key of a target that is about to be made."""
+    return os.urandom(KEY_ID_BYTES), os.urandom(KEY_ID_BYTES)
+
+
+def make_target_keys(store: KeyStore, key_ids: tuple[bytes, bytes] | None = None) -> TargetKeys:
     """Make both keys in the token: EC; the encryption key RSA-2048 where the token cannot derive (hardware digest).
 
     Raises:
         KeyStoreError: the token is full, or cannot make them; nothing is left behind.
     """
-    signature = _generate(store, KeyAlgorithm.P256, KeyUsage.SIGN, "fidoloop target signature")
+    signature_id, encryption_id = key_ids or new_target_key_ids()
+    signature = _generate(store, KeyAlgorithm.P256, KeyUsage.SIGN, signature_id, SIGNATURE)
     try:
         if _ECDH in store.info().mechanisms:
-            encryption = _generate(store, KeyAlgorithm.P256, KeyUsage.DERIVE, "fidoloop target encryption")
+            encryption = _generate(store, KeyAlgorithm.P256, KeyUsage.DERIVE, encryption_id, ENCRYPTION)
         else:
-            encryption = _generate(store, KeyAlgorithm.RSA2048, KeyUsage.DECRYPT, "fidoloop target encryption")
+            encryption = _generate(store, KeyAlgorithm.RSA2048, KeyUsage.DECRYPT, encryption_id, ENCRYPTION)
     except BaseException:
         store.delete(signature.key_id)
         raise
@@ -50,7 +57,9 @@ def delete_target_keys(store: KeyStore, *key_ids: bytes | None) -> None:
                 store.delete(key_id)
 
 
-def _generate(store: KeyStore, algorithm: KeyAlgorithm, usage: KeyUsage, label: str) -> EcHardwareKey | RsaHardwareKey:
-    key = store.generate(algorithm, usage, key_id=os.urandom(KEY_ID_BYTES), label=label)
+def _generate(
+    store: KeyStore, algorithm: KeyAlgorithm, usage: KeyUsage, key_id: bytes, label: str
+) -> EcHardwareKey | RsaHardwareKey:
+    key = store.generate(algorithm, usage, key_id=key_id, label=label)
     assert isinstance(key, EcHardwareKey | RsaHardwareKey)
     return key

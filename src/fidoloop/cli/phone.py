@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account, Profile
-from fidoloop.cli import ble, phone_targets
+from fidoloop.cli import ble, phone_pending, phone_targets
 from fidoloop.cli.common import (
     Home,
     Insecure,
@@ -40,6 +40,7 @@ from fidoloop.protocol.uaf.signatures import SUPPORTED
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 for _command in (
+    phone_pending.pending,
     phone_targets.targets,
     phone_targets.credentials,
     phone_targets.modify_target,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from msgspec import UNSET
@@ -210,15 +210,18 @@ def _say(name: str, detail: str) -> None:
 
 def print_result(result: Result, *, as_json: bool) -> None:
     """Say what an operation came to."""
-    keys = [{"aaid": aaid, "keyID": key_id} for aaid, key_id in result.keys]
-    value = {
+    show(result_members(result), f"{result.operation}: {cell(result.message)} ({result.status})", as_json=as_json)
+
+
+def result_members(result: Result) -> dict[str, Any]:
+    """Return what an operation came to as the members of a JSON object."""
+    return {
         "operation": result.operation,
         "username": result.username,
         "statusCode": result.status,
         "message": result.message,
-        "keys": keys,
+        "keys": [{"aaid": aaid, "keyID": key_id} for aaid, key_id in result.keys],
     }
-    show(value, f"{result.operation}: {cell(result.message)} ({result.status})", as_json=as_json)
 
 
 def account_of(phone: Phone, user: str, server: str | None) -> Account:
