@@ -13,6 +13,7 @@ from fidoloop.protocol.uaf.messages import DeregisterAuthenticator, GetUafReques
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 
 PolicyName = Annotated[str, Meta(min_length=1, max_length=64)]
+Aaid = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{4}#[0-9A-Fa-f]{4}\Z")]
 Code = Annotated[int, Meta(ge=0, le=0xFFFF)]
 C = TypeVar("C")
 
@@ -48,7 +49,7 @@ class DeregistrationContext(msgspec.Struct, frozen=True):
 
     username: Username
     mode: Literal["username", "aaid", "keyid"]
-    aaids: Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    aaids: Annotated[tuple[Aaid, ...], Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     authenticators: Annotated[tuple[DeregisterAuthenticator, ...], Meta(min_length=1, max_length=64)] | UnsetType = (
         UNSET
     )

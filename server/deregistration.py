@@ -22,12 +22,13 @@ async def deregister(
     """Delete the keys that `context` names; return the session, ended, and what the client is to forget.
 
     Raises:
-        UafRefusal: BAD_REQUEST (unknown user), UNKNOWN_KEYID (mode keyid, none of them registered), NOT_FOUND.
+        UafRefusal: BAD_REQUEST (unknown user), UNKNOWN_KEYID (mode keyid, none of them registered), NOT_FOUND (none
+            registered, where there are no wildcards).
     """
     await accounts.require_active(transaction, context.username)
     registered = await accounts.credentials_of(environment, transaction, context.username)
     chosen = [credential for credential in registered if _is_named(context, credential)]
-    if not chosen:
+    if not chosen and not context.wildcards:
         code = StatusCode.UNKNOWN_KEYID if context.mode == "keyid" else StatusCode.NOT_FOUND
         raise UafRefusal(code, "the user has no such key")
     now = environment.clock()
@@ -41,7 +42,8 @@ async def deregister(
     outcome = sessions.Outcome(status=StatusCode.OK, username=context.username, authenticators=taken)
     await sessions.finish(transaction, session_id, outcome, now=now)
     if context.wildcards:
-        return session_id, (DeregisterAuthenticator(taken[0].aaid if context.mode == "aaid" else "", ""),)
+        (aaid,) = context.aaids if context.mode == "aaid" and context.aaids else ("",)
+        return session_id, (DeregisterAuthenticator(aaid.upper(), ""),)
     return session_id, tuple(DeregisterAuthenticator(key.aaid, key.keyId) for key in taken)
 
 

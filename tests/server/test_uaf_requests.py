@@ -196,6 +196,10 @@ def test_53_55_a_deregistration_by_wildcard_stands_alone(
         assert (len(before), await admin.list_credentials(bench.store)) == (2, [])
         # What was deleted is named to whoever asks.
         assert len((await bench.status(session_id_of(request)))["authenticators"]) == 2
+        # A client may hold what the server does not know.
+        again = await bench.uaf_request("Dereg", {"username": "jeff", "wildcards": True} | context)
+        assert again["authenticators"] == request["authenticators"]
+        assert (await bench.request("Dereg", {"username": "jeff"} | context))["statusCode"] == 1404
 
     run(tmp_path, check)
 
@@ -205,9 +209,12 @@ def test_53_55_a_deregistration_by_wildcard_stands_alone(
     [
         ({"mode": "keyid", "authenticators": [{"aaid": FULL_AAID, "keyID": "AAAA"}]}, ("1.1",)),
         ({"mode": "aaid", "aaids": [FULL_AAID, SURROGATE_AAID]}, ("1.1",)),
+        ({"mode": "aaid", "aaids": ["F1D0-0001"]}, ("1.1",)),
+        ({"mode": "aaid", "aaids": [""]}, ("1.1",)),
+        ({"mode": "aaid"}, ("1.1",)),
         ({"mode": "username"}, ("1.0",)),
     ],
-    ids=["keys", "two AAIDs", "a version without wildcards"],
+    ids=["keys", "two AAIDs", "no AAID", "an empty AAID", "AAIDs missing", "a version without wildcards"],
 )
 def test_a_wildcard_that_cannot_be_said_deletes_nothing(
     tmp_path: Path, context: dict[str, Any], versions: tuple[str, ...]
