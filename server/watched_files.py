@@ -1,4 +1,4 @@
-"""A directory of JSON files that is looked at again while the server runs."""
+"""A directory of files that is looked at again while the server runs."""
 
 import logging
 from collections.abc import Callable
@@ -18,14 +18,17 @@ class _Known(NamedTuple, Generic[T]):
 
 
 class WatchedFiles(Generic[T]):
-    """What the files `*.json` of a directory hold, by their names, as `parse` reads them.
+    """What the files of a directory hold, by their names, as `parse` reads them.
 
     A changed file is taken up within a second. One that cannot be read is reported in `log`, and what was known from
     it stays; one that is removed takes what it held away.
     """
 
-    def __init__(self, directory: Path, parse: Callable[[Path], T], log: logging.Logger) -> None:
+    def __init__(
+        self, directory: Path, parse: Callable[[Path], T], log: logging.Logger, *, pattern: str = "*.json"
+    ) -> None:
         """Take the parts; nothing is read before `refresh`. `parse` raises MalformedError or OSError."""
+        self._pattern = pattern
         self._directory = directory
         self._parse = parse
         self._log = log
@@ -40,7 +43,7 @@ class WatchedFiles(Generic[T]):
         if 0 <= now - self._looked_at < RELOAD_MILLIS:
             return False
         self._looked_at = now
-        files = {path.name: path for path in sorted(self._directory.glob("*.json"))}
+        files = {path.name: path for path in sorted(self._directory.glob(self._pattern))}
         gone = self._files.keys() - files.keys()
         for name in gone:
             del self._files[name]

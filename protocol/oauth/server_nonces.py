@@ -47,4 +47,33 @@ class ServerNonces:
         return base64url.encode(hmac.digest(key, step.to_bytes(8), hashlib.sha256))
 
 
+class EvidenceNonces:
+    """Nonces for device evidence: 32 bytes, half of them random, good for five minutes.
+
+    That each is used once is the caller's business (draft-tschofenig-oauth-attested-dclient-reg section 3).
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """Take keys of 32 bytes or more, the present one first."""
+        self._keys = [hmac.digest(key, b"evidence-nonce", "sha256") for key in keys]
+
+    def make(self, random: bytes, now: int) -> bytes:
+        """Return the nonce made of 16 random bytes at `now` (epoch seconds)."""
+        return random + self._tag(self._keys[0], random, now // STEP_SECONDS)
+
+    def is_good(self, nonce: bytes, now: int) -> bool:
+        """Tell whether `nonce` was made here in the last five minutes."""
+        random, tag = nonce[:16], nonce[16:]
+        step = now // STEP_SECONDS
+        found = False
+        for key in self._keys:
+            for each in range(step - STEPS + 1, step + 2):
+                found |= hmac.compare_digest(tag, self._tag(key, random, each))
+        return found
+
+    @staticmethod
+    def _tag(key: bytes, random: bytes, step: int) -> bytes:
+        return hmac.digest(key, step.to_bytes(8) + random, "sha256")[:16]
+
+
 _LENGTH = 43

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from fidoloop.protocol.oauth.server_nonces import ServerNonces
+from fidoloop.protocol.oauth.server_nonces import EvidenceNonces, ServerNonces
 from fidoloop.server.config import ServerConfig
+from fidoloop.server.oauth.anchor_files import AnchorFiles
 from fidoloop.server.oauth.device_policy_file import DevicePolicyFile
 from fidoloop.server.oauth.key_ring import KeyRing
 
@@ -13,6 +14,9 @@ INTROSPECT: Final = "/introspect"
 REVOKE: Final = "/revoke"
 JWKS: Final = "/jwks"
 API: Final = "/api"
+REGISTER: Final = "/register"
+ATTESTER_NONCE: Final = "/attester/nonce"
+ATTEST: Final = "/attester/attest"
 
 
 class AuthorizationServer:
@@ -26,11 +30,14 @@ class AuthorizationServer:
         self.signing = KeyRing(config.oauth_directory, "as", now)
         self.attester = KeyRing(config.oauth_directory, "attester", now)
         self.device_policy = DevicePolicyFile(config.oauth_directory)
+        self.anchors = AnchorFiles(config.oauth_directory / "anchors")
+        self.software_publishers = AnchorFiles(config.oauth_directory / "software-publishers")
         self._set_nonces()
 
     def refresh(self, now: int) -> None:
         """Take up changed keys and policy; `now` is in epoch milliseconds."""
-        self.device_policy.refresh(now)
+        for watched in (self.device_policy, self.anchors, self.software_publishers):
+            watched.refresh(now)
         self.attester.refresh(now)
         before = self.signing.public_keys().keys()
         self.signing.refresh(now)
@@ -46,3 +53,4 @@ class AuthorizationServer:
         self.nonces = ServerNonces(secrets, "dpop-nonce:as")
         self.resource_nonces = ServerNonces(secrets, "dpop-nonce:rs")
         self.challenges = ServerNonces(secrets, "attestation-challenge")
+        self.evidence_nonces = EvidenceNonces(secrets)

@@ -1,8 +1,17 @@
 """The services of the OAuth side by path."""
 
 from fidoloop.server.http.dispatch import Endpoint, Routes
-from fidoloop.server.oauth import discovery, token_endpoint, token_state
-from fidoloop.server.oauth.authorization_server import CHALLENGE, INTROSPECT, JWKS, REVOKE, TOKEN
+from fidoloop.server.oauth import attester, discovery, registration, token_endpoint, token_state
+from fidoloop.server.oauth.authorization_server import (
+    ATTEST,
+    ATTESTER_NONCE,
+    CHALLENGE,
+    INTROSPECT,
+    JWKS,
+    REGISTER,
+    REVOKE,
+    TOKEN,
+)
 from fidoloop.server.oauth.endpoint import oauth_service
 
 
@@ -13,8 +22,13 @@ def oauth_routes() -> Routes:
         CHALLENGE: discovery.serve_challenge,
         INTROSPECT: token_state.introspect,
         REVOKE: token_state.revoke,
+        ATTESTER_NONCE: attester.serve_nonce,
+        ATTEST: attester.serve_attest,
+        REGISTER: registration.register,
     }
+    own = {"GET": registration.read, "PUT": registration.update, "DELETE": registration.delete}
     gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys}
     return {path: {"POST": Endpoint(handler=oauth_service(handler))} for path, handler in posts.items()} | {
-        path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()
+        f"{REGISTER}/*": {method: Endpoint(handler=oauth_service(handler)) for method, handler in own.items()},
+        **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
     }

@@ -2,9 +2,21 @@
 
 from typing import Any
 
-from fidoloop.server.oauth.authorization_server import CHALLENGE, INTROSPECT, JWKS, REVOKE, TOKEN
+from fidoloop.protocol.oauth.client_metadata import ClientRegistration
+from fidoloop.server.oauth.attester import AttestRequest, AttestResponse, EvidenceNonce
+from fidoloop.server.oauth.authorization_server import (
+    ATTEST,
+    ATTESTER_NONCE,
+    CHALLENGE,
+    INTROSPECT,
+    JWKS,
+    REGISTER,
+    REVOKE,
+    TOKEN,
+)
 from fidoloop.server.oauth.discovery import METADATA_PATH, Challenge, KeySet
 from fidoloop.server.oauth.grants import TokenResponse
+from fidoloop.server.oauth.registration import ClientInformation
 from fidoloop.server.oauth.token_state import Introspection
 from fidoloop.server.openapi.described import CREDENTIAL, Described
 
@@ -26,7 +38,7 @@ _REFUSED = (
 
 def oauth() -> dict[tuple[str, str], Described]:
     """Return the operations by method and path."""
-    return _discovery() | _tokens()
+    return _discovery() | _registration() | _tokens()
 
 
 def _discovery() -> dict[tuple[str, str], Described]:
@@ -42,6 +54,58 @@ def _discovery() -> dict[tuple[str, str], Described]:
             answer=Challenge,
         ),
     }
+
+
+def _registration() -> dict[tuple[str, str], Described]:
+    bad = (400, "The evidence is stale (`nonce` says for what it must be), or it or the metadata is not accepted")
+    unknown = (401, "Not the registration access token of that client")
+    found = {
+        ("POST", REGISTER): Described(
+            group=_GROUP,
+            summary="Register a client",
+            description="RFC 7591 with evidence about the key in a device. Without evidence, `stale_evidence` and a"
+            " nonce is the answer.",
+            request=ClientRegistration,
+            answer=ClientInformation,
+            status=201,
+            errors=(bad,),
+        ),
+        ("POST", ATTESTER_NONCE): Described(group=_GROUP, summary="A nonce for evidence", answer=EvidenceNonce),
+        ("POST", ATTEST): Described(
+            group=_GROUP,
+            summary="Evidence against a client attestation",
+            request=AttestRequest,
+            answer=AttestResponse,
+            errors=((400, "The evidence is stale or proves nothing of that client's key"),),
+        ),
+        ("PUT", f"{REGISTER}/*"): Described(
+            group=_GROUP,
+            summary="Change a client's registration",
+            description="RFC 7592; another key needs new evidence.",
+            request=ClientRegistration,
+            answer=ClientInformation,
+            who=CREDENTIAL,
+            names="the client's",
+            errors=(bad, unknown),
+        ),
+    }
+    found["GET", f"{REGISTER}/*"] = Described(
+        group=_GROUP,
+        summary="Read a client's registration",
+        answer=ClientInformation,
+        who=CREDENTIAL,
+        names="the client's",
+        errors=(unknown,),
+    )
+    found["DELETE", f"{REGISTER}/*"] = Described(
+        group=_GROUP,
+        summary="Delete a client",
+        status=204,
+        who=CREDENTIAL,
+        names="the client's",
+        errors=(unknown,),
+    )
+    return found
 
 
 def _tokens() -> dict[tuple[str, str], Described]:

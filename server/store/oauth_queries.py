@@ -18,6 +18,12 @@ _CLIENT = (
 )
 CLIENT: Final = Query(f"{_CLIENT} AND id = :id", Client)
 CLIENTS: Final = Query(f"{_CLIENT} ORDER BY created_at, id", Client)
+CHANGE_CLIENT: Final = Query(
+    "UPDATE oauth_client SET jkt = :jkt, jwk = :jwk, auth_method = :auth_method, metadata = :metadata, device = :device"
+    " WHERE id = :id AND revoked_at IS NULL",
+    Nothing,
+)
+REVOKE_CLIENT: Final = Query("UPDATE oauth_client SET revoked_at = :now WHERE id = :id", Nothing)
 
 # grants and codes
 ADD_GRANT: Final = Query(
@@ -27,6 +33,9 @@ ADD_GRANT: Final = Query(
 )
 EXTEND_GRANT: Final = Query("UPDATE oauth_grant SET expires_at = :expires_at WHERE id = :id", Nothing)
 REVOKE_GRANT: Final = Query("UPDATE oauth_grant SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", Nothing)
+REVOKE_GRANTS_OF_CLIENT: Final = Query(
+    "UPDATE oauth_grant SET revoked_at = :now WHERE client_id = :client_id AND revoked_at IS NULL", Nothing
+)
 ADD_CODE: Final = Query(
     "INSERT INTO oauth_code (code_hash, grant_id, redirect_uri, code_challenge, message_of, message_hash, expires_at)"
     " VALUES (:code_hash, :grant_id, :redirect_uri, :code_challenge, :message_of, :message_hash, :expires_at)",

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
@@ -23,8 +24,11 @@ from fidoloop.server.openapi.document import build_document
 from fidoloop.server.openapi.operations import described
 from fidoloop.server.openapi.page import render_page
 from fidoloop.server.routes import make_routes
+from tests.protocol.builders import AT, root
 from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
-from tests.server.oauth.client import FORM, VERIFIER, new_client
+from tests.server.oauth.client import FORM, VERIFIER, new_client, write_policy
+from tests.server.oauth.test_registration import evidence
+from tests.server.oauth.test_registration import nonce as nonce_for
 from tests.server.passkeys import Passkey
 from tests.server.phone import Phone
 from tests.server.test_targets import JOSE, change
@@ -168,6 +172,8 @@ async def every_oauth_service(bench: Bench, call: Post) -> None:
     await call("POST", "/introspect", "token=x", headers=form)
     await call("POST", "/introspect", "token=x", headers=form, api=False, status=401)
     await call("POST", "/introspect", "x", headers=form, status=400)
+    await call("POST", "/attester/nonce")
+    await every_registration_service(bench, call)
     client = await new_client(bench)
     redeem = {"grant_type": "authorization_code", "code": await client.code(), "code_verifier": VERIFIER}
     for path, parameters in (("/token", redeem), ("/revoke", {"token": "x"})):
@@ -181,6 +187,32 @@ async def every_oauth_service(bench: Bench, call: Post) -> None:
             api=False,
             status=401,
         )
+
+
+async def every_registration_service(bench: Bench, call: Post) -> None:
+    bench.clock.now = int(AT.timestamp() * 1000)
+    anchors = bench.config.oauth_directory / "anchors"
+    anchors.mkdir(parents=True)
+    (anchors / "factory.pem").write_bytes(root().public_bytes(Encoding.PEM))
+    write_policy(bench)
+    for path, nonces in (("/register", "/register"), ("/attester/attest", "/attester/nonce")):
+        await call("POST", path, "x", status=400)
+        text = await nonce_for(bench, nonces)
+        body = {"evidence": evidence(bench, text, audience=BASE + path)}
+        if path == "/register":
+            made = await call("POST", path, body, status=201)
+            own, template = f"/register/{made['client_id']}", "/register/{id}"
+        else:
+            await call("POST", path, body | {"client_id": made["client_id"]})
+    bearer = {"authorization": f"Bearer {made['registration_access_token']}"}
+    await call("GET", own, template=template, headers=bearer, api=False)
+    change = {"client_id": made["client_id"]}
+    await call("PUT", own, change, template=template, headers=bearer, api=False)
+    await call("PUT", own, "{}", template=template, headers=bearer, api=False, status=400)
+    await call("DELETE", own, template=template, headers=bearer, api=False, status=204)
+    for method in ("GET", "PUT", "DELETE"):
+        sent = change if method == "PUT" else None
+        await call(method, own, sent, template=template, headers=bearer, api=False, status=401)
 
 
 async def every_uaf_service(bench: Bench, post: Post) -> Phone:

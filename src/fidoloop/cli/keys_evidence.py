@@ -2,22 +2,19 @@
 
 import datetime
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fidoloop.cli.common import Json, printable
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, Uri, from_hex, open_store
 from fidoloop.protocol.evidence import cmw
-from fidoloop.protocol.evidence.keys import allowed_key
+from fidoloop.protocol.evidence.anchors import MAX_PEM_BYTES, join_anchors, parse_anchors
 from fidoloop.protocol.evidence.tpm import attestation_key
 from fidoloop.protocol.evidence.values import (
     MAX_NONCE_BYTES,
@@ -33,9 +30,6 @@ from fidoloop.protocol.evidence.values import (
 )
 from fidoloop.protocol.evidence.verify import describe_evidence, verify_evidence
 from fidoloop.protocol.jose import PublicKey
-
-_MAX_PEM_BYTES = 262_144
-_PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 
 
 def _nonce(text: str) -> bytes:
@@ -126,23 +120,15 @@ def _verify(evidence: Evidence, anchors: Anchors, nonce: bytes | None, at: datet
 
 def _anchors(paths: Sequence[Path]) -> Anchors:
     """Return the certificates and public keys in PEM files, each of which must hold some."""
-    certificates: list[x509.Certificate] = []
-    keys: list[PublicKey] = []
+    found = []
     for path in paths:
         with path.open("rb") as file:
-            content = file.read(_MAX_PEM_BYTES)
-        blocks = [match.group() for match in _PEM.finditer(content)]
+            content = file.read(MAX_PEM_BYTES + 1)
         try:
-            for block in blocks:
-                if block.startswith(b"-----BEGIN PUBLIC KEY"):
-                    keys.append(allowed_key(load_pem_public_key(block)))
-                else:
-                    certificates.append(x509.load_pem_x509_certificate(block))
-        except (ValueError, UnsupportedAlgorithm):
-            raise typer.BadParameter(f"{path} holds something else", param_hint="--root") from None
-        if not blocks:
-            raise typer.BadParameter(f"{path} holds no certificate and no public key in PEM", param_hint="--root")
-    return Anchors(tuple(certificates), tuple(keys))
+            found.append(parse_anchors(content))
+        except ValueError as error:
+            raise typer.BadParameter(f"{path}: {error}", param_hint="--root") from None
+    return join_anchors(found)
 
 
 def _said(evidence: Evidence, key: PublicKey, claims: Mapping[str, ClaimValue]) -> dict[str, Any]:
