@@ -17,6 +17,7 @@ from bench import (
     uaf_sign,
     uaf_verify,
     uaf_verify_rsa,
+    webauthn_verify,
 )
 from bench.apart import apart
 from bench.measure import Row
@@ -26,6 +27,7 @@ GROUPS = {
     "uaf-verify-rsa": uaf_verify_rsa.run,
     "uaf-verify-full-attestation": uaf_registration.run,
     "policy-200x50": policy.run,
+    "webauthn-verify": webauthn_verify.run,
     "dpop-verify": dpop.run,
     "uaf-sign-softhsm": uaf_sign.run,
     "sign-softhsm": apart("bench.device_sign", "sign", "softhsm"),

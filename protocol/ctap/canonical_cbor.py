@@ -27,6 +27,11 @@ def decode(data: bytes) -> object:
     return item
 
 
+def decode_first(data: bytes, at: int) -> tuple[object, int]:
+    """Return the item that begins at `at`, and where it ends; more may follow. Raises CborError."""
+    return _item(data, at, 0)
+
+
 def _item(data: bytes, at: int, depth: int) -> tuple[object, int]:
     if at >= len(data):
         raise CborError("the data ends too early")

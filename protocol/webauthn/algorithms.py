@@ -11,8 +11,7 @@ from typing import Literal, NamedTuple, cast
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
-from fidoloop.protocol import cbor
-from fidoloop.protocol.errors import MalformedError
+from fidoloop.protocol.ctap import canonical_cbor
 from fidoloop.protocol.uaf.algorithms import ALGORITHMS, Scheme, SignatureAlgorithm, UafPublicKey, misfit
 from fidoloop.protocol.uaf.cose_keys import load_cose_key
 from fidoloop.protocol.uaf.registry import Algorithm
@@ -77,9 +76,9 @@ def load_credential_key(cose: bytes) -> CredentialKey:
         WebAuthnRefusal: ALGORITHM where it is not on the list; MALFORMED where the bytes are no such key.
     """
     try:
-        members = cbor.decode(cose, "credentialPublicKey")
-    except MalformedError as error:
-        raise WebAuthnRefusal(Rule.MALFORMED, str(error)) from None
+        members = canonical_cbor.decode(cose)
+    except canonical_cbor.CborError as error:
+        raise WebAuthnRefusal(Rule.MALFORMED, f"credentialPublicKey: {error}") from None
     algorithm = members.get(_ALG) if isinstance(members, dict) else None
     if type(algorithm) is not int:
         raise WebAuthnRefusal(Rule.MALFORMED, "credentialPublicKey: not a COSE_Key with an alg")

@@ -1,8 +1,9 @@
 """The attestation object (WebAuthn 6.5.4): format, statement, and the authenticator data that it is about."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fidoloop.protocol import cbor
+from fidoloop.protocol.ctap import canonical_cbor
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.webauthn.authenticator_data import (
     AttestedCredential,
@@ -15,7 +16,7 @@ class AttestationObject(NamedTuple):
     """An attestation object; `credential` is that of its authenticator data."""
 
     format: str
-    statement: dict[int | str, Any]
+    statement: Mapping[object, Any]
     authenticator_data: AuthenticatorData
     credential: AttestedCredential
 
@@ -27,7 +28,10 @@ def parse_attestation_object(raw: bytes) -> AttestationObject:
         MalformedError: not CBOR, other members than its three, or authenticator data without a credential.
     """
     where = "attestationObject"
-    members = cbor.decode(raw, where)
+    try:
+        members = canonical_cbor.decode(raw)
+    except canonical_cbor.CborError as error:
+        raise MalformedError(where, str(error)) from None
     if not isinstance(members, dict) or set(members) != {"fmt", "attStmt", "authData"}:
         raise MalformedError(where, "has not the members fmt, attStmt and authData")
     format_, statement, data = members["fmt"], members["attStmt"], members["authData"]

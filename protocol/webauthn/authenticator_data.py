@@ -1,9 +1,10 @@
 """Authenticator data: what the authenticator says of the ceremony, in binary (WebAuthn 6.1)."""
 
+from collections.abc import Mapping
 from enum import IntFlag
 from typing import Any, NamedTuple
 
-from fidoloop.protocol import cbor
+from fidoloop.protocol.ctap import canonical_cbor
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.webauthn.client_data import RelyingParty
 from fidoloop.protocol.webauthn.refusal import Rule, WebAuthnRefusal
@@ -44,7 +45,7 @@ class AuthenticatorData(NamedTuple):
     flags: int
     sign_count: int
     credential: AttestedCredential | None
-    extensions: dict[int | str, Any]
+    extensions: Mapping[object, Any]
 
     @property
     def user_verified(self) -> bool:
@@ -72,13 +73,14 @@ def parse_authenticator_data(raw: bytes) -> AuthenticatorData:
         raise MalformedError(_WHERE, f"{len(raw)} bytes, at least {_HEADER} expected")
     flags, at = raw[32], _HEADER
     credential: AttestedCredential | None = None
-    extensions: dict[int | str, Any] = {}
+    extensions: Mapping[object, Any] = {}
     if flags & AT:
         credential, at = _credential(raw, at)
     if flags & ED:
-        extensions, at = cbor.decode_first(raw, at, f"{_WHERE}.extensions")
-        if not isinstance(extensions, dict):
+        found, at = _item(raw, at, f"{_WHERE}.extensions")
+        if not isinstance(found, dict):
             raise MalformedError(f"{_WHERE}.extensions", "not a map")
+        extensions = found
     if at != len(raw):
         raise MalformedError(_WHERE, f"{len(raw) - at} bytes more than its flags say")
     return AuthenticatorData(raw, raw[:32], flags, int.from_bytes(raw[33:37]), credential, extensions)
@@ -90,8 +92,15 @@ def _credential(raw: bytes, at: int) -> tuple[AttestedCredential, int]:
     key_at = id_at + int.from_bytes(raw[at + 16 : id_at])
     if len(raw) < key_at:
         raise MalformedError(where, "is cut short")
-    _, end = cbor.decode_first(raw, key_at, f"{where}.credentialPublicKey")
+    _, end = _item(raw, key_at, f"{where}.credentialPublicKey")
     return AttestedCredential(raw[at : at + 16], raw[id_at:key_at], raw[key_at:end]), end
+
+
+def _item(raw: bytes, at: int, where: str) -> tuple[object, int]:
+    try:
+        return canonical_cbor.decode_first(raw, at)
+    except canonical_cbor.CborError as error:
+        raise MalformedError(where, str(error)) from None
 
 
 def check_authenticator_data(

@@ -36,7 +36,7 @@ def check_inputs(inputs: Mapping[str, Any], where: str = "$.extensions") -> None
 
 
 def check_registration_outputs(
-    client: RegistrationOutputs, authenticator: Mapping[int | str, Any], inputs: Mapping[str, Any]
+    client: RegistrationOutputs, authenticator: Mapping[object, Any], inputs: Mapping[str, Any]
 ) -> bool | None:
     """Hold the outputs against the inputs; return whether the credential is discoverable, None where nobody said.
 

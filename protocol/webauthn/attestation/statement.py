@@ -40,7 +40,7 @@ class Attested(NamedTuple):
 class Statement(NamedTuple):
     """One statement and all it is about; `signed` is authData ‖ clientDataHash, which most formats sign."""
 
-    members: Mapping[int | str, Any]
+    members: Mapping[object, Any]
     about: AttestationObject
     client_data_hash: bytes
 

@@ -7,7 +7,7 @@ from fido2 import cbor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fidoloop.protocol.ctap.canonical_cbor import CborError, decode
+from fidoloop.protocol.ctap.canonical_cbor import CborError, decode, decode_first
 
 _keys = st.one_of(st.integers(-(2**64), 2**64 - 1), st.text(max_size=30), st.binary(max_size=30))
 _values = st.recursive(
@@ -31,6 +31,12 @@ def test_what_is_written_is_read(value: Any) -> None:  # noqa: ANN401
             decode(encoded)
     else:
         assert decode(encoded) == value
+
+
+@given(_values.filter(lambda value: depth(value) <= 4), st.binary(max_size=3))
+def test_an_item_ends_where_it_ends_whatever_follows(value: Any, after: bytes) -> None:  # noqa: ANN401
+    encoded = cbor.encode(value)
+    assert decode_first(b"xx" + encoded + after, 2) == (value, 2 + len(encoded))
 
 
 @given(st.binary(max_size=40))
