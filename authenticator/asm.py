@@ -8,8 +8,11 @@ import hmac
 import os
 from collections.abc import Sequence
 
+from msgspec import UnsetType
+
 from fidoloop.authenticator.adopted import AdoptedKeys
 from fidoloop.authenticator.attestation import load_attestation
+from fidoloop.authenticator.displays import fitting_content
 from fidoloop.authenticator.errors import (
     REFUSALS,
     AsmError,
@@ -19,7 +22,7 @@ from fidoloop.authenticator.errors import (
     asm_status_of_command,
     asm_status_of_key_store,
 )
-from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model, StoreKind, adopted_models, models_of
+from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Form, Model, StoreKind, adopted_models, models_of
 from fidoloop.authenticator.state import AuthenticatorState, Registration
 from fidoloop.authenticator.uaf_authenticator import UafAuthenticator
 from fidoloop.authenticator.user_keys import MadeKeys
@@ -27,13 +30,11 @@ from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol import base64url
-from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.final_challenge import final_challenge_hash
-from fidoloop.protocol.uaf.messages import Transaction
+from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics, Transaction
 from fidoloop.protocol.uaf.policy import AuthenticatorFacts
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, AttestationType
 from fidoloop.protocol.uaf.status import AsmStatus
-from fidoloop.protocol.uaf.transactions import TEXT_PLAIN, transaction_content
 
 
 class Asm:
@@ -43,13 +44,21 @@ class Asm:
     one client's keys are closed to another. Each method raises AsmError with the status the client is told.
     """
 
-    def __init__(self, store: KeyStore, state: AuthenticatorState, verifier: UserVerifier, *, caller_id: str) -> None:
-        """Open the token's models. Raises KeyStoreError."""
+    def __init__(
+        self,
+        store: KeyStore,
+        state: AuthenticatorState,
+        verifier: UserVerifier,
+        *,
+        caller_id: str,
+        form: Form = Form.FIRST_FACTOR,
+    ) -> None:
+        """Open the token's models of this form. Raises KeyStoreError."""
         attestation = load_attestation(store)
         self._state = state
         made, self.adopted = MadeKeys(store), AdoptedKeys(state, store)
-        models = models_of(store.info(), verifier.method)
-        if self.adopted.all():
+        models = models_of(store.info(), verifier.method, form)
+        if self.adopted.all() and form is Form.FIRST_FACTOR:
             models += adopted_models(verifier.method)
         self._caller_id = caller_id
         self._access_tokens: dict[str, bytes] = {}
@@ -79,6 +88,14 @@ class Asm:
                 held.setdefault(entry.aaid, []).append(entry.key_id)
         ordered = adopted + made if room else made + adopted
         return [_facts(one.model, held.get(one.model.aaid, [])) for one in ordered]
+
+    def images(self, aaid: str) -> tuple[DisplayPngCharacteristics, ...] | UnsetType:
+        """Return which images the authenticator's display takes, where it takes any."""
+        return self._authenticator(aaid).model.images
+
+    def wants_handles(self, aaid: str) -> bool:
+        """Tell whether the authenticator is a second factor, to which the server names the key."""
+        return self._authenticator(aaid).model.is_second_factor
 
     def register(
         self, aaid: str, *, app_id: str, username: str, final_challenge: str, attestation_type: int
@@ -114,7 +131,7 @@ class Asm:
                 final_challenge_hash=final_challenge_hash(final_challenge, authenticator.algorithm),
                 access_token=self._access_tokens.get(app_id) or self._access_token(app_id),
                 key_ids=key_ids,
-                transaction=_fitting_content(transactions) if transactions else None,
+                transaction=fitting_content(authenticator.model, transactions) if transactions else None,
             )
         except REFUSALS as error:
             raise _refused(error, signing=True) from error
@@ -192,14 +209,3 @@ def _facts(model: Model, key_ids: list[bytes]) -> AuthenticatorFacts:
         attestation_types=frozenset((int(model.key_kind.attestation),)),
         version=AUTHENTICATOR_VERSION,
     )
-
-
-def _fitting_content(transactions: Sequence[Transaction]) -> bytes:
-    """Return the content of the rendering this display can show: the phone's is a text display."""
-    for transaction in transactions:
-        if transaction.contentType == TEXT_PLAIN:
-            try:
-                return transaction_content(transaction)
-            except MalformedError as error:
-                raise AsmError(AsmStatus.CANNOT_RENDER_TRANSACTION_CONTENT, str(error)) from None
-    raise AsmError(AsmStatus.CANNOT_RENDER_TRANSACTION_CONTENT, "no text/plain rendering of the transaction")

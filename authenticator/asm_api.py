@@ -27,7 +27,6 @@ from fidoloop.protocol.uaf.extensions import first_unknown_required
 from fidoloop.protocol.uaf.messages import V1_0
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME
 from fidoloop.protocol.uaf.status import AsmStatus
-from fidoloop.protocol.uaf.transactions import TEXT_PLAIN
 
 MAX_REQUEST_CHARACTERS: Final = 1 << 17
 Data = GetInfoOut | AssertionOut | GetRegistrationsOut | None
@@ -108,13 +107,14 @@ def authenticator_info(index: int, model: Model) -> AuthenticatorInfo:
         keyProtection=int(model.key_protection),
         matcherProtection=int(model.matcher_protection),
         attachmentHint=int(model.attachment_hint),
-        isSecondFactorOnly=False,
+        isSecondFactorOnly=model.is_second_factor,
         isRoamingAuthenticator=False,
         supportedExtensionIDs=(),
         tcDisplay=model.tc_display,
         title="fidoloop",
         description=model.description,
-        tcDisplayContentType=TEXT_PLAIN if model.tc_display else UNSET,
+        tcDisplayContentType=model.tc_display_content_type,
+        tcDisplayPNGCharacteristics=model.images,
     )
 
 

@@ -6,7 +6,16 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol.uaf.extensions import Extension
-from fidoloop.protocol.uaf.messages import V1_0, V1_1, AppId, Transaction, UInt16, Username, Version
+from fidoloop.protocol.uaf.messages import (
+    V1_0,
+    V1_1,
+    AppId,
+    DisplayPngCharacteristics,
+    Transaction,
+    UInt16,
+    Username,
+    Version,
+)
 
 ASM_VERSIONS = (V1_1, V1_0)
 
@@ -26,7 +35,7 @@ class AsmRequest(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AuthenticatorInfo(msgspec.Struct, frozen=True):
-    """AuthenticatorInfo, without what our authenticators do not have (PNG characteristics, icon)."""
+    """AuthenticatorInfo, without what our authenticators do not have (icon)."""
 
     authenticatorIndex: int
     asmVersions: tuple[Version, ...]
@@ -47,6 +56,7 @@ class AuthenticatorInfo(msgspec.Struct, frozen=True):
     title: str
     description: str
     tcDisplayContentType: str | UnsetType = UNSET
+    tcDisplayPNGCharacteristics: tuple[DisplayPngCharacteristics, ...] | UnsetType = UNSET
 
 
 class GetInfoOut(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fidoloop.authenticator.attestation import Attestation
+from fidoloop.authenticator.displays import confirmation
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import AUTHENTICATOR_VERSION, Model
 from fidoloop.authenticator.nonces import NONCE_BYTES, fresh_nonce
@@ -151,7 +152,7 @@ class UafAuthenticator:
                 key_id=key_id,
                 aaid=self._aaid,
                 app_id=app_id,
-                username=username,
+                username="" if self.model.is_second_factor else username,
                 access_token=access_token,
                 registered=0,
                 sign_ceiling=0,
@@ -171,14 +172,24 @@ class UafAuthenticator:
         """Verify the user and sign; return the authentication assertion (commands 6.2.3).
 
         `key_ids` None means all keys of the application; of several accounts the user chooses one.
-        `transaction` is decoded text/plain content, shown to the user, its hash signed.
+        `transaction` is decoded content, shown to the user, its hash signed.
 
         Raises:
             AuthenticatorError: no key, another caller's key, the user, or nothing to show a transaction on;
             TamperedStateError: the stored row is not ours; KeyStoreError: the token.
         """
         registration = self._choose(app_id, access_token, key_ids)
+        if transaction is not None and self.model.takes_hash:
+            return self._confirm_by_hash(registration, final_challenge_hash, transaction)
         return self.sign_with(registration, final_challenge_hash, transaction)
+
+    def _confirm_by_hash(self, registration: Registration, final_challenge_hash: bytes, transaction: bytes) -> bytes:
+        """Show the transaction, as the ASM does for an authenticator that takes a hash, and sign with the hash."""
+        username = registration.username or None
+        request = confirmation(self.model, transaction, app_id=registration.app_id, username=username)
+        verified = self._verifier.verify(request)
+        content_hash = transaction_content_hash(transaction, self.algorithm)
+        return self.sign_with(registration, final_challenge_hash, None, verified, content_hash=content_hash)
 
     def sign_with(
         self,
@@ -186,24 +197,32 @@ class UafAuthenticator:
         final_challenge_hash: bytes,
         transaction: bytes | None,
         verified: UserVerification | None = None,
+        *,
+        content_hash: bytes = b"",
     ) -> bytes:
         """As `sign`, with a key that `candidates` returned; `verified` as in `register`.
 
-        A transaction is shown in any case, so there a user-verify token does not help.
+        A transaction is shown in any case, so there a user-verify token does not help. `content_hash` stands for one
+        that whoever calls has shown, which only models that take a hash believe.
         """
+        confirmed = bool(content_hash)
+        if confirmed:
+            self._check_content_hash(content_hash)
         if transaction is None:
-            request = VerificationRequest("authentication", registration.app_id, registration.username)
-            content_hash = b""
+            operation = "transaction" if confirmed else "authentication"
+            request = VerificationRequest(operation, registration.app_id, registration.username or None)
         else:
-            text = self._displayable(transaction)
-            request = VerificationRequest("transaction", registration.app_id, registration.username, text)
-            content_hash = transaction_content_hash(transaction, self.algorithm)
-        self.verify_user(request, verified if transaction is None else None)
+            if self.model.takes_hash:
+                raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "a transaction's hash, not its content")
+            username = registration.username or None
+            request = confirmation(self.model, transaction, app_id=registration.app_id, username=username)
+            content_hash, confirmed, verified = transaction_content_hash(transaction, self.algorithm), True, None
+        self.verify_user(request, verified)
         counter = self._state.next_sign_counter(registration.key_id)
         if counter is None:
             raise AuthenticatorError(CommandStatus.KEY_DISAPPEARED_PERMANENTLY, "the registration was removed")
         user_key = self._user_keys.get(registration.key_id) or self._open(registration.key_id)
-        template = user_key.verified if transaction is None else user_key.confirmed
+        template = user_key.confirmed if confirmed else user_key.verified
         signed_data = template.fill(fresh_nonce(), final_challenge_hash, content_hash, counter)
         return assertions.encode_authentication_assertion(signed_data, user_key.sign(signed_data))
 
@@ -248,6 +267,16 @@ class UafAuthenticator:
             raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "the key is another caller's")
         return found
 
+    def first_named(self, held: Sequence[Registration], key_ids: Sequence[bytes] | None) -> Registration:
+        """Return the key that a second factor takes of several: the first that its caller named.
+
+        Raises:
+            AuthenticatorError: ACCESS_DENIED where none is named.
+        """
+        if not key_ids:
+            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "a second factor wants the key handle")
+        return min(held, key=lambda entry: key_ids.index(entry.key_id))
+
     def _choose(self, app_id: str, access_token: bytes, key_ids: Sequence[bytes] | None) -> Registration:
         if key_ids is not None and len(key_ids) == 1:
             single = self._state.registration(key_ids[0])  # from memory, unlike what `candidates` reads
@@ -259,6 +288,8 @@ class UafAuthenticator:
             ):
                 return single
         candidates = self.candidates(app_id, access_token, key_ids)
+        if self.model.is_second_factor:
+            return self.first_named(candidates, key_ids)
         if len(candidates) == 1:
             return candidates[0]
         newest: dict[str, Registration] = {}
@@ -270,15 +301,9 @@ class UafAuthenticator:
         usernames = list(newest)
         return newest[usernames[self._verifier.choose(usernames)]]
 
-    def _displayable(self, transaction: bytes) -> str:
-        if not self.model.tc_display:
-            raise AuthenticatorError(CommandStatus.ACCESS_DENIED, "this model has nothing to show a transaction on")
-        text = transaction.decode("ascii", errors="replace")
-        if not text.isprintable() and not all(c.isprintable() or c in "\n\t" for c in text):
-            raise AuthenticatorError(
-                CommandStatus.CANNOT_RENDER_TRANSACTION_CONTENT, "the transaction has unprintable characters"
-            )
-        return text
+    def _check_content_hash(self, content_hash: bytes) -> None:
+        if not self.model.takes_hash or len(content_hash) != self._hash_bytes:
+            raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "a transaction is shown, its hash is not enough")
 
     def verify_user(self, request: VerificationRequest, verified: UserVerification | None = None) -> None:
         """Let the user be verified, unless `verified` already, and hold what happened against what the model claims."""

@@ -17,12 +17,16 @@ PIN_TRIES = 3
 
 
 class VerificationRequest(msgspec.Struct, frozen=True):
-    """What the user is asked to approve: one operation for one application, and the transaction if there is one."""
+    """What the user is asked to approve: one operation for one application, and the transaction if there is one.
+
+    A transaction is a text or, as PNG, an image.
+    """
 
     operation: str
     app_id: str
     username: str | None = None
     transaction_text: str | None = None
+    transaction_image: bytes | None = None
 
 
 class UserVerifier(Protocol):

@@ -92,7 +92,8 @@ class Phone:
         self._insecure = insecure
         self._state = AuthenticatorState(profile.path, store, mac_key_id=mac_key_id)
         self.targets = DispatchTargets(profile, store, self._server)
-        self.asm = Asm(store, self._state, verifier, caller_id=self._settings.facet_id)
+        facet_id, form = self._settings.facet_id, self._settings.form
+        self.asm = Asm(store, self._state, verifier, caller_id=facet_id, form=form)
         self._parts = Parts(self.asm, profile, store, observer)
         self._journal = Journal(profile.operations)
         self._finished: dict[str, Result] = {}
@@ -175,10 +176,15 @@ class Phone:
         The keys go even where the server cannot be reached; what it says then is raised after.
         """
         deleted: list[tuple[str, str]] = []
-        for registration in self.asm.registrations():
-            if (registration.app_id, registration.username) == (account.app_id, account.username):
-                gone = self.asm.deregister(registration.aaid, app_id=account.app_id, key_id=registration.key_id)
-                deleted.extend((registration.aaid, base64url.encode(key)) for key in gone)
+        mine = self._profile.keys_of(account)
+        mine |= {
+            (registration.aaid, registration.key_id)
+            for registration in self.asm.registrations()
+            if (registration.app_id, registration.username) == (account.app_id, account.username)
+        }
+        for aaid, key_id in sorted(mine):
+            gone = self.asm.deregister(aaid, app_id=account.app_id, key_id=key_id)
+            deleted.extend((aaid, base64url.encode(key)) for key in gone)
         try:
             self.targets.delete(account)
         finally:

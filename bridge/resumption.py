@@ -108,6 +108,7 @@ class CutOff(NamedTuple):
         if account is None:
             account = Account(self.server.base_url, request.username, self.client.app_id(request))
             self.parts.profile.save_account(account)
+        self.parts.profile.save_keys(self.server.base_url, request.username, sorted(taken & held))
         message = "done before this phone was stopped"
         if account.target_id is None:
             message += ", but it knows no dispatch target of its own: enrol again for one"
@@ -119,7 +120,8 @@ class CutOff(NamedTuple):
         app_id = self.client.app_id(request)
         for entry in self.parts.asm.registrations():
             made = base64url.encode(entry.key_id) not in self.entry.record.held
-            if made and (entry.app_id, entry.username) == (app_id, request.username):
+            # A second factor has no username.
+            if made and entry.app_id == app_id and entry.username in {request.username, ""}:
                 self.parts.asm.deregister(entry.aaid, app_id=app_id, key_id=entry.key_id)
         self._delete_target_keys()
 

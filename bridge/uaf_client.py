@@ -161,7 +161,8 @@ class UafClient:
                 except AsmError as error:
                     self._undo(app_id, keys)
                     raise _RefusedError(facts, error) from error
-                assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion)))
+                images = self._asm.images(facts.aaid)
+                assertions.append(AuthenticatorAssertion(ASSERTION_SCHEME, base64url.encode(assertion), images))
                 keys.append((facts.aaid, base64url.encode(key_id)))
             return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
 
@@ -185,6 +186,8 @@ class UafClient:
             keys: list[tuple[str, str]] = []
             for facts, criteria in chosen:
                 wanted = facts.key_ids.intersection(criteria.keyIDs) if criteria.keyIDs else facts.key_ids
+                if not criteria.keyIDs and self._asm.wants_handles(facts.aaid):
+                    wanted = frozenset()  # the handle is the server's to give
                 try:
                     assertion = self._asm.authenticate(
                         facts.aaid,

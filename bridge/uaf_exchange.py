@@ -231,6 +231,7 @@ class UafExchange:
                 if keys is not None:
                     delete_target_keys(self._store, keys.signature_key_id, keys.encryption_key_id)
             raise
+        self._profile.save_keys(self._server.base_url, request.username, outcome.keys)
         if existing is None and keys is None:
             self._profile.save_account(Account(self._server.base_url, request.username, outcome.app_id))
         if keys is not None:

@@ -15,18 +15,19 @@ from fidoloop.authenticator.errors import REFUSALS, AuthenticatorError, CommandS
 from fidoloop.authenticator.state import Registration
 from fidoloop.authenticator.uaf_authenticator import UafAuthenticator
 from fidoloop.authenticator.user_verification import VerificationRequest
+from fidoloop.protocol.uaf.messages import DisplayPngCharacteristics
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Tag, UserVerification
 from fidoloop.protocol.uaf.tlv import element, sequence
-from fidoloop.protocol.uaf.transactions import TEXT_PLAIN
 
 _METADATA = struct.Struct("<HBIHHHH")
+_PNG = struct.Struct("<IIBBBBB")
 _TYPE = AuthenticatorType.HANDLES_INSIDE | AuthenticatorType.WANTS_APPID | AuthenticatorType.USER_ENROLLED
 
 
 class CommandProcessor:
     """Several authenticators behind one door; AUTHENTICATOR_INDEX is their place in the sequence.
 
-    They are first factors, bound or (as `handles` says) roaming. Every answer begins with a status code.
+    They are bound or (as `handles` says) roaming. Every answer begins with a status code.
     """
 
     def __init__(
@@ -81,6 +82,10 @@ class CommandProcessor:
         kind = _TYPE | self._roaming
         if self._tokens is not None:
             kind |= AuthenticatorType.USER_VERIFY_TOKEN
+        if model.is_second_factor:
+            kind |= AuthenticatorType.SECOND_FACTOR
+        if model.takes_hash:
+            kind |= AuthenticatorType.TRANSACTION_HASH_ONLY
         metadata = _METADATA.pack(
             kind,
             MAX_KEY_HANDLES,
@@ -95,8 +100,9 @@ class CommandProcessor:
             (Tag.AAID, model.aaid.encode("ascii")),
             (CommandTag.AUTHENTICATOR_METADATA, metadata),
         ]
-        if model.tc_display:
-            elements.append((CommandTag.TC_DISPLAY_CONTENT_TYPE, TEXT_PLAIN.encode("ascii")))
+        if model.tc_display_content_type:
+            elements.append((CommandTag.TC_DISPLAY_CONTENT_TYPE, model.tc_display_content_type.encode("ascii")))
+        elements += [(CommandTag.TC_DISPLAY_PNG_CHARACTERISTICS, _png(image)) for image in model.images or ()]
         elements += [
             (CommandTag.ASSERTION_SCHEME, ASSERTION_SCHEME.encode("ascii")),
             (CommandTag.ATTESTATION_TYPE, struct.pack("<H", model.key_kind.attestation)),
@@ -122,22 +128,21 @@ class CommandProcessor:
     def _sign(self, authenticator: UafAuthenticator, parameters: Parameters, token: bytes | None) -> bytes:
         app_id = parameters.text(CommandTag.APPID)
         content = parameters.bytes_of(CommandTag.TRANSACTION_CONTENT)
-        # None of our models has a display that takes a hash alone (tcDisplay 3), so beside content or not it is wrong.
-        if parameters.bytes_of(Tag.TRANSACTION_CONTENT_HASH):
+        content_hash = parameters.bytes_of(Tag.TRANSACTION_CONTENT_HASH) or b""
+        if content_hash and (content is not None or not authenticator.model.takes_hash):
             raise AuthenticatorError(CommandStatus.PARAMS_INVALID, "a transaction is shown, its hash is not enough")
         challenge_hash = parameters.required(Tag.FINAL_CHALLENGE_HASH)
         authenticator.check_hash(challenge_hash)
         verified = self._verified(parameters, token)
-        held = authenticator.candidates(
-            app_id,
-            parameters.required(CommandTag.KEYHANDLE_ACCESS_TOKEN),
-            self._key_ids(authenticator, parameters),
-        )
+        key_ids = self._key_ids(authenticator, parameters)
+        held = authenticator.candidates(app_id, parameters.required(CommandTag.KEYHANDLE_ACCESS_TOKEN), key_ids)
+        if authenticator.model.is_second_factor:
+            held = [authenticator.first_named(held, key_ids)]
         if len(held) > 1:
             # Usernames are not for somebody who was not verified.
             authenticator.verify_user(VerificationRequest("authentication", app_id), verified)
             return b"".join(self._username_and_handle(authenticator, entry) for entry in held[-MAX_KEY_HANDLES:])
-        assertion = authenticator.sign_with(held[0], challenge_hash, content, verified)
+        assertion = authenticator.sign_with(held[0], challenge_hash, content, verified, content_hash=content_hash)
         self._spend()
         return element(CommandTag.AUTHENTICATOR_ASSERTION, assertion)
 
@@ -177,3 +182,9 @@ class CommandProcessor:
     def _spend(self) -> None:
         if self._tokens is not None:
             self._tokens.spend()
+
+
+def _png(image: DisplayPngCharacteristics) -> bytes:
+    return _PNG.pack(
+        image.width, image.height, image.bitDepth, image.colorType, image.compression, image.filter, image.interlace
+    )

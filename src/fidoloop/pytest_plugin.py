@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fidoloop.authenticator.attestation import attest_init
-from fidoloop.authenticator.models import adopted_models, metadata_statement, token_statements
+from fidoloop.authenticator.models import Form, adopted_models, metadata_statement, token_statements
 from fidoloop.authenticator.user_verification import TokenPin, UserVerifier
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.inbox import DispatchedToken
@@ -30,6 +30,7 @@ from fidoloop.lab_card import LabCard
 from fidoloop.opensc import make_card_key, opensc_uri
 from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
 from fidoloop.pcscd import PrivatePcscd
+from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
 from fidoloop.server.settings.layers import FILE_NAME
@@ -80,14 +81,22 @@ class Lab:
         confirm: Callable[[DispatchedToken], bool] = lambda _token: True,
         profile: Profile | None = None,
         facet_id: str | None = None,
+        form: Form = Form.FIRST_FACTOR,
+        uaf_card: str | None = None,
     ) -> Phone:
         """Return a phone that is not enrolled yet; its user types the token's PIN unless `verifier` says otherwise."""
         if profile is None:
             profile = Profile(self.directory / f"phone-{next(_numbers)}.sqlite")
             self.opened.callback(profile.close)
             uri = parse_uri("pkcs11:").without_pin()
-            facet = {"facet_id": facet_id} if facet_id else {}
-            profile.create(keys_uri=uri, verification=verification, ca=str(self.server.ca), **facet)
+            profile.create(
+                keys_uri=uri,
+                verification=verification,
+                ca=str(self.server.ca),
+                facet_id=facet_id or LAB_FACET_ID,
+                form=form,
+                uaf_card=uaf_card,
+            )
         user = verifier or TokenPin(self.store, lambda _request, _tries: SOFTHSM_PIN)
         phone = Phone(profile, self.store, user, confirm=confirm)
         self.opened.callback(phone.close)
@@ -109,11 +118,12 @@ def running_lab(
     settings: str = "",
     ca: Path | None = None,
     policies: Mapping[str, Policy] = MappingProxyType({}),
+    forms: Sequence[Form] = (Form.FIRST_FACTOR,),
 ) -> Iterator[Lab]:
     """Run a lab in `directory` on the `token` of a URI.
 
     `settings` is the text of its fidoloop.toml, `ca` the CA that phone and laptop trust in the place of the lab's own,
-    `policies` are named ones beside those it has anyway.
+    `policies` are named ones beside those it has anyway, `forms` those of the models that it knows.
     """
     server = LabServer(directory / "home")
     server.home.mkdir(parents=True)
@@ -121,7 +131,8 @@ def running_lab(
     with contextlib.ExitStack() as opened:
         store = opened.enter_context(open_key_store(token))
         for method in _METHODS.values():
-            server.add_metadata(token_statements(store, method))
+            for form in forms:
+                server.add_metadata(token_statements(store, method, form))
             server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
         for name, policy in {SURROGATE_POLICY: Policy(accepted=((_SURROGATE,),)), **policies}.items():
             server.add_policy(name, policy)

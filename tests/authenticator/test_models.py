@@ -1,7 +1,7 @@
 import pytest
 
 from fidoloop.authenticator.attestation import attest_init, load_attestation
-from fidoloop.authenticator.models import all_models, metadata_statement, models_of
+from fidoloop.authenticator.models import Form, StoreKind, all_models, metadata_statement, models_of
 from fidoloop.hsm.keystore import KeyStore, TokenInfo
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.metadata import combined_user_verification, parse_metadata
@@ -18,17 +18,38 @@ def test_every_aaid_is_one_model() -> None:
     assert len(set(aaids)) == len(aaids)
 
 
-@pytest.mark.parametrize("model", all_models(), ids=lambda model: model.aaid)
-def test_every_statement_is_read_back_as_written_and_contradicts_nothing(model: object) -> None:
-    from fidoloop.authenticator.models import Model, StoreKind
+@pytest.mark.parametrize("kind", StoreKind)
+def test_every_statement_is_read_back_as_written_and_contradicts_nothing(kind: StoreKind) -> None:
+    models = [model for model in all_models() if model.store is kind]
+    assert models
+    for model in models:
+        statement = metadata_statement(model, ())
+        entry = parse_metadata(strictjson.encode(statement).encode())
+        assert entry.statement == statement
+        assert combined_user_verification(statement) == model.verification
+        shows_nothing = model.verification is UserVerification.NONE or model.store is StoreKind.UAF_CARD
+        assert (statement.tcDisplay == 0) == shows_nothing
+        assert statement.isSecondFactorOnly == (model.form is Form.SECOND_FACTOR)
+        assert bool(statement.tcDisplayPNGCharacteristics) == (model.form is Form.IMAGE_DISPLAY)
 
-    assert isinstance(model, Model)
-    statement = metadata_statement(model, ())
-    entry = parse_metadata(strictjson.encode(statement).encode())
-    assert entry.statement == statement
-    assert combined_user_verification(statement) == model.verification
-    shows_nothing = model.verification is UserVerification.NONE or model.store is StoreKind.UAF_CARD
-    assert (statement.tcDisplay == 0) == shows_nothing
+
+def test_the_digits_of_an_aaid_say_what_the_model_is() -> None:
+    for model in all_models():
+        page, store, algorithm, last = (int(digit, 16) for digit in model.aaid[5:])
+        kind = model.key_kind
+        assert 8 * (page % 4) + algorithm % 8 == kind.algorithm
+        assert (algorithm >= 8) == (kind.attestation is AttestationType.BASIC_SURROGATE)
+        assert (page >= 4) == kind.name.removesuffix(", surrogate").endswith(", DER key")
+        assert store == model.store.value
+        assert list(Form)[last // 4] is model.form
+        verifications = (UserVerification.PASSCODE, UserVerification.PRESENCE, UserVerification.NONE)
+        assert verifications[last % 4 - 1] is model.verification
+
+
+def test_a_statement_names_the_versions_that_know_its_algorithm() -> None:
+    for model in all_models():
+        versions = {version.minor for version in metadata_statement(model, ()).upv}
+        assert versions == ({0, 1} if model.key_kind.algorithm <= 6 else {1})
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fidoloop.authenticator.models import Form
 from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
 from fidoloop.protocol.lab import LAB_FACET_ID
 
@@ -41,6 +42,32 @@ def test_a_phone_that_was_never_set_up_says_so(tmp_path: Path) -> None:
         profile.settings()
     profile.create(keys_uri="pkcs11:", verification="pin", ca=None)
     assert profile.exists()
+    profile.close()
+
+
+def test_a_file_of_before_there_were_forms_is_a_first_factor(tmp_path: Path) -> None:
+    path = tmp_path / "phone.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "CREATE TABLE phone (device_id TEXT PRIMARY KEY, keys_uri TEXT NOT NULL, verification TEXT NOT NULL,"
+            " facet_id TEXT NOT NULL, ca TEXT)"
+        )
+        database.execute("INSERT INTO phone VALUES ('d', 'pkcs11:', 'pin', 'android:x', NULL)")
+    database.close()
+    profile = Profile(path)
+    assert (profile.settings().form, profile.settings().uaf_card) == (Form.FIRST_FACTOR, None)
+    profile.close()
+
+
+def test_the_keys_of_an_account_are_known_and_go_with_it(tmp_path: Path) -> None:
+    profile = opened(tmp_path / "phone.sqlite")
+    profile.save_account(ALICE)
+    for _ in range(2):
+        profile.save_keys(ALICE.base_url, ALICE.username, [("F10B#0116", "aw")])
+    profile.save_keys(ALICE.base_url, "bob", [("F10B#0116", "Yg")])
+    assert profile.keys_of(ALICE) == {("F10B#0116", b"k")}
+    profile.remove_account(ALICE)
+    assert profile.keys_of(ALICE) == set()
     profile.close()
 
 

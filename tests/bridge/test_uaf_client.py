@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from msgspec import UNSET, UnsetType
 
 from fidoloop.authenticator.asm import Asm
 from fidoloop.authenticator.errors import AsmError
@@ -59,6 +60,12 @@ class FakeAsm:
     def get_info(self, app_id: str) -> list[AuthenticatorFacts]:
         self.app_ids.add(app_id)
         return list(self.authenticators.values())
+
+    def images(self, aaid: str) -> UnsetType:
+        return UNSET
+
+    def wants_handles(self, aaid: str) -> bool:
+        return False
 
     def register(
         self, aaid: str, *, app_id: str, username: str, final_challenge: str, attestation_type: int

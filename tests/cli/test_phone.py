@@ -128,6 +128,19 @@ def test_the_algorithm_of_a_new_key_can_be_chosen(cli: Cli) -> None:
     assert "secp256r1_ecdsa_sha256_raw" in unknown.err
 
 
+def test_a_phone_of_another_form_is_of_other_models(cli: Cli, tmp_path: Path) -> None:
+    written = invoke(
+        "keys", "metadata", cli.keys, "--form", "second-factor", "--out", str(tmp_path / "md"), pin=SOFTHSM_PIN
+    )
+    assert written.code == Exit.OK, written.all
+    assert {path.stem[-1] for path in (tmp_path / "md").iterdir()} == {"5"}
+    for command in (("phone", "register", "eyJ9"), ("keys", "metadata", cli.keys), ("keys", "attest-init", cli.keys)):
+        keys = ("--keys", cli.keys, "--home", str(cli.home)) if command[0] == "phone" else ()
+        refused = invoke(*command, *keys, "--form", "image-display", "--uv", "auto", pin=SOFTHSM_PIN)
+        assert refused.code == Exit.USAGE
+        assert "nobody looks" in refused.err
+
+
 def test_a_phone_that_asks_nobody_is_another_model(cli: Cli) -> None:
     cli.enrolled("--uv", "auto")
     (registration,) = cli.phone("list", "--json").json["registrations"]

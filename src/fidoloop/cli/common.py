@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from fidoloop.authenticator.models import Form
 from fidoloop.protocol.uaf.registry import UserVerification
 
 T = TypeVar("T")
@@ -44,6 +45,17 @@ _METHODS = {
     Verification.PROMPT: UserVerification.PRESENCE,
     Verification.AUTO: UserVerification.NONE,
 }
+
+
+FormOption = Annotated[
+    Form, typer.Option("--form", help="What the phone's authenticators are; a display needs somebody who looks.")
+]
+
+
+def check_form(form: Form, verification: Verification) -> None:
+    """Refuse a display where nobody is asked. Raises typer.BadParameter."""
+    if verification is Verification.AUTO and form in {Form.IMAGE_DISPLAY, Form.HASH_DISPLAY}:
+        raise typer.BadParameter(f"{form.value} needs --uv pin or prompt: with auto nobody looks", param_hint="--form")
 
 
 def home_directory(home: Path | None) -> Path:

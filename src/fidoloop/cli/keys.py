@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from fidoloop.authenticator import attestation
-from fidoloop.authenticator.models import token_statements
+from fidoloop.authenticator.models import Form, token_statements
 from fidoloop.cli import keys_adopt, keys_certificate, keys_check, keys_evidence, keys_metadata, keys_pin, keys_tokens
-from fidoloop.cli.common import Json, Verification, answer, cell, console, show
+from fidoloop.cli.common import FormOption, Json, Verification, answer, cell, check_form, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
 from fidoloop.cli.keys_metadata import MetadataDirectory, VerificationOption, write_statements
@@ -105,15 +105,17 @@ def attest_init(
     *,
     metadata: MetadataDirectory = None,
     verification: VerificationOption = Verification.PIN,
+    form: FormOption = Form.FIRST_FACTOR,
     as_json: Json = False,
 ) -> None:
     """Make an attestation key in the token, and a lab CA for it; what is there already is kept.
 
     With --metadata, write the metadata statements of the models this token now is, for `server metadata add`.
     """
+    check_form(form, verification)
     with open_store(uri) as store:
         made = attestation.attest_init(store, now=datetime.datetime.now(datetime.UTC))
-        statements = token_statements(store, verification.method) if metadata else []
+        statements = token_statements(store, verification.method, form) if metadata else []
     written = write_statements(statements, metadata) if metadata else []
     root = x509.load_der_x509_certificate(made.root)
     value = {

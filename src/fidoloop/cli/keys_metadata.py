@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from fidoloop.authenticator.models import card_statements, token_statements
-from fidoloop.cli.common import Json, Verification, show
+from fidoloop.authenticator.models import Form, card_statements, token_statements
+from fidoloop.cli.common import FormOption, Json, Verification, check_form, show
 from fidoloop.cli.key_store import Uri, open_store
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.metadata import MetadataStatement
@@ -24,14 +24,16 @@ def metadata(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write one JSON file per AAID.")] = Path(),
     verification: VerificationOption = Verification.PIN,
+    form: FormOption = Form.FIRST_FACTOR,
     uaf_card: Annotated[
         bool, typer.Option("--uaf-card", help="Of a virtual UAF card with its keys in this token, instead.")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Export the metadata statements of the models a phone with this token is."""
+    check_form(form, verification)
     with open_store(uri) as store:
-        statements = card_statements(store) if uaf_card else token_statements(store, verification.method)
+        statements = card_statements(store) if uaf_card else token_statements(store, verification.method, form)
     written = write_statements(statements, out)
     show(
         {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json

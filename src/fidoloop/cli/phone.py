@@ -6,16 +6,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from fidoloop.authenticator.models import Form
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account, Profile
 from fidoloop.cli import ble, phone_pending, phone_targets
 from fidoloop.cli.common import (
+    FormOption,
     Home,
     Insecure,
     Json,
     PhoneName,
     Verification,
     cell,
+    check_form,
     console,
     phone_path,
     show,
@@ -70,6 +73,7 @@ def register(
     ] = None,
     server: Annotated[str | None, typer.Option(help="Base URL the token must be for.")] = None,
     target_name: Annotated[str, typer.Option(help="What the laptop calls this phone.")] = "phone",
+    form: FormOption = Form.FIRST_FACTOR,
     algorithm: Annotated[
         str | None,
         typer.Option(
@@ -88,14 +92,14 @@ def register(
 ) -> None:
     """Enrol with a registration token: make a key in the token and become a dispatch target.
 
-    The first enrolment sets the phone up, with --keys, --uv and --ca; where it fails, nothing is left of it.
+    The first enrolment sets the phone up, with --keys, --uv, --form and --ca; where it fails, nothing is left of it.
     """
     text = read_token(source)
     profile = Profile(phone_path(home, name))
     fresh = not profile.exists()
     try:
         if fresh:
-            _set_up(profile, keys, verification, ca)
+            _set_up(profile, keys, verification, ca, form)
         elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
             raise typer.BadParameter("this phone has another key store; --name makes another phone")
         # A PIN in the URI opens the token now and is not written down.
@@ -115,11 +119,12 @@ def register(
     print_result(result, as_json=as_json)
 
 
-def _set_up(profile: Profile, keys: str | None, verification: Verification, ca: Path | None) -> None:
+def _set_up(profile: Profile, keys: str | None, verification: Verification, ca: Path | None, form: Form) -> None:
     if keys is None:
         raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
+    check_form(form, verification)
     uri = parse_key_store_uri(keys).without_pin()
-    profile.create(keys_uri=uri, verification=verification.value, ca=str(ca.resolve()) if ca else None)
+    profile.create(keys_uri=uri, verification=verification.value, ca=str(ca.resolve()) if ca else None, form=form)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """What the phone's commands share: opening a phone, and the person in front of it, who is asked on a terminal."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +110,11 @@ def _verifier(method: Verification, store: KeyStore) -> UserVerifier:
 
 
 def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
-    _describe(request)
+    with _described(request):
+        return _typed_pin(tries_left)
+
+
+def _typed_pin(tries_left: int) -> str | None:
     pin = os.environ.get("FIDOLOOP_PIN")
     # A scripted PIN is tried once: it would be as wrong the second time.
     if pin and tries_left == PIN_TRIES:
@@ -120,9 +125,9 @@ def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
 
 
 def _ask_presence(request: VerificationRequest) -> bool | None:
-    _describe(request)
-    _need_somebody()
-    return bool(answer(lambda: typer.confirm("Approve?", err=True)))
+    with _described(request):
+        _need_somebody()
+        return bool(answer(lambda: typer.confirm("Approve?", err=True)))
 
 
 def _choose(usernames: Sequence[str]) -> int | None:
@@ -198,10 +203,20 @@ def _need_somebody() -> None:
         raise AuthenticatorError(CommandStatus.USER_NOT_RESPONSIVE, "nobody is there to answer")
 
 
-def _describe(request: VerificationRequest) -> None:
+@contextmanager
+def _described(request: VerificationRequest) -> Iterator[None]:
+    """Say what is asked; an image is in a file for as long as the question stands."""
     note(f"{request.operation} for {request.username or 'an account of yours'} at {request.app_id}")
     if request.transaction_text is not None:
         note(f"you confirm: {request.transaction_text}")
+    if request.transaction_image is None:
+        yield
+        return
+    with tempfile.NamedTemporaryFile(prefix="fidoloop-transaction-", suffix=".png") as image:
+        image.write(request.transaction_image)
+        image.flush()
+        note(f"you confirm what the image {image.name} shows")
+        yield
 
 
 def _say(name: str, detail: str) -> None:
