@@ -3,6 +3,7 @@
 Only a list that its AppID answered with itself, without a redirect, and that named the phone's facet is kept.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import msgspec
 MOST_SECONDS = 86_400
 """However long a server allows: a facet that is taken off a list is trusted no longer than this."""
 MOST_LISTS = 32
+_ETAG = re.compile(r'(W/)?"[!#-~]{0,256}"')
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facet_list (
     app_id TEXT PRIMARY KEY, document BLOB NOT NULL, etag TEXT, kept_at BIGINT NOT NULL, fresh_until BIGINT NOT NULL)
@@ -53,7 +55,10 @@ class FacetLists:
             self.forget(app_id)
             return
         now = int(self._clock())
-        kept = KeptList(document, headers.get("etag"), now, now + _fresh_seconds(directives, headers))
+        etag = headers.get("etag", "")
+        # One of another form, or of any length, would not go back as it came.
+        known_by = etag if _ETAG.fullmatch(etag) else None
+        kept = KeptList(document, known_by, now, now + _fresh_seconds(directives, headers))
         self._db.execute(
             "INSERT OR REPLACE INTO facet_list VALUES (?, ?, ?, ?, ?)", (app_id, *msgspec.structs.astuple(kept))
         )

@@ -10,10 +10,11 @@ import pytest
 from fidoloop.bridge.errors import ClientFailureError
 from fidoloop.bridge.facet_lists import MOST_LISTS, MOST_SECONDS, FacetLists
 from fidoloop.bridge.facets import check_facet
-from fidoloop.bridge.http import Answer
+from fidoloop.bridge.http import Answer, Server
 from fidoloop.bridge.profile import Profile
 from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
 from fidoloop.protocol.uaf.messages import V1_0, V1_1, Version
+from tests.bridge.stub import Asked, Reply, stub
 from tests.bridge.test_facets import ANDROID, APP, listing, redirect
 
 OTHER = "android:apk-key-hash:other"
@@ -92,9 +93,14 @@ def test_a_list_that_has_aged_is_asked_for_by_its_etag_and_confirmed() -> None:
     assert phone.asked[-1] == (APP, {"If-None-Match": '"a"'})
 
 
-def test_without_an_etag_nothing_is_confirmed() -> None:
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"etag": ""}, {"etag": "a"}, {"etag": '"\u00e9"'}, {"etag": '"a\r\nx: y"'}, {"etag": f'"{"a" * 257}"'}],
+    ids=["none", "empty", "no quotes", "not ASCII", "several lines", "long"],
+)
+def test_without_an_etag_nothing_is_confirmed(headers: dict[str, Any]) -> None:
     phone = Phone()
-    phone.serve(cache_control="max-age=10")
+    phone.serve(cache_control="max-age=10", **headers)
     phone.check()
     phone.now += 10
     phone.serve(b"", status=304)
@@ -195,3 +201,22 @@ def test_a_profile_keeps_its_lists_when_it_is_closed(tmp_path: Path) -> None:
     assert kept is not None
     assert (kept.document, kept.etag, kept.fresh_until - kept.kept_at) == (b"{}", '"a"', 300)
     again.close()
+
+
+def test_over_http_a_list_is_asked_for_once_then_by_its_etag() -> None:
+    def site(asked: Asked) -> Reply:
+        etag = '"\u00fc"' if len(web.asked) == 3 else '"a"'
+        headers = {"Content-Type": TRUSTED_APPS_MEDIA_TYPE, "ETag": etag}
+        if asked.headers.get("if-none-match") == '"a"' and len(web.asked) < 3:
+            return Reply(304, {"ETag": etag, "Content-Length": "0"})
+        return Reply(200, headers, listing(ANDROID))
+
+    lists = FacetLists(sqlite3.connect(":memory:"))
+    with stub(site) as web, Server(web.url, insecure=True) as server:
+
+        def fetch(url: str, condition: Mapping[str, str]) -> Answer:
+            return server.send("GET", f"{web.url}/facets", headers=dict(condition))
+
+        for _ in range(4):
+            check_facet(app_id=APP, facet_id=ANDROID, version=V1_1, fetch=fetch, lists=lists)
+    assert [asked.headers.get("if-none-match") for asked in web.asked] == [None, '"a"', '"a"', None]
