@@ -111,6 +111,22 @@ class Prompt:
         return _chosen(self._choose, usernames)
 
 
+class InTheField:
+    """A contactless card: who puts it into the reader's field is present (CTAP 2.1, section 5: evidence of user
+    interaction).
+    """
+
+    method = UserVerification.PRESENCE
+
+    def verify(self, request: VerificationRequest) -> UserVerification:
+        """Report presence: without it the card would have no power."""
+        return UserVerification.PRESENCE
+
+    def choose(self, usernames: Sequence[str]) -> int:
+        """Take the newest account."""
+        return len(usernames) - 1
+
+
 class AutoApprove:
     """Nobody is asked (NONE): only models that claim no verification accept it."""
 

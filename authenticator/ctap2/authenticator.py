@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from fido2 import cbor
 from fido2.ctap import CtapError
 from fido2.ctap2.base import Ctap2
 
@@ -25,7 +24,7 @@ from fidoloop.authenticator.ctap2.state import Ctap2State
 from fidoloop.authenticator.errors import REFUSALS
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.hsm.keystore import KeyStore
-from fidoloop.protocol.ctap.canonical_cbor import CborError, decode
+from fidoloop.protocol.ctap.canonical_cbor import CborError, decode, encode
 
 CMD = Ctap2.CMD
 RESET_SECONDS: Final = 10.0
@@ -60,6 +59,9 @@ _WITH_PARAMETERS: Final[dict[int, Callable[[Core, Members], dict[int, Any]]]] = 
     CMD.LARGE_BLOBS: large_blobs,
     CMD.CONFIG: config,
 }
+
+
+_NEVER: Final = threading.Event()
 
 
 class Authenticator:
@@ -109,7 +111,7 @@ class Authenticator:
                 return bytes((error.code,))
             except REFUSALS as error:
                 return bytes((status_of(error),))
-        return b"\0" + (cbor.encode(response) if response else b"")
+        return b"\0" + (encode(response) if response else b"")
 
     @contextmanager
     def interaction(
@@ -117,7 +119,7 @@ class Authenticator:
     ) -> Iterator[Core]:
         """Have the authenticator for one command."""
         with self._lock:
-            self.core.interaction.cancelled = cancelled or threading.Event()
+            self.core.interaction.cancelled = cancelled or _NEVER
             self.core.interaction.on_asking = on_asking
             yield self.core
 

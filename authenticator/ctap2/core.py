@@ -5,6 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -186,6 +187,7 @@ class Core:
         return True
 
 
+@lru_cache(maxsize=256)
 def rp_id_hash_of(rp_id: str) -> bytes:
     """Return SHA-256 of an RP ID."""
     return hashlib.sha256(rp_id.encode()).digest()

@@ -12,7 +12,6 @@ from fidoloop.authenticator.ctap2.core import Core, rp_id_hash_of
 from fidoloop.authenticator.ctap2.credentials import Credential
 from fidoloop.authenticator.ctap2.errors import ERR
 from fidoloop.authenticator.ctap2.members import (
-    PUBLIC_KEY,
     Members,
     descriptor_id,
     encoded,
@@ -90,7 +89,7 @@ def _enumerate_credentials_next(core: Core) -> dict[int, Any]:
     user = {"id": stored.user_id, "name": stored.user_name, "displayName": stored.user_display_name}
     entry: dict[int, Any] = {
         Result.USER: {name: value for name, value in user.items() if value is not None},
-        Result.CREDENTIAL_ID: {"id": stored.credential_id, "type": PUBLIC_KEY},
+        Result.CREDENTIAL_ID: credential.descriptor,
         Result.PUBLIC_KEY: cose_key(core.key(credential), credential.algorithm),
         Result.CRED_PROTECT: int(credential.protection),
     }

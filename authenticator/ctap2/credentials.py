@@ -11,6 +11,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from fidoloop.protocol.ctap.canonical_cbor import Encoded, encode
+
 KEY_ID_BYTES: Final = 16
 _VERSION: Final = 0x02
 _RESIDENT, _HMAC_SECRET = 0x10, 0x20
@@ -35,7 +37,7 @@ class Maker(Protocol):
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """A credential, its id decoded. `algorithm` is a COSE number."""
+    """A credential, its id decoded. `algorithm` is a COSE number, `descriptor` how answers name it."""
 
     key_id: bytes
     algorithm: int
@@ -43,6 +45,7 @@ class Credential(msgspec.Struct, frozen=True):
     hmac_secret: bool
     resident: bool
     credential_id: bytes
+    descriptor: Encoded
 
 
 # COSE numbers are written as one byte; a new algorithm takes the next.
@@ -64,7 +67,7 @@ def make_credential_id(
     flags = protection | (_HMAC_SECRET if hmac_secret else 0) | (_RESIDENT if resident else 0)
     body = bytes((_VERSION,)) + key_id + bytes((_ALGORITHM_CODES[algorithm], flags))
     mac = maker.secret_mac("credential id", rp_id_hash, body)
-    return Credential(key_id, algorithm, protection, hmac_secret, resident, body + mac)
+    return Credential(key_id, algorithm, protection, hmac_secret, resident, body + mac, _descriptor(body + mac))
 
 
 def read_credential_id(maker: Maker, rp_id_hash: bytes, credential_id: bytes) -> Credential | None:
@@ -82,4 +85,9 @@ def read_credential_id(maker: Maker, rp_id_hash: bytes, credential_id: bytes) ->
         hmac_secret=bool(flags & _HMAC_SECRET),
         resident=bool(flags & _RESIDENT),
         credential_id=credential_id,
+        descriptor=_descriptor(credential_id),
     )
+
+
+def _descriptor(credential_id: bytes) -> Encoded:
+    return Encoded(encode({"id": credential_id, "type": "public-key"}))

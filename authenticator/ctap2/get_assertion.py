@@ -9,7 +9,7 @@ from fidoloop.authenticator.ctap2.core import Core, PendingAssertions, rp_id_has
 from fidoloop.authenticator.ctap2.credentials import Credential, Protection
 from fidoloop.authenticator.ctap2.errors import ERR
 from fidoloop.authenticator.ctap2.extensions import AssertionExtensions, assertion_outputs, read_assertion_extensions
-from fidoloop.authenticator.ctap2.members import PUBLIC_KEY, Members
+from fidoloop.authenticator.ctap2.members import Members
 from fidoloop.authenticator.ctap2.requests import GetAssertionRequest, read_get_assertion
 from fidoloop.authenticator.ctap2.signing import ALGORITHMS
 from fidoloop.authenticator.ctap2.verification import (
@@ -119,7 +119,7 @@ def _assertion(core: Core, pending: PendingAssertions, extensions: AssertionExte
     )
     signature = ALGORITHMS[credential.algorithm].sign(key, authenticator_data + pending.client_data_hash)
     response: dict[int, Any] = {
-        0x01: {"id": credential.credential_id, "type": PUBLIC_KEY},
+        0x01: credential.descriptor,
         0x02: authenticator_data,
         0x03: signature,
     }

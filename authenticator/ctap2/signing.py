@@ -30,11 +30,11 @@ class SignatureAlgorithm(msgspec.Struct, frozen=True):
     sign: Callable[[Any, bytes], bytes]
 
 
-def _ecdsa(hash_name: str, size: int) -> Callable[[EcHardwareKey, bytes], bytes]:
+def _ecdsa(hash_of: Callable[[bytes], Any], size: int) -> Callable[[EcHardwareKey, bytes], bytes]:
     """Return what signs with ECDSA; `size` is that of the order, and of the digest, in bytes."""
 
     def sign(key: EcHardwareKey, data: bytes) -> bytes:
-        raw = key.sign_digest_raw(hashlib.new(hash_name, data).digest())
+        raw = key.sign_digest_raw(hash_of(data).digest())
         return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
 
     return sign
@@ -51,8 +51,8 @@ def _rsa(key: RsaHardwareKey, data: bytes) -> bytes:
 ALGORITHMS: Final = {
     algorithm.cose: algorithm
     for algorithm in (
-        SignatureAlgorithm(ES256, KeyAlgorithm.P256, _ecdsa("sha256", 32)),
-        SignatureAlgorithm(ES384, KeyAlgorithm.P384, _ecdsa("sha384", 48)),
+        SignatureAlgorithm(ES256, KeyAlgorithm.P256, _ecdsa(hashlib.sha256, 32)),
+        SignatureAlgorithm(ES384, KeyAlgorithm.P384, _ecdsa(hashlib.sha384, 48)),
         SignatureAlgorithm(EDDSA, KeyAlgorithm.ED25519, _eddsa),
         SignatureAlgorithm(RS256, KeyAlgorithm.RSA2048, _rsa),
     )

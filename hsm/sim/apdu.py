@@ -29,12 +29,13 @@ class StatusWord(IntEnum):
 
 
 class ApduError(Exception):
-    """The command is answered with this status word and no data."""
+    """The command is answered with this status word, and data where an application's own status comes with some."""
 
-    def __init__(self, status: int) -> None:
-        """Take the status word, 0x6281 to 0x6FFF."""
+    def __init__(self, status: int, data: bytes = b"") -> None:
+        """Take the status word, 0x6281 to 0x6FFF or 0x9100 to 0x9FFF, and up to 256 bytes."""
         super().__init__(f"{status:04X}")
         self.status = status
+        self.data = data
 
 
 @dataclass(frozen=True)

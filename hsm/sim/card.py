@@ -37,6 +37,9 @@ class Applet(abc.ABC):
     def reset(self) -> None:
         """Forget what lasts for a session only: the card was powered, reset, or another applet selected."""
 
+    def power_up(self) -> None:  # noqa: B027 - most applets have nothing that only the power keeps
+        """Take notice that the card was powered or reset; called after `reset`."""
+
 
 class Card:
     """A card with applets; the first is selected when the card starts. Not for more than one thread at a time."""
@@ -55,6 +58,7 @@ class Card:
         self._remaining = b""
         for applet in self._applets:
             applet.reset()
+            applet.power_up()
         self._selected = self._applets[0]
 
     def transmit(self, raw: bytes) -> bytes:
@@ -69,7 +73,7 @@ class Card:
             whole = self._put_together(chain, command)
             data = b"" if whole is None else self._dispatch(whole)
         except ApduError as error:
-            return error.status.to_bytes(2)
+            return error.data + error.status.to_bytes(2)
         return self._answer(data, command)
 
     def _put_together(self, started: tuple[Command, bytearray] | None, command: Command) -> Command | None:
@@ -120,8 +124,11 @@ class Card:
         return self._answer(remaining, command)
 
     def _answer(self, data: bytes, command: Command) -> bytes:
-        """Give what was asked for and keep the rest; a command without Le field gets up to 256 bytes."""
-        most = min(command.ne or 0x100, _MAX_ANSWER)
+        """Give what was asked for and keep the rest; a command without Le field gets as much as its length allows.
+
+        Hosts of FIDO applets leave Le out, and take a long answer to a command of extended length (CTAP 2.1, 11.3.4).
+        """
+        most = min(command.ne or (_MAX_ANSWER if command.extended else 0x100), _MAX_ANSWER)
         data, self._remaining = data[:most], data[most:]
         status = int(StatusWord.OK)
         if self._remaining:

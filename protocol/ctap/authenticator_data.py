@@ -1,10 +1,9 @@
 """Authenticator data, which authenticators sign (WebAuthn level 3, section 6.1)."""
 
 import struct
-from collections.abc import Mapping
 from typing import Any, Final
 
-from fido2 import cbor
+from fidoloop.protocol.ctap.canonical_cbor import encode
 
 USER_PRESENT: Final = 0x01
 USER_VERIFIED: Final = 0x04
@@ -18,7 +17,7 @@ def encode_authenticator_data(
     sign_count: int,
     *,
     attested_credential: bytes = b"",
-    extensions: Mapping[str, Any] | None = None,
+    extensions: dict[str, Any] | None = None,
 ) -> bytes:
     """Return authenticator data; the flags AT and ED are set here, by what there is to include.
 
@@ -34,9 +33,9 @@ def encode_authenticator_data(
     if not extensions:
         return struct.pack(">32sBI", rp_id_hash, flags, sign_count) + attested_credential
     head = struct.pack(">32sBI", rp_id_hash, flags | EXTENSION_DATA, sign_count)
-    return head + attested_credential + cbor.encode(extensions)
+    return head + attested_credential + encode(extensions)
 
 
-def encode_attested_credential(aaguid: bytes, credential_id: bytes, public_key: Mapping[int, Any]) -> bytes:
+def encode_attested_credential(aaguid: bytes, credential_id: bytes, public_key: dict[int, Any]) -> bytes:
     """Return attested credential data (6.5.1): AAGUID of 16 bytes, an id of up to 1,023, a COSE key."""
-    return aaguid + len(credential_id).to_bytes(2, "big") + credential_id + cbor.encode(public_key)
+    return aaguid + len(credential_id).to_bytes(2, "big") + credential_id + encode(public_key)

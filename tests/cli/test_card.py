@@ -3,12 +3,14 @@
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from fido2.ctap2 import Ctap2  # type: ignore[attr-defined]  # the package's name, as its users import it
+from fido2.pcsc import CtapPcscDevice
 from smartcard.System import readers
 
 from fidoloop.cli.exits import Exit
@@ -200,8 +202,33 @@ def test_a_card_is_a_uaf_authenticator_with_keys_in_a_key_store(
     assert {name[6] for name in written} == {"8"}
 
 
-@pytest.mark.parametrize("options", [("--uaf",), ("--keys", "pkcs11:token=lab")])
-def test_a_uaf_authenticator_needs_both_options(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_a_card_is_a_security_key_that_remembers(
+    reader: tuple[str, ...], fidoloop_make_token: Callable[[], str], tmp_path: Path
+) -> None:
+    uri = fidoloop_make_token()
+    command = ("card", "run", *reader, "--home", str(tmp_path), "--json", "--fido", "--uaf", "--keys", uri)
+    rp, user = {"id": "rp.example"}, {"id": b"1"}
+    algorithms: list[Mapping[str, Any]] = [{"type": "public-key", "alg": -7}]
+    with running(*command) as process:
+        (device,) = CtapPcscDevice.list_devices(announced(process)["reader"])
+        made = Ctap2(device).make_credential(bytes(32), rp, user, algorithms, options={"rk": True})
+        device.close(release=True)
+        process.kill()
+        process.wait(30)
+    assert (tmp_path / "card" / "fido.sqlite").stat().st_mode & 0o777 == 0o600
+    with running(*command) as process:
+        (device,) = CtapPcscDevice.list_devices(announced(process)["reader"])
+        found = Ctap2(device).get_assertion("rp.example", bytes(32))
+        assert made.auth_data.credential_data is not None
+        found.verify(bytes(32), made.auth_data.credential_data.public_key)
+        assert found.auth_data.counter > made.auth_data.counter
+        device.close(release=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+
+
+@pytest.mark.parametrize("options", [("--uaf",), ("--fido",), ("--keys", "pkcs11:token=lab")])
+def test_an_authenticator_needs_keys_and_keys_an_authenticator(tmp_path: Path, options: tuple[str, ...]) -> None:
     refused = invoke("card", "run", "--home", str(tmp_path), *options)
     assert refused.code == Exit.USAGE
     assert "--keys" in refused.err

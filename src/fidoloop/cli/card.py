@@ -1,4 +1,4 @@
-"""`fidoloop card`: a virtual PIV card, which may be a UAF authenticator too."""
+"""`fidoloop card`: a virtual PIV card, which may be a UAF authenticator and a FIDO2 security key, too."""
 
 import contextlib
 import datetime
@@ -11,10 +11,15 @@ from urllib.parse import quote
 
 import typer
 
+from fidoloop.authenticator.ctap2.authenticator import Authenticator
+from fidoloop.authenticator.ctap2.state import Ctap2State
+from fidoloop.authenticator.fido_applet import FidoApplet
 from fidoloop.authenticator.state import AuthenticatorState
 from fidoloop.authenticator.uaf_applet import UafApplet
+from fidoloop.authenticator.user_verification import InTheField
 from fidoloop.cli.common import Home, Json, home_directory, note, show
 from fidoloop.cli.key_store import open_store
+from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.sim.card import Applet
 from fidoloop.hsm.sim.factory import CERTIFICATE_FILE, FIRMWARE, Factory
 from fidoloop.hsm.sim.piv.state import StateStore
@@ -58,8 +63,12 @@ def run(  # noqa: PLR0917 - each is an option
         typer.Option("--yubikey-shape", help="A new card attests under Yubico's object identifiers, to test parsers."),
     ] = False,
     uaf: Annotated[bool, typer.Option("--uaf", help="The card is a UAF authenticator too; needs --keys.")] = False,
+    fido: Annotated[
+        bool, typer.Option("--fido", help="The card is a contactless FIDO2 security key too; needs --keys.")
+    ] = False,
     keys: Annotated[
-        str | None, typer.Option(metavar="URI", help="Key store of the UAF authenticator; VERIFY takes its PIN.")
+        str | None,
+        typer.Option(metavar="URI", help="Key store for --uaf, whose VERIFY takes its PIN, and for --fido."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -68,15 +77,19 @@ def run(  # noqa: PLR0917 - each is an option
     A new card has PIN 123456, PUK 12345678 and the management key 0102..08 three times (3DES), as real ones do. The
     reader is pcscd's with the driver vpcd (Debian: pcscd, vsmartcard-vpcd); where pcscd stops, the card waits for it.
     """
-    if uaf != (keys is not None):
-        raise typer.BadParameter("--uaf and --keys URI go together")
+    if (uaf or fido) != (keys is not None):
+        raise typer.BadParameter("--uaf and --fido need --keys URI, and --keys one of them")
     directory = state or home_directory(home) / "card"
     factory_directory = factory or home_directory(home) / "factory"
     store = _card_in(directory, factory_directory, _version(firmware), yubikey_shape=yubikey_shape)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as opened:
         opened.callback(store.close)
-        further = [] if keys is None else [_uaf_applet(keys, directory, opened)]
+        further: list[Applet] = []
+        if keys is not None:
+            key_store = opened.enter_context(open_store(keys))
+            further += [_uaf_applet(key_store, directory, opened)] if uaf else []
+            further += [_fido_applet(key_store, directory, opened)] if fido else []
         inserted = InsertedCard(piv_card(store, *further), port=port or DEFAULT_PORT + reader)
         opened.callback(inserted.pull)
         try:
@@ -90,11 +103,16 @@ def run(  # noqa: PLR0917 - each is an option
             note("the card is pulled")
 
 
-def _uaf_applet(uri: str, directory: Path, opened: contextlib.ExitStack) -> Applet:
-    key_store = opened.enter_context(open_store(uri))
+def _uaf_applet(key_store: KeyStore, directory: Path, opened: contextlib.ExitStack) -> Applet:
     state = AuthenticatorState(directory / "uaf.sqlite", key_store, mac_key_id=b"fidoloop:uaf-card-mac")
     opened.callback(state.close)
     return UafApplet(key_store, state)
+
+
+def _fido_applet(key_store: KeyStore, directory: Path, opened: contextlib.ExitStack) -> Applet:
+    state = Ctap2State(directory / "fido.sqlite", key_store)
+    opened.callback(state.close)
+    return FidoApplet(Authenticator(key_store, state, InTheField(), transports=("nfc",)))
 
 
 def _card_in(

@@ -33,7 +33,7 @@ PIN = "2718"
 RP_ID = "rp.example"
 RP = {"id": RP_ID, "name": "A relying party"}
 USER = {"id": b"user-1", "name": "alice", "displayName": "Alice A."}
-ES256 = [{"type": "public-key", "alg": -7}]
+ES256: list[Mapping[str, Any]] = [{"type": "public-key", "alg": -7}]
 HASH = hashlib.sha256(b"client data").digest()
 PROTOCOLS = {1: PinProtocolV1, 2: PinProtocolV2}
 
