@@ -47,6 +47,12 @@ class DispatchTargets:
         """Return what was dispatched to the account's target and not redeemed yet. Raises as `credentials`."""
         return self._ask(account, "operations", outofband.PendingOperations)
 
+    def application_server_key(self, account: Account) -> str:
+        """Return the key that the account's server pushes by, base64url. Raises ServerRefusedError: it has none."""
+        with self._connect(account.base_url) as server:
+            answer = server.send("GET", server.url("/web-push/key"), headers={"Accept": "application/json"})
+        return answer.decode(outofband.ApplicationServerKey).applicationServerKey
+
     def modify(
         self, account: Account, *, name: str | None = None, dispatcher: str | None = None, address: str | None = None
     ) -> Account:

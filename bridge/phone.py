@@ -29,6 +29,7 @@ from fidoloop.bridge.http import UAF_MEDIA_TYPE, Answer, Recorder, Server
 from fidoloop.bridge.inbox import OPERATIONS, DispatchedToken
 from fidoloop.bridge.journal import Entry, Journal
 from fidoloop.bridge.profile import Account, Profile
+from fidoloop.bridge.push.subscriptions import PushSubscriptions
 from fidoloop.bridge.resumption import CutOff
 from fidoloop.bridge.uaf_client import UafClient
 from fidoloop.bridge.uaf_exchange import USUAL, Enrolment, Linker, Linking, Observer, Parts, Result, UafExchange
@@ -91,6 +92,7 @@ class Phone:
         self._recorder = recorder
         self._insecure = insecure
         self._state = AuthenticatorState(profile.path, store, mac_key_id=mac_key_id)
+        self.subscriptions = PushSubscriptions(profile)
         self.targets = DispatchTargets(profile, store, self._server)
         facet_id, form = self._settings.facet_id, self._settings.form
         self.asm = Asm(store, self._state, verifier, caller_id=facet_id, form=form)
@@ -139,6 +141,14 @@ class Phone:
         `link` is asked in place of the phone's own where the channel that the token came by knows the answer.
         """
         return self._follow(text, operations=("authentication", "deregistration"), link=link)
+
+    def take_push(self, account: Account, text: str) -> Result:
+        """As `scan`, for what was pushed to the dispatch target of `account`: it must be encrypted to that target.
+
+        Raises:
+            MalformedPayloadError: it is not, whoever could read it.
+        """
+        return self._follow(text, operations=("authentication", "deregistration"), pushed_to=account)
 
     def confirm(self, text: str) -> Result:
         """As `scan`, for a token that must hold a transaction to confirm."""
@@ -239,11 +249,14 @@ class Phone:
         enrolment: Enrolment = USUAL,
         transaction_required: bool = False,
         link: Linker | None = None,
+        pushed_to: Account | None = None,
     ) -> Result:
         payload = inbox.decode(text)
         self._observe("received", f"{len(text)} characters, {payload.nma_data_content_type}")
         token = inbox.open_token(payload, self._profile, self._store)
         self._observe("decrypted", ", ".join(token.members) if token.encrypted else "nothing to decrypt")
+        if pushed_to is not None and (token.account is None or token.account.target_id != pushed_to.target_id):
+            raise MalformedPayloadError("a push must hold a token encrypted to the account it was pushed to")
         if token.operation not in operations:
             raise MalformedPayloadError(f"a token for {token.operation}, where {' or '.join(operations)} is wanted")
         inbox.check_host(token, self._profile, expected=server)

@@ -4,6 +4,7 @@ Design, principle 6: one SQLite file per profile.
 """
 
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -81,6 +82,11 @@ class Profile:
     def operations(self) -> Path:
         """The directory of the operations under way."""
         return self.path.with_suffix(".operations")
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The file, for what else a phone keeps in it."""
+        return self._db
 
     def _add_later_columns(self) -> None:
         """Give a file of before there were such settings its columns."""

@@ -37,15 +37,19 @@ class LabTls:
     key: Path
 
 
-def ensure_lab_tls(directory: Path, *, hosts: Iterable[str] = (), at: datetime | None = None) -> LabTls:
+def ensure_lab_tls(
+    directory: Path, *, hosts: Iterable[str] = (), at: datetime | None = None, name: str = "server"
+) -> LabTls:
     """Return lab TLS for localhost, its addresses, this machine's name and `hosts`; what is there and good is kept.
+
+    `name` is that of the certificate's and the key's file: one CA may serve several.
 
     Raises:
         ConfigError: the files cannot be read or written.
     """
     now = at or datetime.now(UTC)
     names = tuple(dict.fromkeys([*_ALWAYS, socket.gethostname(), *hosts]))
-    files = LabTls(directory / "ca.pem", directory / "server.pem", directory / "server.key")
+    files = LabTls(directory / "ca.pem", directory / f"{name}.pem", directory / f"{name}.key")
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         ca_key, ca = _load(directory / "ca.key", files.ca)

@@ -43,6 +43,9 @@ NSS_PIN = "161803"
 SURROGATE_POLICY = "surrogate_only"
 """A policy of the lab server beside those it ships: surrogate attestation and nothing else."""
 
+PUSH_TO_LOOPBACK = '[server.web_push]\nnetworks = ["127.0.0.0/8"]\n'
+"""A setting of the lab server: its phones listen on this machine."""
+
 _SURROGATE = MatchCriteria(
     authenticationAlgorithms=(int(Algorithm.SECP256R1_ECDSA_SHA256_RAW),),
     assertionSchemes=(ASSERTION_SCHEME,),
@@ -221,7 +224,7 @@ def fidoloop_token(fidoloop_make_token: Callable[[], str]) -> str:
 @pytest.fixture(scope="session")
 def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A server process that knows the metadata of the session's token, for every kind of user verification."""
-    with running_lab(fidoloop_token, tmp_path_factory.mktemp("lab")) as lab:
+    with running_lab(fidoloop_token, tmp_path_factory.mktemp("lab"), settings=PUSH_TO_LOOPBACK) as lab:
         yield lab
 
 

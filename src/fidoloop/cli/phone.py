@@ -23,6 +23,7 @@ from fidoloop.cli.common import (
     phone_path,
     show,
 )
+from fidoloop.cli.phone_listen import listen
 from fidoloop.cli.phone_session import (
     DenyOption,
     Number,
@@ -213,6 +214,9 @@ def deregister(
         f"{len(deleted)} key(s) of {cell(account.username)} deleted, dispatch target removed",
         as_json=as_json,
     )
+
+
+app.command()(listen)
 
 
 @app.command("list")
