@@ -98,7 +98,8 @@ class Laptop:
         raw = self._server.post(path, request, authorised=True)
         answer = raw.decode(outofband.DispatchResponse)
         if answer.dispatchResult != "dispatched" or not answer.sessionId or not answer.dispatcherInformation:
-            raise ServerRefusedError(200, f"dispatchResult {answer.dispatchResult}")
+            why = f": {answer.dispatcherInformation.response}" if answer.dispatcherInformation else ""
+            raise ServerRefusedError(200, f"dispatchResult {answer.dispatchResult}{why}")
         sent = answer.dispatcherInformation
         return Dispatched(
             answer.sessionId, sent.name, sent.response, raw.server_timings(), answer.channelLinking or None

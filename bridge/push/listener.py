@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fidoloop.bridge.errors import NetworkError
 from fidoloop.bridge.push.service import PushService
@@ -31,6 +32,8 @@ class PushListener:
             service,
             lifespan="off",
             interface="asgi3",
+            loop="asyncio",
+            http=HttpToolsProtocol,
             log_config=None,
             access_log=False,
             proxy_headers=False,
@@ -68,3 +71,12 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listens.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Senders keep connections; under TLS they would have to answer the farewell, and need not be there any more.
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, HttpToolsProtocol) and (
+                connection.cycle is None or connection.cycle.response_complete
+            ):
+                connection.transport.abort()
+        await super().shutdown(sockets)
