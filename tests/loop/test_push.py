@@ -172,7 +172,9 @@ def message_of(there: Listening, payload: str | bytes) -> PushMessage:
 
 def encryption_key(phone: Phone, account: Account) -> PublicJwk:
     assert account.encryption_key_id is not None
-    return public_jwk(phone._store.key(account.encryption_key_id).public_key())
+    public = phone._store.key(account.encryption_key_id).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    return public_jwk(public)
 
 
 @pytest.mark.parametrize(
