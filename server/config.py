@@ -1,6 +1,7 @@
 """The configuration in effect: the settings, and what follows from them."""
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -16,6 +17,8 @@ from fidoloop.server.fido2.configured import filled_fido2
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, Layers, read_layers
 
+_LINK_BASE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!$&(-;=?-Z_a-z~%@]+")
+_NO_APP = frozenset({"javascript", "data", "vbscript", "file", "blob"})
 CONTEXT_PATH = "/nevisfido"
 FIDO2_METADATA = "fido2-metadata"
 """In a home directory: the metadata of FIDO2 and U2F models."""
@@ -40,6 +43,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         if web_facet is None or urlsplit(self.base_url).query:
             raise SettingError("base_url", "not an http(s) URL")
         self._check_transport()
+        _check_link_base(self.link_base_url)
         self._check_push()
         if len(set(self.uaf_versions)) < len(self.uaf_versions):
             raise SettingError("uaf_versions", "one of them twice")
@@ -116,6 +120,18 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     def oauth_directory(self) -> Path:
         """Where the authorization server's and the attester's keys, the device policy and the anchors are."""
         return self.home / "oauth"
+
+
+def _check_link_base(url: str) -> None:
+    """Refuse what links cannot begin with: in plain http they would show their token to whoever is between."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if not _LINK_BASE.fullmatch(url) or parts.fragment or parts.scheme.lower() in (_NO_APP | {""}):
+        raise SettingError("link_base_url", "not a URL without a fragment that an app could be opened by")
+    if parts.scheme.lower() == "http" and not is_loopback(parts.hostname or ""):
+        raise SettingError("link_base_url", "plain http is for loopback addresses only")
 
 
 def is_loopback(host: str) -> bool:

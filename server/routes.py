@@ -23,12 +23,17 @@ from fidoloop.server.services.dispatch_token import dispatch_service
 from fidoloop.server.services.documentation import documented
 from fidoloop.server.services.redeem_token import redeem_service
 from fidoloop.server.services.uaf_request import request_service
+from fidoloop.server.web import link_page
 from fidoloop.server.web.routes import web_routes
 
 
 def make_routes() -> Routes:
     """Return every service by path and method."""
-    own = {"/healthz": Endpoint(handler=health.serve), "/metrics": Endpoint(handler=metrics.serve)}
+    own = {
+        "/healthz": Endpoint(handler=health.serve),
+        "/metrics": Endpoint(handler=metrics.serve),
+        link_page.PATH: Endpoint(handler=link_page.serve),
+    }
     routes = {path: {"GET": endpoint} for path, endpoint in own.items()} | {
         f"{CONTEXT_PATH}{path}": methods
         for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status() | _fido2()).items()

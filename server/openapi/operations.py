@@ -46,6 +46,13 @@ def _own() -> dict[tuple[str, str], Described]:
             who=MAYBE,
             problems=((404, "metrics are turned off"),),
         ),
+        ("GET", "/link"): Described(
+            group="Operation",
+            summary="The page behind a link that no app took",
+            description="It says what to do with the link, and does nothing itself.",
+            answer=str,
+            media="text/html",
+        ),
         ("GET", "/openapi.json"): Described(group="Operation", summary="This description", answer=dict[str, Any]),
         ("GET", "/docs"): Described(
             group="Operation", summary="This description as a page", answer=str, media="text/html"

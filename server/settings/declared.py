@@ -130,7 +130,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[Dispatcher, ...], Meta(description=f"How tokens are delivered: any of {', '.join(DISPATCHERS)}.")
     ] = DISPATCHERS
     link_base_url: Annotated[
-        str, Meta(min_length=1, description="What the link dispatchers' links begin with: it opens the phone's app.")
+        str,
+        Meta(
+            min_length=1,
+            description="What the link dispatchers' links begin with: it opens the phone's app. Where it is the https"
+            " URL of this server's own page /link, that says what to do on a device without the app.",
+        ),
     ] = DEFAULT_LINK_BASE_URL
     database: Annotated[
         str,

@@ -14,7 +14,7 @@ from fidoloop.bridge.errors import ClientFailureError, NetworkError
 from fidoloop.bridge.profile import Account, Profile
 from fidoloop.cli.exits import Exit, exit_for
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.protocol import base64url, outofband, qr
+from fidoloop.protocol import base64url, outofband, qr, strictjson
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError
 from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.bridge.stub import Reply, stub
@@ -106,6 +106,17 @@ def test_the_life_of_a_phone(cli: Cli) -> None:
     assert cli.lab.laptop.targets(username) == ()
     assert cli.phone("list").out.strip() == "no registrations"
     assert cli.phone("list", "--json").json == {"accounts": [], "registrations": [], "adopted": []}
+
+
+@pytest.mark.parametrize("base", ["fidoloop://authenticate", "https://login.example/link", "https://a.example/?x=1"])
+def test_a_link_is_opened_whatever_it_begins_with(cli: Cli, base: str) -> None:
+    username = cli.enrolled()
+    payload = strictjson.encode(outofband.decode_scanned(cli.dispatched(username)))
+    done = cli.phone("open", outofband.link(base, payload), "--yes", "--json").json
+    assert (done["username"], done["statusCode"]) == (username, 1200)
+    cli.phone("open", outofband.link(base, payload), "--yes", code=Exit.REFUSED)
+    cli.phone("open", payload, "--yes", code=Exit.USAGE)
+    cli.phone("open", base, "--yes", code=Exit.REFUSED)
 
 
 def test_a_dispatched_deregistration_deletes_what_it_names(cli: Cli) -> None:

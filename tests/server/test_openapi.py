@@ -130,7 +130,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
         async def post(path: str, body: Any, headers: dict[str, str], **options: Any) -> Any:  # noqa: ANN401 - JSON
             return await call("POST", f"{CONTEXT_PATH}{path}", body, headers=headers, **options)
 
-        for path in ("/healthz", "/metrics", "/openapi.json", "/docs", "/docs/docs.css"):
+        for path in ("/healthz", "/metrics", "/link", "/openapi.json", "/docs", "/docs/docs.css"):
             await call("GET", path)
         await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
         await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets", headers={"if-none-match": "*"}, status=304)

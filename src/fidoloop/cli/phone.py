@@ -168,6 +168,25 @@ def scan(
         print_result(phone.scan(text), as_json=as_json)
 
 
+@app.command("open")
+def open_link(
+    link: Annotated[str, typer.Argument(metavar="LINK", help="The link, in quotes: fidoloop://… or https://….")],
+    *,
+    name: PhoneName = "phone",
+    home: Home = None,
+    yes: Yes = False,
+    number: Number = None,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Take a dispatched token by its link. The link's own address is not asked: the token says where it is redeemed."""
+    if "://" not in link:
+        raise typer.BadParameter("not a link; scan takes images and texts", param_hint="LINK")
+    with existing_phone(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
+        print_result(phone.scan(link), as_json=as_json)
+
+
 @app.command()
 def confirm(
     source: Source,
