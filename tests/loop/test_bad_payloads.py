@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Iterator
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from fidoloop.authenticator.user_verification import AutoApprove
 from fidoloop.bridge.errors import (
@@ -103,7 +105,9 @@ def test_a_redeem_host_of_somebody_else_is_not_asked_though_it_was_encrypted_to_
     phone, _ = fidoloop_phone
     (account,) = phone.accounts()
     assert account.encryption_key_id is not None
-    recipient = jose.public_jwk(fidoloop_lab.store.key(account.encryption_key_id).public_key())
+    public = fidoloop_lab.store.key(account.encryption_key_id).public_key()
+    assert isinstance(public, EllipticCurvePublicKey | RSAPublicKey)
+    recipient = jose.public_jwk(public)
     with stub(lambda _: Reply()) as foreign:
         url = f"{foreign.url}/nevisfido/token/redeem/authentication"
         text = outofband.encode_payload({"token": "t", "redeem_url": url}, recipient)
