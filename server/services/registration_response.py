@@ -74,7 +74,9 @@ async def _store_all(
     async with transaction.savepoint():
         await _add_keys(environment, transaction, issued, keys, now=now)
         if received.context.dispatchTarget is not UNSET:
-            members["dispatchTargetId"] = await _add_target(environment, transaction, received, issued, now=now)
+            target = await _add_target(environment, transaction, received, issued, now=now)
+            await transaction.execute(queries.SET_SESSION_TARGET, id=issued.id, target_id=target)
+            members["dispatchTargetId"] = target
     taken = tuple(StatusAuthenticator(key.aaid, key.key_id) for key in keys)
     return Ending(status=StatusCode.OK, answer=completed(**members), username=issued.username, keys=taken)
 

@@ -130,6 +130,8 @@ REDEEM: Final = Query(
     " RETURNING id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking",
     TokenSession,
 )
+SET_SESSION_TARGET: Final = Query("UPDATE session SET target_id = :target_id WHERE id = :id", Nothing)
+TARGET_OF_SESSION: Final = Query("SELECT target_id FROM session WHERE id = :id AND target_id IS NOT NULL", One)
 SET_DISPATCHER: Final = Query(
     "UPDATE session SET dispatcher = :dispatcher, dispatcher_response = :response WHERE id = :id", Nothing
 )

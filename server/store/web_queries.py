@@ -11,18 +11,24 @@ ADD_OPERATION: Final = Query(
     Nothing,
 )
 OPERATION: Final = Query(
-    "SELECT id, purpose, session_id, username FROM web_operation WHERE id = :id AND browser_hash = :browser_hash",
+    "SELECT id, purpose, session_id, username FROM web_operation"
+    " WHERE id = :id AND browser_hash IN (:pre_login_hash, :login_hash)",
     WebOperation,
 )
 KNOWN_BROWSER: Final = Query(
-    "SELECT id FROM web_operation WHERE browser_hash = :browser_hash AND purpose = 'login' AND created_at > :since"
-    " LIMIT 1",
+    "SELECT id FROM web_operation WHERE browser_hash = :browser_hash AND created_at > :since LIMIT 1",
     One,
 )
 TAKE_LOGIN: Final = Query(
     "DELETE FROM web_operation WHERE id = :id AND browser_hash = :browser_hash AND purpose = 'login' AND EXISTS"
     " (SELECT 1 FROM session s WHERE s.id = web_operation.session_id AND s.op = 'Auth' AND s.state = 'succeeded'"
     " AND s.updated_at > :since) RETURNING session_id",
+    One,
+)
+TAKE_ENROLMENT: Final = Query(
+    "DELETE FROM web_operation WHERE id = :id AND browser_hash IN (:pre_login_hash, :login_hash)"
+    " AND purpose = 'enrol' AND EXISTS (SELECT 1 FROM session s WHERE s.id = web_operation.session_id"
+    " AND s.op = 'Reg' AND s.state = 'succeeded') RETURNING session_id",
     One,
 )
 FORGET_OPERATIONS: Final = Query("DELETE FROM web_operation WHERE browser_hash = :browser_hash", Nothing)

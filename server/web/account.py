@@ -1,14 +1,18 @@
-"""Services of the account page: who is logged in and by what, and logging out."""
+"""Services of the account page: who is logged in and by what, deleting keys, and logging out."""
 
 import msgspec
 
+from fidoloop.protocol import strictjson
+from fidoloop.protocol.outofband import ShortText
 from fidoloop.protocol.uaf.metadata import MetadataStatement
 from fidoloop.protocol.uaf.registry import KeyProtection, UserVerification
+from fidoloop.server.deregistration import remove_key
 from fidoloop.server.environment import Environment
-from fidoloop.server.http.messages import Request, Response, json_response
+from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.store import queries
 from fidoloop.server.store.rows import Credential
 from fidoloop.server.web import cookies, logged_in
+from fidoloop.server.web.devices import Device, devices_of
 
 
 class KeyShown(msgspec.Struct, frozen=True):
@@ -28,13 +32,21 @@ class KeyShown(msgspec.Struct, frozen=True):
     current: bool
 
 
+class NamedKey(msgspec.Struct, frozen=True):
+    """Which of the user's keys is meant."""
+
+    aaid: ShortText
+    keyId: ShortText
+
+
 class Account(msgspec.Struct, frozen=True):
-    """Who is logged in, since and until when (epoch milliseconds), and the user's keys."""
+    """Who is logged in, since and until when (epoch milliseconds), the user's keys and devices."""
 
     username: str
     since: int
     until: int
     keys: tuple[KeyShown, ...]
+    devices: tuple[Device, ...]
 
 
 async def show(environment: Environment, request: Request) -> Response:
@@ -45,7 +57,23 @@ async def show(environment: Environment, request: Request) -> Response:
     keys = await environment.store.fetch_all(queries.CREDENTIALS_OF, username=login.username, app_id=app_id)
     current = (login.aaid, login.key_id)
     shown = tuple(_shown(environment, key, current=(key.aaid, key.key_id) == current) for key in keys)
-    return json_response(Account(login.username, login.created_at, login.expires_at, shown))
+    devices = await devices_of(environment, environment.store, login.username)
+    return json_response(Account(login.username, login.created_at, login.expires_at, shown, devices))
+
+
+async def remove(environment: Environment, request: Request) -> Response:
+    """Delete a key of the user who is logged in; where it did this log-in, that is over too."""
+    login = await logged_in.require(environment, request)
+    named = strictjson.decode(request.body, NamedKey)
+    async with environment.store.transaction() as transaction:
+        owned = await transaction.fetch_all(
+            queries.CREDENTIALS_OF, username=login.username, app_id=environment.config.app_id
+        )
+        found = next((key for key in owned if (key.aaid, key.key_id) == (named.aaid, named.keyId)), None)
+        if found is None:
+            raise HttpProblem(404, "you have no such key")
+        await remove_key(transaction, found, now=environment.clock(), requested_from=request.address)
+    return Response(204)
 
 
 async def log_out(environment: Environment, request: Request) -> Response:

@@ -50,6 +50,10 @@ async def make_code(
     answer = await dispatch(environment, request, order, ServerTiming())
     if answer.dispatchResult != DispatchResult.DISPATCHED or not answer.sessionId or not answer.dispatcherInformation:
         raise HttpProblem(503, f"no code can be shown: {answer.dispatchResult}")
-    link = answer.dispatcherInformation.response
+    return await draw_code(answer.sessionId, answer.dispatcherInformation.response)
+
+
+async def draw_code(session_id: str, link: str) -> Code:
+    """Return the code of a link."""
     drawn = await asyncio.to_thread(qr.png, link, side=QR_SIDE)
-    return Code(answer.sessionId, link, base64.b64encode(drawn).decode("ascii"))
+    return Code(session_id, link, base64.b64encode(drawn).decode("ascii"))

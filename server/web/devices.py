@@ -1,12 +1,14 @@
 """The devices of users who had this browser remembered; nobody else's are shown (HTTP contract 11)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from fidoloop.server import accounts
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.store import queries, web_queries
-from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.base import Statements, Transaction
 from fidoloop.server.store.rows import Target
 from fidoloop.server.web import cookies
 
@@ -36,7 +38,7 @@ async def listed(environment: Environment, request: Request) -> Response:
     """Answer with the browser's users and their devices: none where it is not remembered."""
     async with environment.store.transaction() as transaction:
         users = [
-            KnownUser(name, tuple(_shown(environment, target) for target in await _targets(transaction, name)))
+            KnownUser(name, await devices_of(environment, transaction, name))
             for name in await _known_users(environment, transaction, request)
         ]
     return json_response(KnownUsers(tuple(users)))
@@ -45,10 +47,21 @@ async def listed(environment: Environment, request: Request) -> Response:
 async def find(environment: Environment, request: Request, device_id: str) -> Target:
     """Return a device of a user of this browser. Raises HttpProblem 404, the same whether there is one elsewhere."""
     async with environment.store.transaction() as transaction:
-        found = await transaction.fetch_one(queries.TARGET, id=device_id)
-        if found is None or found.username not in await _known_users(environment, transaction, request):
-            raise HttpProblem(404, "this browser knows no such device")
+        return await find_of(transaction, device_id, await _known_users(environment, transaction, request))
+
+
+async def find_of(statements: Statements, device_id: str, usernames: Sequence[str]) -> Target:
+    """Return a device of one of `usernames`. Raises HttpProblem 404, the same whether there is one elsewhere."""
+    found = await statements.fetch_one(queries.TARGET, id=device_id)
+    if found is None or found.username not in usernames:
+        raise HttpProblem(404, "this browser knows no such device")
     return found
+
+
+async def devices_of(environment: Environment, statements: Statements, username: str) -> tuple[Device, ...]:
+    """Return a user's devices."""
+    found = await statements.fetch_all(queries.TARGETS_OF, username=username)
+    return tuple(Device(target.id, target.name, is_pushed_to(environment, target)) for target in found)
 
 
 async def default_device(environment: Environment, username: str) -> Target | None:
@@ -56,7 +69,7 @@ async def default_device(environment: Environment, username: str) -> Target | No
     async with environment.store.transaction() as transaction:
         if not await accounts.is_active(transaction, username):
             return None
-        found = await _targets(transaction, username)
+        found = await transaction.fetch_all(queries.TARGETS_OF, username=username)
     return max((target for target in found if is_pushed_to(environment, target)), key=_last_use, default=None)
 
 
@@ -78,14 +91,6 @@ async def _known_users(environment: Environment, transaction: Transaction, reque
     cookie_hash, now = cookies.read_digest(request, cookies.BROWSER), environment.clock()
     found = await transaction.fetch_all(web_queries.REMEMBERED, cookie_hash=cookie_hash, now=now)
     return [row.value for row in found]
-
-
-async def _targets(transaction: Transaction, username: str) -> list[Target]:
-    return await transaction.fetch_all(queries.TARGETS_OF, username=username)
-
-
-def _shown(environment: Environment, target: Target) -> Device:
-    return Device(target.id, target.name, is_pushed_to(environment, target))
 
 
 def _last_use(target: Target) -> int:

@@ -4,15 +4,18 @@ from functools import cache
 from html import escape
 from importlib import resources
 
-from fidoloop.server.http.messages import Response
+from fidoloop.server.environment import Environment
+from fidoloop.server.http.messages import HttpProblem, Request, Response
 
-STYLE = "/web/fidoloop.css"
-SCRIPT = "/web/fidoloop.js"
+STATIC = "/web/static/*"
+_DIRECTORY = STATIC.removesuffix("*")
+_OPERATION = b"<!-- operation -->\n"
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     b" base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script';"
     b" trusted-types 'none'"
 )
+_TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 HEADERS = (
     (b"content-security-policy", _POLICY),
     (b"x-frame-options", b"DENY"),
@@ -23,17 +26,32 @@ HEADERS = (
 )
 
 
-def page(name: str, title: str, *, style: str = STYLE, script: str = SCRIPT) -> Response:
-    """Return the page whose content is `static/NAME.html`; its script finds NAME in the body's `data-page`."""
+def page(name: str, title: str, *, logged_in: bool) -> Response:
+    """Return the page whose content is `static/NAME.html`, run by `static/NAME.js`, which may ask who is logged in."""
+    content = static(f"{name}.html").replace(_OPERATION, static("operation.html"))
     text = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} · fidoloop</title>\n"
         '<link rel="icon" href="data:,">\n'
-        f'<link rel="stylesheet" href="{style}">\n<script type="module" src="{script}"></script>\n</head>\n'
-        f'<body data-page="{escape(name)}">\n{static(f"{name}.html").decode("utf-8")}</body>\n</html>\n'
+        f'<link rel="stylesheet" href="{_DIRECTORY}fidoloop.css">\n'
+        f'<script type="module" src="{_DIRECTORY}{name}.js"></script>\n</head>\n'
+        f"<body{' data-logged-in' if logged_in else ''}>\n{content.decode('utf-8')}</body>\n</html>\n"
     )
     return Response(200, text.encode("utf-8"), "text/html; charset=utf-8", HEADERS)
+
+
+async def serve_static(environment: Environment, request: Request) -> Response:
+    """Answer with what pages load."""
+    content_type = _TYPES.get(request.identifier.rpartition(".")[2])
+    if content_type is None or request.identifier not in _names():
+        raise HttpProblem(404, "there is nothing at this path")
+    return Response(200, static(request.identifier), content_type, HEADERS)
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset(entry.name for entry in resources.files(__package__).joinpath("static").iterdir())
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Services of the log-in page: begin by QR code or push, watch, cancel, finish (HTTP contract 11)."""
+"""Services of the log-in page: begin by QR code or push, finish (HTTP contract 11)."""
 
 from typing import Literal
 
@@ -9,14 +9,14 @@ from fidoloop.protocol import strictjson
 from fidoloop.protocol.outofband import ShortText
 from fidoloop.protocol.uaf.messages import GetUafRequest, Username
 from fidoloop.server.environment import Environment
-from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response, json_response
+from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.store import web_queries
+from fidoloop.server.store.rows import Target
 from fidoloop.server.web import cookies, devices, logged_in, operations
 from fidoloop.server.web.codes import make_code
 from fidoloop.server.web.pushes import INFORMATION, open_push, push_to, push_to_default
-from fidoloop.server.web.state import follow_state, read_state
+from fidoloop.server.web.watching import NamedOperation
 
-_PRE_LOGIN_SECONDS = operations.KEEP_MILLIS // 1000
 _USERNAMELESS = GetUafRequest("Auth", "{}")
 
 
@@ -30,7 +30,7 @@ class BeginLogIn(msgspec.Struct, frozen=True):
     device: ShortText | UnsetType = UNSET
 
 
-class LogInBegun(msgspec.Struct, frozen=True, omit_defaults=True):
+class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
     """The operation's id; `now` in epoch milliseconds; `link` and its code, PNG in base64; the `number` to type.
 
     `pushed` false: the push did not get through, and only the code is left.
@@ -42,12 +42,6 @@ class LogInBegun(msgspec.Struct, frozen=True, omit_defaults=True):
     qr: str | UnsetType = UNSET
     number: str | UnsetType = UNSET
     pushed: bool = True
-
-
-class NamedOperation(msgspec.Struct, frozen=True):
-    """Which of this browser's operations is meant."""
-
-    id: ShortText
 
 
 class FinishLogIn(NamedOperation, frozen=True):
@@ -66,64 +60,48 @@ async def begin(environment: Environment, request: Request) -> Response:
     """Begin a log-in; whether a user who is named exists, the answer does not say."""
     wanted = strictjson.decode(request.body, BeginLogIn)
     now = environment.clock()
-    cookie = await operations.pre_login_cookie(
-        environment.store, cookies.read_cookie(request, cookies.PRE_LOGIN), now=now
-    )
+    cookie = await operations.pre_login_cookie(environment.store, request, now=now)
     begun = await _begin(environment, request, wanted, cookies.digest(cookie), now)
-    kept = cookies.set_cookie(cookies.PRE_LOGIN, cookie, seconds=_PRE_LOGIN_SECONDS)
-    return json_response(begun)._replace(headers=(kept,))
+    return json_response(begun)._replace(headers=(operations.keep_pre_login(cookie),))
 
 
-async def _begin(
-    environment: Environment, request: Request, wanted: BeginLogIn, browser_hash: str, now: int
-) -> LogInBegun:
+async def _begin(environment: Environment, request: Request, wanted: BeginLogIn, browser_hash: str, now: int) -> Begun:
     if wanted.by == "push" and wanted.device:
-        return await _push_to_device(environment, request, wanted.device, browser_hash, now)
+        return await show_push(
+            environment, request, await devices.find(environment, request, wanted.device), browser_hash
+        )
     if wanted.by == "push":
         if not wanted.username:
             raise HttpProblem(400, "a push needs a username or a device")
         asked = await open_push(environment, request, wanted.username, browser_hash)
         environment.later(push_to_default(environment, request, asked, wanted.username))
-        return LogInBegun(asked.operation_id, now, number=asked.number)
+        return Begun(asked.operation_id, now, number=asked.number)
     device = await devices.find(environment, request, wanted.device) if wanted.device else None
     code = await make_code(environment, request, _USERNAMELESS, device=device.id if device else None)
     username = device.username if device else None
     operation_id = await operations.begin(environment.store, "login", code.session_id, browser_hash, username, now=now)
-    return LogInBegun(operation_id, now, code.link, code.qr)
+    return Begun(operation_id, now, code.link, code.qr)
 
 
-async def _push_to_device(
-    environment: Environment, request: Request, device_id: str, browser_hash: str, now: int
-) -> LogInBegun:
-    """Push, and show the same token as a code for that device alone, should the push be lost."""
-    device = await devices.find(environment, request, device_id)
-    asked = await open_push(environment, request, device.username, browser_hash)
+async def show_push(
+    environment: Environment,
+    request: Request,
+    device: Target,
+    browser_hash: str,
+    *,
+    purpose: operations.Purpose = "login",
+    context: str | None = None,
+) -> Begun:
+    """Push to a device, and show the same token as a code for it alone, should the push be lost; see `open_push`."""
+    asked = await open_push(environment, request, device.username, browser_hash, purpose=purpose, context=context)
     pushed = await push_to(environment, request, asked, device)
+    begun = Begun(asked.operation_id, environment.clock(), number=asked.number, pushed=pushed)
     if "link" not in environment.dispatchers:
-        return LogInBegun(asked.operation_id, now, number=asked.number, pushed=pushed)
+        return begun
     code = await make_code(
         environment, request, asked.wanted, device=device.id, session_id=asked.session_id, information=INFORMATION
     )
-    return LogInBegun(asked.operation_id, now, code.link, code.qr, asked.number, pushed)
-
-
-async def status(environment: Environment, request: Request) -> Response:
-    """Answer with the state of this browser's operation."""
-    named = strictjson.decode(request.body, NamedOperation)
-    return json_response(await read_state(environment, named.id, _watcher(request)))
-
-
-async def stream(environment: Environment, request: Request) -> EventStream:
-    """Answer with an event per change of that state."""
-    named = strictjson.decode(request.body, NamedOperation)
-    return EventStream(follow_state(environment, named.id, _watcher(request)))
-
-
-async def cancel(environment: Environment, request: Request) -> Response:
-    """Withdraw the operation: its token or request is of no more use."""
-    named = strictjson.decode(request.body, NamedOperation)
-    await operations.cancel(environment, named.id, _watcher(request))
-    return Response(204)
+    return msgspec.structs.replace(begun, link=code.link, qr=code.qr)
 
 
 async def finish(environment: Environment, request: Request) -> Response:
@@ -157,7 +135,3 @@ async def _remember(environment: Environment, request: Request, username: str) -
             )
         await transaction.execute(web_queries.FORGET_BROWSER, cookie_hash=before)
     return cookies.set_cookie(cookies.BROWSER, secret, seconds=seconds)
-
-
-def _watcher(request: Request) -> str:
-    return cookies.read_digest(request, cookies.PRE_LOGIN)

@@ -2,9 +2,6 @@
 
 from typing import NamedTuple
 
-import msgspec
-
-from fidoloop.protocol.outofband import StatusAuthenticator
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request
 from fidoloop.server.store import queries, web_queries
@@ -12,6 +9,7 @@ from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.rows import SessionStatus, WebLogin
 from fidoloop.server.web import cookies
 from fidoloop.server.web.operations import EXCHANGE_MILLIS
+from fidoloop.server.web.state import keys_of
 
 
 class NewLogin(NamedTuple):
@@ -66,7 +64,7 @@ async def require(environment: Environment, request: Request) -> WebLogin:
 async def _add(
     environment: Environment, transaction: Transaction, session: SessionStatus, username: str, now: int
 ) -> str:
-    keys = msgspec.json.decode(session.authenticators or "", type=tuple[StatusAuthenticator, ...])
+    keys = keys_of(session)
     secret = cookies.new_secret()
     await transaction.execute(
         web_queries.ADD_LOGIN,

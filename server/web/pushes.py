@@ -23,11 +23,13 @@ from fidoloop.server.store import web_queries
 from fidoloop.server.store.rows import Target
 from fidoloop.server.web import operations
 from fidoloop.server.web.devices import default_device
+from fidoloop.server.web.operations import Purpose
 
 PUSH_WINDOW_MILLIS: Final = 10 * 60 * 1000
 _DEMAND = ChannelLinkingDemand("number", USUAL_DIGITS)
 INFORMATION: Final[dict[str, Any]] = {"channelLinking": msgspec.to_builtins(_DEMAND)}
 """Every push asks for the number that the page shows: whoever is asked unexpectedly has none to type."""
+TOO_OFTEN: Final = "this user was asked already, or too often; wait a little, or scan the code"
 _log = logging.getLogger("fidoloop.server.web")
 
 
@@ -40,14 +42,22 @@ class Asked(msgspec.Struct, frozen=True):
     number: str
 
 
-async def open_push(environment: Environment, request: Request, username: str, browser_hash: str) -> Asked:
-    """Begin a log-in of `username` by push; nothing has gone out yet.
+async def open_push(
+    environment: Environment,
+    request: Request,
+    username: str,
+    browser_hash: str,
+    *,
+    purpose: Purpose = "login",
+    context: str | None = None,
+) -> Asked:
+    """Begin an authentication of `username` by push, a log-in unless `context` asks for more; nothing is out yet.
 
     Raises:
         HttpProblem: 429, one push is open or there were five in ten minutes, whoever is named.
     """
     now = environment.clock()
-    context = strictjson.encode({"username": username})
+    context = context or strictjson.encode({"username": username})
     lifetime = environment.config.lifetimes.token_millis("Auth")
     linking = make_linking(_DEMAND)
     new = sessions.NewToken(op="Auth", username=username, context=context, lifetime=lifetime, linking=linking)
@@ -57,8 +67,8 @@ async def open_push(environment: Environment, request: Request, username: str, b
             web_queries.TAKE_PUSH, username=username, session_id=session.id, now=now, since=now - PUSH_WINDOW_MILLIS
         )
         if taken is None:
-            raise HttpProblem(429, "this user was asked already, or too often; wait a little, or scan the code")
-        operation_id = await operations.begin(transaction, "login", session.id, browser_hash, username, now=now)
+            raise HttpProblem(429, TOO_OFTEN)
+        operation_id = await operations.begin(transaction, purpose, session.id, browser_hash, username, now=now)
     return Asked(operation_id, session.id, GetUafRequest("Auth", context), linking.content)
 
 
@@ -69,7 +79,7 @@ async def push_to(environment: Environment, request: Request, asked: Asked, targ
     )
     answer = await dispatch(environment, request, wanted, ServerTiming())
     if answer.dispatchResult != DispatchResult.DISPATCHED:
-        _log.warning("a push from the log-in page failed: %s", answer.dispatchResult)
+        _log.warning("a push from a page failed: %s", answer.dispatchResult)
     return answer.dispatchResult == DispatchResult.DISPATCHED
 
 

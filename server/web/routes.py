@@ -3,8 +3,8 @@
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Endpoint, Handler, Routes
 from fidoloop.server.http.messages import EVENT_STREAM, JSON, EventStream, HttpProblem, Request, Response
-from fidoloop.server.web import account, devices, log_in, logged_in
-from fidoloop.server.web.layout import HEADERS, SCRIPT, STYLE, elsewhere, page, static
+from fidoloop.server.web import account, confirmation, devices, enrolment, log_in, logged_in, watching
+from fidoloop.server.web.layout import STATIC, elsewhere, page, serve_static
 from fidoloop.server.web.same_origin import from_own_pages
 
 
@@ -12,22 +12,27 @@ def web_routes() -> Routes:
     """Return the pages by path; where the setting `web` is off there is nothing at them."""
     shown = {
         "/": _log_in_page,
-        "/account": _account_page,
-        STYLE: _file("fidoloop.css", "text/css; charset=utf-8"),
-        SCRIPT: _file("fidoloop.js", "text/javascript; charset=utf-8"),
+        "/account": _for_users("account", "Your account"),
+        "/confirm": _for_users("confirm", "Confirm a payment"),
+        "/enrol": _enrolment_page,
+        STATIC: serve_static,
     }
     routes: Routes = {path: {"GET": Endpoint(handler=_if_on(handler))} for path, handler in shown.items()}
-    routes["/web/devices"] = {"GET": Endpoint(handler=_if_on(devices.listed), produces=JSON)}
-    routes["/web/account"] = {"GET": Endpoint(handler=_if_on(account.show), produces=JSON)}
-    routes["/web/login/stream"] = _posted(log_in.stream, EVENT_STREAM)
+    for path, handler in {"/web/devices": devices.listed, "/web/account": account.show}.items():
+        routes[path] = {"GET": Endpoint(handler=_if_on(handler), produces=JSON)}
     posted = {
         "/web/login": log_in.begin,
-        "/web/login/status": log_in.status,
-        "/web/login/cancel": log_in.cancel,
         "/web/login/finish": log_in.finish,
-        "/web/devices/forget": devices.forget,
         "/web/logout": account.log_out,
+        "/web/enrol": enrolment.begin,
+        "/web/enrol/undo": enrolment.undo,
+        "/web/confirm": confirmation.begin,
+        "/web/keys/remove": account.remove,
+        "/web/devices/forget": devices.forget,
+        "/web/operation/status": watching.status,
+        "/web/operation/cancel": watching.cancel,
     }
+    routes["/web/operation/stream"] = _posted(watching.stream, EVENT_STREAM)
     return routes | {path: _posted(handler, JSON) for path, handler in posted.items()}
 
 
@@ -44,9 +49,13 @@ def _if_on(handler: Handler) -> Handler:
     return serve
 
 
-def _file(name: str, content_type: str) -> Handler:
+def _for_users(name: str, title: str) -> Handler:
+    """Return a page that is for those who are logged in."""
+
     async def serve(environment: Environment, request: Request) -> Response:
-        return Response(200, static(name), content_type, HEADERS)
+        if await logged_in.find(environment, request) is None:
+            return elsewhere("/")
+        return page(name, title, logged_in=True)
 
     return serve
 
@@ -54,10 +63,9 @@ def _file(name: str, content_type: str) -> Handler:
 async def _log_in_page(environment: Environment, request: Request) -> Response:
     if await logged_in.find(environment, request) is not None:
         return elsewhere("/account")
-    return page("login", "Log in")
+    return page("login", "Log in", logged_in=False)
 
 
-async def _account_page(environment: Environment, request: Request) -> Response:
-    if await logged_in.find(environment, request) is None:
-        return elsewhere("/")
-    return page("account", "Your account")
+async def _enrolment_page(environment: Environment, request: Request) -> Response:
+    found = await logged_in.find(environment, request)
+    return page("enrol", "Enrol a phone", logged_in=found is not None)

@@ -328,31 +328,51 @@ async def every_page(bench: Bench, call: Post) -> None:
     async def post(path: str, body: dict[str, Any], headers: dict[str, str] = own, **options: Any) -> Any:  # noqa: ANN401
         return await call("POST", path, body, headers=headers, api=False, **options)
 
-    for path in ("/", "/web/fidoloop.css", "/web/fidoloop.js"):
+    for path in ("/", "/enrol"):
         await call("GET", path, api=False)
-    await call("GET", "/account", api=False, status=303)
+    await call("GET", "/web/static/fidoloop.css", template="/web/static/{id}", api=False)
+    await call("GET", "/web/static/login.html", template="/web/static/{id}", api=False, status=404)
+    for path in ("/account", "/confirm"):
+        await call("GET", path, api=False, status=303)
+    await post("/web/enrol", {}, status=401)
+    await post("/web/enrol", {"code": "x"}, status=400)
+    await post("/web/enrol/undo", {"id": "no such"}, status=403)
+    await post("/web/confirm", {"text": "x"}, status=401)
     await call("GET", "/web/account", api=False, status=401)
     phone = await bench.registered()
     begun = await post("/web/login", {"by": "qr"})
-    await post("/web/login/status", {"id": begun["id"]})
+    await post("/web/operation/status", {"id": begun["id"]})
     await post("/web/login/finish", {"id": begun["id"]}, status=403)
     content = outofband.open_payload(outofband.decode_scanned(begun["link"]), None)
     returned = await bench.redeem(content.token)
     (request,) = json.loads(returned["uafRequest"])
     assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1200
-    await post("/web/login/stream", {"id": begun["id"]}, watching)
+    await post("/web/operation/stream", {"id": begun["id"]}, watching)
     await post("/web/login/finish", {"id": begun["id"], "remember": True})
-    await call("GET", "/account", api=False)
+    for path in ("/account", "/confirm"):
+        await call("GET", path, api=False)
     await call("GET", "/", api=False, status=303)
+    await post("/web/confirm", {"text": "Pay 5 to mia"})
+    await post("/web/confirm", {"text": "Pay 5 to mia", "device": "no such"}, status=404)
+    enrolling = await post("/web/enrol", {})
+    content = outofband.open_payload(outofband.decode_scanned(enrolling["link"]), None)
+    returned = await bench.redeem(content.token, "registration")
+    (request,) = json.loads(returned["uafRequest"])
+    assert (await bench.respond("Reg", phone.register(request)))["statusCode"] == 1200
+    await post("/web/operation/status", {"id": enrolling["id"]})
+    await post("/web/enrol/undo", {"id": enrolling["id"]}, status=204)
+    await post("/web/keys/remove", {"aaid": "x", "keyId": "y"}, status=404)
     await call("GET", "/web/account", api=False)
     await call("GET", "/web/devices", api=False)
     await post("/web/login", {"by": "push", "device": "no such"}, status=404)
     await post("/web/devices/forget", {}, status=204)
+    (key,) = [key for key in (await call("GET", "/web/account", api=False))["keys"] if key["current"]]
+    await post("/web/keys/remove", {"aaid": key["aaid"], "keyId": key["keyId"]}, status=204)
     await post("/web/logout", {}, status=204)
     await post("/web/login", {"by": "push"}, status=400)
     await post("/web/login", {"by": "push", "username": "mia"})
     await post("/web/login", {"by": "push", "username": "mia"}, status=429)
-    await post("/web/login/cancel", {"id": begun["id"]}, status=204)
+    await post("/web/operation/cancel", {"id": begun["id"]}, status=204)
     await post("/web/login", {"by": "qr"}, JSON, status=403)
 
 

@@ -3,15 +3,10 @@
 import re
 from pathlib import Path
 
-from fidoloop.bridge.scan import scan_image
 from fidoloop.protocol import outofband
 from fidoloop.pytest_plugin import Lab
 from tests.web.browser import Chromium, Tab
-
-
-def read_code(tab: Tab, directory: Path) -> str:
-    tab.state("waiting")
-    return scan_image(tab.screenshot(directory / "screen.png"))
+from tests.web.reading import read_code
 
 
 def test_a_remembered_browser_offers_its_users_devices_until_it_is_forgotten(

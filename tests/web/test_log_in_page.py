@@ -7,19 +7,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from fidoloop.bridge.errors import TokenRedeemedError
-from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.exits import Exit
 from fidoloop.pytest_plugin import Lab, running_lab
 from tests.web.browser import Chromium, Profile, Tab
 from tests.web.phone_command import PhoneCommand
+from tests.web.reading import read_code
 
 ENROLLED = "fidoloop SoftHSM token, P-256, token PIN"
-
-
-def read_code(tab: Tab, directory: Path) -> str:
-    """What a phone's camera reads off the screen."""
-    assert tab.state("waiting", "failed") == "waiting", tab.text("#words")
-    return scan_image(tab.screenshot(directory / "screen.png"))
 
 
 def test_page_and_phone_command_log_a_user_in_and_out(
@@ -35,7 +29,7 @@ def test_page_and_phone_command_log_a_user_in_and_out(
     assert done.code == Exit.OK, done.all
     tab.at("/account")
     tab.wait_for_text("#words", f"You are {username}, until ")
-    shown = tab.text("#current").split("\n")
+    shown = tab.text("#current dl").split("\n")
     facts = dict(zip((line for line in shown[::2]), shown[1::2], strict=True))
     assert facts["Authenticator"] == ENROLLED
     assert facts["AAID"] == "F10B#0111"
@@ -114,12 +108,12 @@ def test_time_that_runs_out_is_counted_down_and_said(fidoloop_token: str, tab: T
 def test_without_the_stream_the_page_asks(fidoloop_lab: Lab, profile: Profile, tmp_path: Path) -> None:
     phone, username = fidoloop_lab.enrolled()
     tab = profile.tab()
-    tab.block("**/web/login/stream")
+    tab.block("**/web/operation/stream")
     tab.go(fidoloop_lab.server.url)
     phone.scan(read_code(tab, tmp_path))
     tab.at("/account")
     tab.wait_for_text("#words", username)
-    assert any(url.endswith("/web/login/status") for url in tab.requested)
+    assert any(url.endswith("/web/operation/status") for url in tab.requested)
     # The browser says what the test did to it.
     assert all("ERR_FAILED" in text for text in tab.complaints)
     tab.complaints.clear()
@@ -146,7 +140,7 @@ def test_a_page_opened_twice_waits_in_both_and_the_other_one_is_told(
     first.at("/account")
     first.wait_for_text("#words", username)
     second.state("failed")
-    assert second.text("#words") == "This log-in belongs to another window now, or is over. Try again."
+    assert second.text("#words") == "This belongs to another window now, or is over. Nobody was logged in."
 
 
 def test_somebody_elses_code_logs_in_somebody_elses_browser(

@@ -61,6 +61,7 @@ def test_a_browser_is_logged_in_by_whoever_answers_its_code(tmp_path: Path) -> N
         assert await visitor.who() == "jeff"
         account = (await visitor.get("/web/account")).json()
         (key,) = account.pop("keys")
+        assert account.pop("devices") == []
         assert account == {"username": "jeff", "since": bench.clock(), "until": bench.clock() + 8 * 3_600_000}
         used = {"registeredAt": key["registeredAt"], "lastUsedAt": bench.clock(), "counter": key["counter"]}
         assert key == used | {
@@ -127,9 +128,9 @@ def test_a_log_in_is_watched_cancelled_and_finished_by_its_own_browser_only(tmp_
                 thief.client.cookies.set(PRE_LOGIN, "A" * 43, domain="localhost.local")
             begun = await visitor.begin()
             assert await thief.state(begun["id"]) == {"state": "gone"}
-            stream = await thief.post("/web/login/stream", {"id": begun["id"]}, accept="text/event-stream")
+            stream = await thief.post("/web/operation/stream", {"id": begun["id"]}, accept="text/event-stream")
             assert stream.text == 'event: status\ndata: {"state":"gone"}\n\n'
-            assert (await thief.post("/web/login/cancel", {"id": begun["id"]})).status_code == 204
+            assert (await thief.post("/web/operation/cancel", {"id": begun["id"]})).status_code == 204
             assert (await visitor.state(begun["id"]))["state"] == "waiting"
             await answer_link(bench, begun["link"], phone)
             assert await thief.finish(begun["id"]) == 403
@@ -238,7 +239,7 @@ def test_a_log_in_cookie_is_worth_nothing_once_its_log_in_is_over(tmp_path: Path
     "origin", [None, "null", "https://evil.example", f"{BASE}.evil.example", "http://localhost:8443", ""]
 )
 @pytest.mark.parametrize(
-    "path", ["/web/login", "/web/login/status", "/web/login/finish", "/web/login/cancel", "/web/logout"]
+    "path", ["/web/login", "/web/operation/status", "/web/login/finish", "/web/operation/cancel", "/web/logout"]
 )
 def test_nothing_is_posted_from_elsewhere(tmp_path: Path, path: str, origin: str | None) -> None:
     async def check(bench: Bench, visitor: Visitor) -> None:
@@ -266,7 +267,9 @@ def test_a_form_cannot_post(tmp_path: Path) -> None:
 
 def test_nothing_is_cached_framed_or_loaded_from_elsewhere(tmp_path: Path) -> None:
     async def check(bench: Bench, visitor: Visitor) -> None:
-        outside = [await visitor.get(path) for path in ("/", "/account", "/web/fidoloop.js", "/web/fidoloop.css")]
+        outside = [
+            await visitor.get(path) for path in ("/", "/account", "/web/static/login.js", "/web/static/fidoloop.css")
+        ]
         await visitor.log_in(bench, await bench.registered())
         inside = [await visitor.get(path) for path in ("/", "/account")]
         for answer in (*outside, *inside):
@@ -335,7 +338,7 @@ def test_a_cancelled_code_is_worth_nothing_and_a_cancelled_request_is_answered_i
         taken = await visitor.begin()
         request = await redeem(bench, token_in(taken["link"]))
         for begun in (shown, taken):
-            assert (await visitor.post("/web/login/cancel", {"id": begun["id"]})).status_code == 204
+            assert (await visitor.post("/web/operation/cancel", {"id": begun["id"]})).status_code == 204
             assert await visitor.state(begun["id"]) == {"state": "failed", "reason": "withdrawn"}
         assert (await bench.redeem(token_in(shown["link"])))["statusCode"] == 1403
         assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1491
@@ -367,7 +370,7 @@ def test_what_is_of_no_more_use_is_purged(tmp_path: Path) -> None:
 
 def test_the_pages_can_be_turned_off(tmp_path: Path) -> None:
     async def check(bench: Bench, visitor: Visitor) -> None:
-        for path in ("/", "/account", "/web/fidoloop.js", "/web/account"):
+        for path in ("/", "/account", "/web/static/login.js", "/web/account"):
             assert (await visitor.get(path)).status_code == 404
         assert (await visitor.post("/web/login", {"by": "qr"})).status_code == 404
 

@@ -193,7 +193,7 @@ def test_one_push_is_open_at_a_time_and_its_end_makes_room_for_the_next(tmp_path
         assert await confirm(bench, phone, token, begun["number"]) == 1200
         second = await visitor.begin("push", username="jeff")
         assert second["id"] != begun["id"]
-        await visitor.post("/web/login/cancel", {"id": second["id"]})
+        await visitor.post("/web/operation/cancel", {"id": second["id"]})
         assert await asked() == 200
         bench.clock.advance(119)
         assert await asked() == 429
@@ -210,7 +210,7 @@ def test_at_most_five_pushes_reach_a_user_in_ten_minutes(tmp_path: Path, postbox
         async def ask() -> int:
             answer = await visitor.post("/web/login", {"by": "push", "username": "jeff"})
             if answer.status_code == 200:
-                await visitor.post("/web/login/cancel", {"id": answer.json()["id"]})
+                await visitor.post("/web/operation/cancel", {"id": answer.json()["id"]})
             bench.clock.advance(100)
             return answer.status_code
 

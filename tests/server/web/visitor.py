@@ -31,7 +31,7 @@ class Visitor:
         return dict(answer.json())
 
     async def state(self, operation: str) -> dict[str, Any]:
-        answer = await self.post("/web/login/status", {"id": operation})
+        answer = await self.post("/web/operation/status", {"id": operation})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
