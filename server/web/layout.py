@@ -9,6 +9,7 @@ from fidoloop.server.http.messages import HttpProblem, Request, Response
 
 STATIC = "/web/static/*"
 _DIRECTORY = STATIC.removesuffix("*")
+STYLE = f"{_DIRECTORY}fidoloop.css"
 _OPERATION = b"<!-- operation -->\n"
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -34,7 +35,7 @@ def page(name: str, title: str, *, logged_in: bool) -> Response:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} · fidoloop</title>\n"
         '<link rel="icon" href="data:,">\n'
-        f'<link rel="stylesheet" href="{_DIRECTORY}fidoloop.css">\n'
+        f'<link rel="stylesheet" href="{STYLE}">\n'
         f'<script type="module" src="{_DIRECTORY}{name}.js"></script>\n</head>\n'
         f"<body{' data-logged-in' if logged_in else ''}>\n{content.decode('utf-8')}</body>\n</html>\n"
     )
