@@ -11,8 +11,9 @@ from fidoloop.server.config import ServerConfig
 from fidoloop.server.deregistration import remove_key
 from fidoloop.server.errors import ConfigError, ExistsError, NotFoundError
 from fidoloop.server.http.credentials import NewApiKey, new_api_key
+from fidoloop.server.oauth.passwords import make_verifier
 from fidoloop.server.payloads import make_payload
-from fidoloop.server.store import queries
+from fidoloop.server.store import oauth_queries, queries
 from fidoloop.server.store.base import Store, Transaction
 from fidoloop.server.store.rows import Account, ApiKey, AuditEntry, Credential, Target
 from fidoloop.server.targets import remove_target
@@ -140,3 +141,18 @@ async def _note(transaction: Transaction, event: str, username: str, now: int) -
     await audit.record(
         transaction, now=now, event=event, outcome=StatusCode.OK, username=username, requested_from="operator"
     )
+
+
+async def set_password(store: Store, username: str, password: str, *, now: int) -> None:
+    """Set a user's password, which enrols FIDO credentials and does nothing else.
+
+    Raises:
+        NotFoundError: no such user.
+        ValueError: fewer than 8 characters or more than 256.
+    """
+    verifier = make_verifier(password)
+    async with store.transaction() as transaction:
+        if await transaction.fetch_one(queries.ACCOUNT, username=username) is None:
+            raise NotFoundError("no such user")
+        await transaction.execute(oauth_queries.SET_PASSWORD, username=username, verifier=verifier, now=now)
+        await _note(transaction, "password-set", username, now)

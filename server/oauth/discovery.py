@@ -8,7 +8,16 @@ from fidoloop.protocol.oauth import client_attestation, dpop
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request, Response, json_response
 from fidoloop.server.oauth.answers import oauth_json
-from fidoloop.server.oauth.authorization_server import CHALLENGE, INTROSPECT, JWKS, REGISTER, REVOKE, TOKEN
+from fidoloop.server.oauth.authorization_server import (
+    AUTHORIZE_CHALLENGE,
+    CHALLENGE,
+    INTROSPECT,
+    JWKS,
+    REGISTER,
+    REVOKE,
+    TOKEN,
+)
+from fidoloop.server.oauth.challenge.sessions import ACRS
 from fidoloop.server.oauth.client_authentication import METHODS
 
 METADATA_PATH: Final = "/.well-known/oauth-authorization-server"
@@ -32,6 +41,8 @@ def metadata(environment: Environment) -> dict[str, Any]:
     found: dict[str, Any] = {
         "issuer": server.issuer,
         "token_endpoint": server.uri(TOKEN),
+        "authorization_challenge_endpoint": server.uri(AUTHORIZE_CHALLENGE),
+        "acr_values_supported": list(ACRS),
         "registration_endpoint": server.uri(REGISTER),
         "jwks_uri": server.uri(JWKS),
         "introspection_endpoint": server.uri(INTROSPECT),

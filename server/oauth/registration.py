@@ -44,9 +44,9 @@ _STATEMENT_SECONDS = 10 * 366 * 24 * 3600
 
 
 class StaleEvidence(OAuthError, frozen=True, omit_defaults=True):
-    """Evidence is needed for this nonce."""
+    """An error answer; where evidence is needed, with the nonce that it must be for."""
 
-    nonce: str = ""
+    nonce: str | UnsetType = UNSET
 
 
 class ClientInformation(ClientMetadata, frozen=True, omit_defaults=True):

@@ -3,8 +3,11 @@
 from fidoloop.server.http.dispatch import Endpoint, Routes
 from fidoloop.server.oauth import attester, discovery, registration, token_endpoint, token_state
 from fidoloop.server.oauth.authorization_server import (
+    ASSERTION_RESULT,
     ATTEST,
     ATTESTER_NONCE,
+    AUTHORIZE_CHALLENGE,
+    AUTHZ_CHALLENGE,
     CHALLENGE,
     INTROSPECT,
     JWKS,
@@ -12,6 +15,8 @@ from fidoloop.server.oauth.authorization_server import (
     REVOKE,
     TOKEN,
 )
+from fidoloop.server.oauth.challenge import assertion_result
+from fidoloop.server.oauth.challenge import endpoint as challenge_endpoint
 from fidoloop.server.oauth.endpoint import oauth_service
 
 
@@ -25,6 +30,9 @@ def oauth_routes() -> Routes:
         ATTESTER_NONCE: attester.serve_nonce,
         ATTEST: attester.serve_attest,
         REGISTER: registration.register,
+        AUTHORIZE_CHALLENGE: challenge_endpoint.serve,
+        AUTHZ_CHALLENGE: challenge_endpoint.serve,
+        ASSERTION_RESULT: assertion_result.serve,
     }
     own = {"GET": registration.read, "PUT": registration.update, "DELETE": registration.delete}
     gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys}

@@ -18,7 +18,8 @@ class Described:
     `request` and `answer` are message types; `media` is the answer's where no message is produced. `problems` and
     `empty` are further statuses, with a problem document and with nothing; where there is `refused`, the service may
     say it instead of a problem document. `names` says whose id ends the path. `form` are the parameters of a form
-    (name, what it is, whether it must be there), `errors` statuses of OAuth errors.
+    (name, what it is, whether it must be there), `errors` statuses of OAuth errors,
+    whose message is `error` where it says more than usual.
     """
 
     group: str
@@ -36,3 +37,4 @@ class Described:
     names: str = "the dispatch target's"
     form: tuple[tuple[str, str, bool], ...] = ()
     errors: tuple[tuple[int, str], ...] = ()
+    error: Any = None

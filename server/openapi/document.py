@@ -146,7 +146,10 @@ def _responses(words: Described, endpoint: Endpoint) -> Json:
     for status, what in sorted(_problems(words, endpoint).items()):
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}.", "content": problem}
     for status, what in words.errors:
-        found[str(status)] = {"description": f"{what}.", "content": {JSON: {"schema": _schema(OAuthError)}}}
+        found[str(status)] = {
+            "description": f"{what}.",
+            "content": {JSON: {"schema": _schema(words.error or OAuthError)}},
+        }
     return found
 
 
@@ -176,7 +179,7 @@ def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
 
 def _schemas() -> Json:
     """Return the messages' schemas by their names, with what stands in their JSON texts."""
-    spoken = [(words.request, words.answer, words.refused) for words in described().values()]
+    spoken = [(words.request, words.answer, words.refused, words.error) for words in described().values()]
     types = {one for three in spoken for one in three if _is_message(one)}
     ordered = sorted({*types, *_INNER, Problem, OAuthError}, key=lambda type_: str(type_.__name__))
     _, schemas = msgspec.json.schema_components(ordered, ref_template=f"{_REF}{{name}}")

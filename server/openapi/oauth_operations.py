@@ -5,8 +5,11 @@ from typing import Any
 from fidoloop.protocol.oauth.client_metadata import ClientRegistration
 from fidoloop.server.oauth.attester import AttestRequest, AttestResponse, EvidenceNonce
 from fidoloop.server.oauth.authorization_server import (
+    ASSERTION_RESULT,
     ATTEST,
     ATTESTER_NONCE,
+    AUTHORIZE_CHALLENGE,
+    AUTHZ_CHALLENGE,
     CHALLENGE,
     INTROSPECT,
     JWKS,
@@ -14,9 +17,11 @@ from fidoloop.server.oauth.authorization_server import (
     REVOKE,
     TOKEN,
 )
+from fidoloop.server.oauth.challenge.assertion_result import AssertionResult, Fido2TokenAnswer
+from fidoloop.server.oauth.challenge.endpoint import ChallengeAnswer, MoreNeeded
 from fidoloop.server.oauth.discovery import METADATA_PATH, Challenge, KeySet
 from fidoloop.server.oauth.grants import TokenResponse
-from fidoloop.server.oauth.registration import ClientInformation
+from fidoloop.server.oauth.registration import ClientInformation, StaleEvidence
 from fidoloop.server.oauth.token_state import Introspection
 from fidoloop.server.openapi.described import CREDENTIAL, Described
 
@@ -38,7 +43,7 @@ _REFUSED = (
 
 def oauth() -> dict[tuple[str, str], Described]:
     """Return the operations by method and path."""
-    return _discovery() | _registration() | _tokens()
+    return _discovery() | _registration() | _challenges() | _tokens()
 
 
 def _discovery() -> dict[tuple[str, str], Described]:
@@ -69,6 +74,7 @@ def _registration() -> dict[tuple[str, str], Described]:
             answer=ClientInformation,
             status=201,
             errors=(bad,),
+            error=StaleEvidence,
         ),
         ("POST", ATTESTER_NONCE): Described(group=_GROUP, summary="A nonce for evidence", answer=EvidenceNonce),
         ("POST", ATTEST): Described(
@@ -87,6 +93,7 @@ def _registration() -> dict[tuple[str, str], Described]:
             who=CREDENTIAL,
             names="the client's",
             errors=(bad, unknown),
+            error=StaleEvidence,
         ),
     }
     found["GET", f"{REGISTER}/*"] = Described(
@@ -104,6 +111,54 @@ def _registration() -> dict[tuple[str, str], Described]:
         who=CREDENTIAL,
         names="the client's",
         errors=(unknown,),
+    )
+    return found
+
+
+def _challenges() -> dict[tuple[str, str], Described]:
+    form = (
+        ("acr_values", "pw-enroll, uaf, uaf-hw, fido2 or fido2-hw; the first that can be", False),
+        ("scope", "What the tokens are to be good for", False),
+        ("code_challenge", "S256 (RFC 7636)", False),
+        ("code_challenge_method", "S256", False),
+        ("nonce", "For the id_token", False),
+        ("auth_session", "Of the answer before this request", False),
+        ("device_session", "The same, in the older dialect", False),
+        ("username", "Where the acr is pw-enroll", False),
+        ("password", "Where the acr is pw-enroll", False),
+        ("uaf_response", "The response to `uaf_request`, a JSON text", False),
+        ("assertion_result_request", "What get() gave for `fido2_options`, a JSON text", False),
+        ("attestation_result_request", "What create() gave for `fido2_options`, a JSON text", False),
+        ("fido2_token", "Of `/assertion/result`", False),
+        *_CLIENT,
+    )
+    errors = (
+        *_REFUSED,
+        (403, "A further step is needed (`insufficient_authorization`), or the proof is not accepted"),
+        (429, "Too many attempts; Retry-After says how long to wait"),
+    )
+    found = {
+        ("POST", path): Described(
+            group=_GROUP,
+            summary=summary,
+            description="OAuth 2.0 for First-Party Applications, with FIDO. A DPoP proof always." + _ATTESTED,
+            form=form,
+            answer=ChallengeAnswer,
+            errors=errors,
+            error=MoreNeeded,
+        )
+        for path, summary in (
+            (AUTHORIZE_CHALLENGE, "A step of an authorization without a browser"),
+            (AUTHZ_CHALLENGE, "The same, under its older name"),
+        )
+    }
+    found["POST", ASSERTION_RESULT] = Described(
+        group=_GROUP,
+        summary="An assertion against a fido2_token",
+        description="The token is good for a minute, once, in that session and by that DPoP key only.",
+        request=AssertionResult,
+        answer=Fido2TokenAnswer,
+        errors=((400, "The request, the proof or the session is not accepted"), (403, "The assertion does not verify")),
     )
     return found
 

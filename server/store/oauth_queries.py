@@ -3,7 +3,7 @@
 from typing import Final
 
 from fidoloop.server.store.base import Query
-from fidoloop.server.store.oauth_rows import Client, CodeGrant, TokenGrant
+from fidoloop.server.store.oauth_rows import AuthSession, Client, CodeGrant, Fido2Token, TokenGrant, Tries
 from fidoloop.server.store.rows import Nothing, One
 
 # clients
@@ -74,6 +74,65 @@ USE_REFRESH_TOKEN: Final = Query(
 )
 REMOVE_TOKEN: Final = Query("DELETE FROM oauth_token WHERE token_hash = :token_hash", Nothing)
 
+# auth_sessions
+ADD_SESSION: Final = Query(
+    "INSERT INTO oauth_session (session_hash, client_id, jkt, scope, acr, username, code_challenge, nonce, tries,"
+    " created_at, expires_at) VALUES (:session_hash, :client_id, :jkt, :scope, :acr, :username, :code_challenge,"
+    " :nonce, 0, :now, :expires_at)",
+    Nothing,
+)
+SESSION: Final = Query(
+    "SELECT session_hash, client_id, jkt, scope, acr, username, code_challenge, nonce, step, tries, expires_at, used_at"
+    " FROM oauth_session WHERE session_hash = :session_hash",
+    AuthSession,
+)
+SET_STEP: Final = Query(
+    "UPDATE oauth_session SET step = :step, username = :username WHERE session_hash = :session_hash"
+    " AND used_at IS NULL",
+    Nothing,
+)
+CHANGE_SESSION: Final = Query(
+    "UPDATE oauth_session SET acr = :acr, scope = :scope, code_challenge = :code_challenge, nonce = :nonce,"
+    " step = NULL WHERE session_hash = :session_hash AND used_at IS NULL",
+    Nothing,
+)
+COUNT_TRY: Final = Query("UPDATE oauth_session SET tries = tries + 1 WHERE session_hash = :session_hash", Nothing)
+USE_SESSION: Final = Query(
+    "UPDATE oauth_session SET used_at = :now WHERE session_hash = :session_hash AND used_at IS NULL"
+    " AND expires_at > :now RETURNING session_hash",
+    One,
+)
+ADD_FIDO2_TOKEN: Final = Query(
+    "INSERT INTO oauth_fido2_token (token_hash, session_hash, jkt, username, credential_id, expires_at)"
+    " VALUES (:token_hash, :session_hash, :jkt, :username, :credential_id, :expires_at)",
+    Nothing,
+)
+USE_FIDO2_TOKEN: Final = Query(
+    "UPDATE oauth_fido2_token SET used_at = :now WHERE token_hash = :token_hash AND session_hash = :session_hash"
+    " AND jkt = :jkt AND used_at IS NULL AND expires_at > :now RETURNING username, credential_id",
+    Fido2Token,
+)
+
+# passwords
+SET_PASSWORD: Final = Query(
+    "INSERT INTO account_password (username, verifier, changed_at) VALUES (:username, :verifier, :now)"
+    " ON CONFLICT (username) DO UPDATE SET verifier = :verifier, changed_at = :now",
+    Nothing,
+)
+PASSWORD: Final = Query(
+    "SELECT p.verifier FROM account_password p JOIN account a ON a.username = p.username"
+    " WHERE p.username = :username AND a.disabled_at IS NULL",
+    One,
+)
+COUNT_PASSWORD_TRY: Final = Query(
+    "INSERT INTO password_try (name_hash, tries, expires_at) VALUES (:name_hash, 1, :expires_at)"
+    " ON CONFLICT (name_hash) DO UPDATE SET tries = CASE WHEN password_try.expires_at > :now"
+    " THEN password_try.tries + 1 ELSE 1 END, expires_at = CASE WHEN password_try.expires_at > :now"
+    " THEN password_try.expires_at ELSE :expires_at END RETURNING tries",
+    Tries,
+)
+FORGET_PASSWORD_TRIES: Final = Query("DELETE FROM password_try WHERE name_hash = :name_hash", Nothing)
+
 # proofs
 USE_PROOF: Final = Query(
     "INSERT INTO oauth_replay (replay_key, expires_at) VALUES (:replay_key, :expires_at)"
@@ -84,6 +143,9 @@ USE_PROOF: Final = Query(
 # expiry, in the order that leaves nothing pointing nowhere
 PURGE: Final = (
     Query("DELETE FROM oauth_replay WHERE expires_at <= :now", Nothing),
+    Query("DELETE FROM oauth_session WHERE expires_at <= :now", Nothing),
+    Query("DELETE FROM oauth_fido2_token WHERE expires_at <= :now", Nothing),
+    Query("DELETE FROM password_try WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_token WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_code WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_grant WHERE expires_at <= :now", Nothing),

@@ -56,3 +56,33 @@ class TokenGrant(msgspec.Struct, frozen=True):
     revoked_at: int | None
     owner_disabled_at: int | None
     client_revoked_at: int | None
+
+
+class AuthSession(msgspec.Struct, frozen=True):
+    """An auth_session. `step` is what it waits for: the id of a UAF session, or what FIDO2 ceremony it began."""
+
+    session_hash: str
+    client_id: str
+    jkt: str
+    scope: str
+    acr: str
+    username: str | None
+    code_challenge: str | None
+    nonce: str | None
+    step: str | None
+    tries: int
+    expires_at: int
+    used_at: int | None
+
+
+class Fido2Token(msgspec.Struct, frozen=True):
+    """What a fido2_token stands for."""
+
+    username: str
+    credential_id: str
+
+
+class Tries(msgspec.Struct, frozen=True):
+    """How often something was tried."""
+
+    tries: int

@@ -29,7 +29,7 @@ from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
 from tests.server.oauth.client import FORM, VERIFIER, new_client, write_policy
 from tests.server.oauth.test_registration import evidence
 from tests.server.oauth.test_registration import nonce as nonce_for
-from tests.server.passkeys import Passkey
+from tests.server.passkeys import Passkey, enrolled
 from tests.server.phone import Phone
 from tests.server.test_targets import JOSE, change
 
@@ -173,6 +173,7 @@ async def every_oauth_service(bench: Bench, call: Post) -> None:
     await call("POST", "/introspect", "token=x", headers=form, api=False, status=401)
     await call("POST", "/introspect", "x", headers=form, status=400)
     await call("POST", "/attester/nonce")
+    await every_challenge_service(bench, call)
     await every_registration_service(bench, call)
     client = await new_client(bench)
     redeem = {"grant_type": "authorization_code", "code": await client.code(), "code_verifier": VERIFIER}
@@ -189,6 +190,27 @@ async def every_oauth_service(bench: Bench, call: Post) -> None:
         )
 
 
+async def every_challenge_service(bench: Bench, call: Post) -> None:
+    grants = {"acr": ["uaf", "fido2"], "scopes": ["openid", "api"]}
+    write_policy(bench, {"rules": [{"name": "any", "grants": grants}]})
+    client, passkey = await new_client(bench), await enrolled(bench)
+    for path in ("/authorize-challenge", "/authz-challenge"):
+        await call("POST", path, "x", headers={"content-type": FORM}, api=False, status=400)
+        ask = urlencode({"acr_values": "fido2"})
+        more = await call("POST", path, ask, headers=dict(client.headers(path)), api=False, status=403)
+        body = {
+            "client_id": client.client_id,
+            "auth_session": more["auth_session"],
+            "credential": passkey.get(more["fido2_options"]),
+        }
+        result = "/assertion/result"
+        await call("POST", result, "x", api=False, status=400)
+        token = await call("POST", result, body, headers={"dpop": client.proof(result)}, api=False)
+        await call("POST", result, body, headers={"dpop": client.proof(result)}, api=False, status=403)
+        done = urlencode({"auth_session": more["auth_session"], "fido2_token": token["fido2_token"]})
+        await call("POST", path, done, headers=dict(client.headers(path)), api=False)
+
+
 async def every_registration_service(bench: Bench, call: Post) -> None:
     bench.clock.now = int(AT.timestamp() * 1000)
     anchors = bench.config.oauth_directory / "anchors"
@@ -197,6 +219,7 @@ async def every_registration_service(bench: Bench, call: Post) -> None:
     write_policy(bench)
     for path, nonces in (("/register", "/register"), ("/attester/attest", "/attester/nonce")):
         await call("POST", path, "x", status=400)
+        await call("POST", path, {"client_name": "phone"}, status=400)
         text = await nonce_for(bench, nonces)
         body = {"evidence": evidence(bench, text, audience=BASE + path)}
         if path == "/register":

@@ -1,6 +1,7 @@
 """`fidoloop server user`, `apikey` and `enrol`: who may use the server."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,17 @@ def user_add(username: str, home: Home = None, as_json: Json = False) -> None:
     """Add a user."""
     do(home, lambda store: admin.add_user(store, username, now=system_clock()))
     say(as_json, {"username": username}, f"added {username}")
+
+
+@user_app.command("password")
+def user_password(username: str, home: Home = None, as_json: Json = False) -> None:
+    """Set a user's password: typed, or FIDOLOOP_USER_PASSWORD. It enrols FIDO keys over OAuth and logs nobody in."""
+    password = os.environ.get("FIDOLOOP_USER_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)
+    try:
+        do(home, lambda store: admin.set_password(store, username, password, now=system_clock()))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    say(as_json, {"username": username}, f"the password of {username} is set")
 
 
 @user_app.command("list")

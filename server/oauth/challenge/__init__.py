@@ -1,0 +1,1 @@
+"""The authorization challenge endpoint (OAuth 2.0 for First-Party Applications) with FIDO steps."""
