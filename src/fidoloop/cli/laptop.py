@@ -31,6 +31,11 @@ _BLE = "ble"
 _SHOWN = frozenset({_QR, "link", "link-png-qr-code"})
 """Dispatchers whose answer the laptop shows."""
 
+ApiKeySource = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="File with the API credential; else FIDOLOOP_API_KEY.", exists=True),
+]
+
 app = typer.Typer(no_args_is_help=True, help="The laptop: query targets, dispatch a token, follow the status.")
 
 
@@ -63,10 +68,7 @@ def login(
         typer.Option("--ble", help="Serve the token by Bluetooth, to a phone that must be near to answer."),
     ] = False,
     radio: ble.StationRadio = "usb:0",
-    api_key_source: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="File with the API credential; else FIDOLOOP_API_KEY.", exists=True),
-    ] = None,
+    api_key_source: ApiKeySource = None,
     ca: Annotated[Path | None, typer.Option(help="PEM file of the CA to trust.", exists=True)] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the phone.")] = 120.0,
     insecure: Insecure = False,
@@ -76,7 +78,7 @@ def login(
     if number and by_ble:
         raise typer.BadParameter("either --number or --ble: a token is answered once")
     linked_by = "number" if number else "ble" if by_ble else None
-    with Server(server, ca=ca, insecure=insecure, api_key=_api_key(api_key_source)) as connection:
+    with Server(server, ca=ca, insecure=insecure, api_key=api_key(api_key_source)) as connection:
         client = Laptop(connection)
         chosen = _choose_target(client, user, target) if user else None
         sent = client.dispatch_by_all(
@@ -126,7 +128,8 @@ def serve_ble(
         time.sleep(timeout)
 
 
-def _api_key(source: Path | None) -> str | None:
+def api_key(source: Path | None) -> str | None:
+    """Return the API credential: a file's, else the environment's."""
     if source is not None:
         return source.read_text(encoding="utf-8").strip()
     return os.environ.get("FIDOLOOP_API_KEY")

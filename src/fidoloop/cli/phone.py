@@ -9,7 +9,7 @@ from rich.table import Table
 from fidoloop.authenticator.models import Form
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account, Profile
-from fidoloop.cli import ble, phone_pending, phone_targets
+from fidoloop.cli import ble, phone_passkey, phone_pending, phone_targets
 from fidoloop.cli.common import (
     FormOption,
     Home,
@@ -18,7 +18,6 @@ from fidoloop.cli.common import (
     PhoneName,
     Verification,
     cell,
-    check_form,
     console,
     phone_path,
     show,
@@ -36,6 +35,7 @@ from fidoloop.cli.phone_session import (
     open_phone,
     print_result,
     read_token,
+    set_up,
 )
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol import base64url
@@ -51,6 +51,8 @@ for _command in (
     phone_targets.delete_target,
 ):
     app.command()(_command)
+
+app.add_typer(phone_passkey.app, name="passkey")
 
 _ALGORITHMS = {algorithm.name.lower(): algorithm for algorithm in Algorithm if algorithm in SUPPORTED}
 
@@ -100,7 +102,7 @@ def register(
     fresh = not profile.exists()
     try:
         if fresh:
-            _set_up(profile, keys, verification, ca, form)
+            set_up(profile, keys, verification, ca, form)
         elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
             raise typer.BadParameter("this phone has another key store; --name makes another phone")
         # A PIN in the URI opens the token now and is not written down.
@@ -118,14 +120,6 @@ def register(
     finally:
         profile.close()
     print_result(result, as_json=as_json)
-
-
-def _set_up(profile: Profile, keys: str | None, verification: Verification, ca: Path | None, form: Form) -> None:
-    if keys is None:
-        raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
-    check_form(form, verification)
-    uri = parse_key_store_uri(keys).without_pin()
-    profile.create(keys_uri=uri, verification=verification.value, ca=str(ca.resolve()) if ca else None, form=form)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from msgspec import UNSET
 
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
+from fidoloop.authenticator.models import Form
 from fidoloop.authenticator.user_verification import (
     PIN_TRIES,
     AutoApprove,
@@ -30,6 +31,7 @@ from fidoloop.cli.common import (
     Verification,
     answer,
     cell,
+    check_form,
     interactive,
     note,
     phone_path,
@@ -37,6 +39,7 @@ from fidoloop.cli.common import (
 )
 from fidoloop.cli.key_store import open_store
 from fidoloop.hsm.keystore import KeyStore
+from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 
 _SOURCE_HELP = (
@@ -67,15 +70,35 @@ def existing_phone(
     nonce: str | None = None,
 ) -> Iterator[Phone]:
     """Open the phone called `name`. Raises ProfileMissingError, KeyStoreError."""
+    with (
+        existing_profile(name, home) as profile,
+        open_phone(profile, yes=yes, deny=deny, insecure=insecure, number=number, nonce=nonce) as phone,
+    ):
+        yield phone
+
+
+@contextmanager
+def existing_profile(name: str, home: Path | None) -> Iterator[Profile]:
+    """Open the profile of the phone called `name`. Raises ProfileMissingError."""
     path = phone_path(home, name)
     if not path.exists():
         raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
     profile = Profile(path)
     try:
-        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, number=number, nonce=nonce) as phone:
-            yield phone
+        yield profile
     finally:
         profile.close()
+
+
+def set_up(
+    profile: Profile, keys: str | None, verification: Verification, ca: Path | None, form: Form = Form.FIRST_FACTOR
+) -> None:
+    """Make a new phone of these options. Raises typer.BadParameter."""
+    if keys is None:
+        raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
+    check_form(form, verification)
+    uri = parse_key_store_uri(keys).without_pin()
+    profile.create(keys_uri=uri, verification=verification.value, ca=str(ca.resolve()) if ca else None, form=form)
 
 
 @contextmanager
@@ -95,15 +118,17 @@ def open_phone(
     """
     settings = profile.settings()
     with open_store(keys or settings.keys_uri) as store:
-        method = Verification(settings.verification)
-        verifier = Deny(method.method) if deny else _verifier(method, store)
+        verifier = verifier_of(Verification(settings.verification), store, deny=deny)
         confirm = _yes if yes else _ask_about
         link = _linker(_ask_number if number is None else _typed_before(number), nonce)
         with Phone(profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure) as phone:
             yield phone
 
 
-def _verifier(method: Verification, store: KeyStore) -> UserVerifier:
+def verifier_of(method: Verification, store: KeyStore, *, deny: bool) -> UserVerifier:
+    """Return who verifies the user on this terminal; with `deny` a user who says no."""
+    if deny:
+        return Deny(method.method)
     if method is Verification.PIN:
         return TokenPin(store, _ask_pin, _choose)
     return Prompt(_ask_presence, _choose) if method is Verification.PROMPT else AutoApprove()
