@@ -125,14 +125,18 @@ def parse_public_jwk(value: object, where: str = "$") -> PublicJwk:
     raise MalformedError(f"{where}.kty", "neither EC nor RSA")
 
 
-def sign_compact(payload: bytes, key: PrivateKeyTypes, header: dict[str, Any] | None = None) -> str:
-    """Return a compact JWS of `payload` by `key`: ES256, ES384 or PS256, whichever fits the key.
+def sign_compact(
+    payload: bytes, key: PrivateKeyTypes, header: dict[str, Any] | None = None, *, algorithm: str | None = None
+) -> str:
+    """Return a compact JWS of `payload` by `key`: ES256, ES384 or PS256, whichever fits the key, or `algorithm`.
 
     Raises:
-        ValueError: the key is neither EC P-256/P-384 nor RSA.
+        ValueError: the key is neither EC P-256/P-384 nor RSA, or not one for `algorithm`.
     """
     jose_key, jwk = jose_private_key(key)
-    algorithm = jwk.signature_algorithms[0]
+    algorithm = algorithm or jwk.signature_algorithms[0]
+    if algorithm not in jwk.signature_algorithms:
+        raise ValueError(f"the key does not sign by {algorithm}")
     registry = _JwsRegistry(algorithms=[algorithm], strict_check_header=False)
     return jws.serialize_compact({"alg": algorithm, **(header or {})}, payload, jose_key, registry=registry)
 

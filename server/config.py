@@ -90,6 +90,12 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
                 raise SettingError("web_push.networks", f"{text} is not a network such as 10.0.0.0/8") from None
         if self.web_push.ca and not Path(self.web_push.ca).is_file():
             raise SettingError("web_push.ca", "there is no such file")
+        if "firebase-cloud-messaging" in self.dispatchers and not self.fcm.service_account:
+            raise SettingError("fcm.service_account", "the dispatcher firebase-cloud-messaging needs it")
+        for name in ("endpoint", "token_uri"):
+            url = getattr(self.fcm, name)
+            if url and not is_safe_url(url):
+                raise SettingError(f"fcm.{name}", "not an https URL (plain http is for the loopback only)")
 
     @property
     def metadata_directory(self) -> Path:
@@ -132,6 +138,12 @@ def _check_link_base(url: str) -> None:
         raise SettingError("link_base_url", "not a URL without a fragment that an app could be opened by")
     if parts.scheme.lower() == "http" and not is_loopback(parts.hostname or ""):
         raise SettingError("link_base_url", "plain http is for loopback addresses only")
+
+
+def is_safe_url(url: str) -> bool:
+    """Tell whether a URL is https, or http to this machine itself."""
+    found = origin(url)
+    return found is not None and (found.startswith("https:") or is_loopback(urlsplit(url).hostname or ""))
 
 
 def is_loopback(host: str) -> bool:

@@ -1,14 +1,17 @@
 """The dispatchers that are configured."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.dispatchers.base import Dispatcher
 from fidoloop.server.dispatchers.ble import BleDispatcher
+from fidoloop.server.dispatchers.firebase_cloud_messaging import FirebaseCloudMessagingDispatcher
 from fidoloop.server.dispatchers.link import LinkDispatcher
 from fidoloop.server.dispatchers.link_png_qr_code import LinkPngQrCodeDispatcher
 from fidoloop.server.dispatchers.png_qr_code import PngQrCodeDispatcher
 from fidoloop.server.dispatchers.web_push import WebPushDispatcher
+from fidoloop.server.push.service_account import load_service_account
 from fidoloop.server.push.vapid_key import ensure_vapid_key
 
 
@@ -29,6 +32,9 @@ def make_dispatchers(config: ServerConfig) -> Mapping[str, Dispatcher]:
                 found.append(LinkPngQrCodeDispatcher(config.link_base_url))
             case "web-push":
                 found.append(WebPushDispatcher(config, ensure_vapid_key(config.vapid_key)))
+            case "firebase-cloud-messaging":
+                account = load_service_account(Path(config.fcm.service_account))
+                found.append(FirebaseCloudMessagingDispatcher(config, account))
             case "ble":
                 found.append(BleDispatcher())
     return {dispatcher.name: dispatcher for dispatcher in found}

@@ -1,6 +1,6 @@
 """Every setting of the server: its name, type, limits, default, unit and what it is for. All else follows from here."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +11,7 @@ from fidoloop.server.settings.oauth import OAuthSettings
 DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
 _MOST_SECONDS = 366 * 24 * 3600
 
-Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code", "web-push", "ble"]
+Dispatcher = Literal["png-qr-code", "link", "link-png-qr-code", "web-push", "ble", "firebase-cloud-messaging"]
 DISPATCHERS: tuple[Dispatcher, ...] = ("png-qr-code", "link", "link-png-qr-code", "web-push", "ble")
 LogFormat = Literal["plain", "json"]
 MetricsAccess = Literal["loopback", "credential", "open", "off"]
@@ -101,6 +101,28 @@ class WebPush(msgspec.Struct, frozen=True):
     ] = ""
 
 
+class Fcm(msgspec.Struct, frozen=True):
+    """How the dispatcher firebase-cloud-messaging sends; it is configured by naming it in `dispatchers`."""
+
+    service_account: Annotated[
+        str, Meta(description="The service account's JSON file, as Google hands it out. Its project is sent through.")
+    ] = ""
+    dry_run: Annotated[bool, Meta(description="Have FCM check messages and deliver none.")] = False
+    endpoint: Annotated[str, Meta(min_length=1, description="Where FCM is; plain http on the loopback only.")] = (
+        "https://fcm.googleapis.com"
+    )
+    token_uri: Annotated[
+        str, Meta(description="Where access tokens are got. Empty: where the service account's file says.")
+    ] = ""
+    remove_unregistered_clients: Annotated[
+        bool,
+        Meta(
+            description="Delete a dispatch target whose registration token FCM does not know any more; otherwise it"
+            " expires."
+        ),
+    ] = False
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`[server]` of the file. An empty text where the description says what follows then is the same as not set."""
 
@@ -127,7 +149,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ("1.1",)
     dispatchers: Annotated[
-        tuple[Dispatcher, ...], Meta(description=f"How tokens are delivered: any of {', '.join(DISPATCHERS)}.")
+        tuple[Dispatcher, ...], Meta(description=f"How tokens are delivered: any of {', '.join(get_args(Dispatcher))}.")
     ] = DISPATCHERS
     link_base_url: Annotated[
         str,
@@ -191,5 +213,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Tls = msgspec.field(default_factory=Tls)
     lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)
     web_push: WebPush = msgspec.field(default_factory=WebPush)
+    fcm: Fcm = msgspec.field(default_factory=Fcm)
     oauth: OAuthSettings = msgspec.field(default_factory=OAuthSettings)
     fido2: Fido2 = msgspec.field(default_factory=Fido2)
