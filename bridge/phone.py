@@ -4,7 +4,7 @@ Scan → decode → decrypt with the hardware key → confirmation by the user �
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -201,9 +201,11 @@ class Phone:
             self._profile.remove_account(account)
         return tuple(deleted)
 
-    def waiting(self) -> Iterator[tuple[Account, outofband.PendingOperations | BridgeError]]:
+    def waiting(
+        self, accounts: Sequence[Account] | None = None
+    ) -> Iterator[tuple[Account, outofband.PendingOperations | BridgeError]]:
         """Ask the server of each account that has a dispatch target what waits there; yield what it says."""
-        for account in self.targets.accounts():
+        for account in self.targets.accounts() if accounts is None else accounts:
             try:
                 yield account, self.targets.operations(account)
             except BridgeError as error:

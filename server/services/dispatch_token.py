@@ -218,7 +218,13 @@ async def _send(
     async with environment.store.transaction() as transaction:
         if gone is not None and target is not None:
             await expire_target(transaction, target, now=environment.clock(), remove=gone.remove)
-        await transaction.execute(queries.SET_DISPATCHER, id=session.id, dispatcher=dispatcher.name, response=response)
+        await transaction.execute(
+            queries.SET_DISPATCHER,
+            id=session.id,
+            dispatcher=dispatcher.name,
+            response=response,
+            target_id=target.id if target else None,
+        )
         if target is not None and result is DispatchResult.DISPATCHED:
             await transaction.execute(
                 queries.ADD_PAYLOAD, target_id=target.id, session_id=session.id, payload=outgoing.payload

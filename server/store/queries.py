@@ -133,7 +133,9 @@ REDEEM: Final = Query(
 SET_SESSION_TARGET: Final = Query("UPDATE session SET target_id = :target_id WHERE id = :id", Nothing)
 TARGET_OF_SESSION: Final = Query("SELECT target_id FROM session WHERE id = :id AND target_id IS NOT NULL", One)
 SET_DISPATCHER: Final = Query(
-    "UPDATE session SET dispatcher = :dispatcher, dispatcher_response = :response WHERE id = :id", Nothing
+    "UPDATE session SET dispatcher = :dispatcher, dispatcher_response = :response,"
+    " target_id = COALESCE(target_id, :target_id) WHERE id = :id",
+    Nothing,
 )
 ADD_PAYLOAD: Final = Query(
     "INSERT INTO dispatched_payload (target_id, session_id, payload) VALUES (:target_id, :session_id, :payload)"

@@ -334,6 +334,17 @@ def test_once_ends_with_its_outcome(enrolled: Enrolled, start: Started) -> None:
     assert process.returncode == Exit.USER
 
 
+def test_what_was_missed_is_carried_out_before_anything_is_pushed(enrolled: Enrolled, start: Started) -> None:
+    """A push that got lost, or came while the phone was off: the server has kept it for the dispatch target."""
+    (target,) = enrolled.lab.laptop.targets(enrolled.username)
+    missed = enrolled.lab.laptop.dispatch(username=enrolled.username, target_id=target.id, dispatcher="link")
+    process = enrolled.listen(start, "--once")
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == Exit.OK, errors
+    assert '"statusCode": 1200' in out
+    assert enrolled.lab.laptop.status(missed.session_id).status == "succeeded"
+
+
 def test_a_distributors_messages_come_by_standard_input(
     enrolled: Enrolled, start: Started, fidoloop_lab: Lab, tmp_path: Path
 ) -> None:

@@ -21,9 +21,9 @@ NUMBER = {"channelLinking": {"mode": "number", "digits": 2}}
 BLE = {"channelLinking": {"mode": "ble"}}
 
 
-def run(home: Path, check: Check) -> None:
+def run(home: Path, check: Check, database: str = "") -> None:
     async def scenario() -> None:
-        async with running(home) as bench:
+        async with running(home, database=database) as bench:
             await check(bench)
 
     asyncio.run(scenario())
@@ -164,7 +164,7 @@ def test_answers_that_are_no_number_are_wrong_or_malformed(tmp_path: Path, answe
     run(tmp_path, check)
 
 
-def test_of_racing_wrong_answers_three_are_counted(tmp_path: Path) -> None:
+def test_of_racing_wrong_answers_three_are_counted(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench) -> None:
         phone = await bench.registered(target=True)
         answer = await dispatched(bench)
@@ -175,7 +175,7 @@ def test_of_racing_wrong_answers_three_are_counted(tmp_path: Path) -> None:
         left = Query("SELECT linking_tries_left FROM session WHERE channel_linking IS NOT NULL", Count)
         assert await bench.store.fetch_one(left) == Count(0)
 
-    run(tmp_path, check)
+    run(tmp_path, check, database)
 
 
 def test_a_second_dispatcher_shows_the_same_number(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_device_learns_of_its_target_and_its_users_keys_only(tmp_path: Path) -
     run(tmp_path, check)
 
 
-def test_what_was_dispatched_to_a_target_waits_for_it_until_it_is_redeemed(tmp_path: Path) -> None:
+def test_what_was_dispatched_to_a_target_waits_for_it_until_it_is_redeemed(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench) -> None:
         phone, other = await bench.registered(), await bench.registered("mia")
         target = await make(bench, phone, deviceId=DEVICE)
@@ -106,7 +106,7 @@ def test_what_was_dispatched_to_a_target_waits_for_it_until_it_is_redeemed(tmp_p
         bench.clock.advance(120)
         assert await waiting(bench, target, phone) == []
 
-    run(tmp_path, check)
+    run(tmp_path, check, database=database)
 
 
 def test_an_operation_says_what_it_is_and_until_when(tmp_path: Path) -> None:
@@ -199,14 +199,14 @@ def test_a_header_that_is_no_signature_is_refused(tmp_path: Path, header: str) -
     run(tmp_path, check)
 
 
-def test_racing_copies_of_one_request_are_answered_once(tmp_path: Path) -> None:
+def test_racing_copies_of_one_request_are_answered_once(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench) -> None:
         phone = await bench.registered()
         target = await make(bench, phone, deviceId=DEVICE)
         calls = (ask(bench, "operations", target, phone.signature_key, requestId="one") for _ in range(5))
         assert sorted(answer.status_code for answer in await asyncio.gather(*calls)) == [200, 401, 401, 401, 401]
 
-    run(tmp_path, check)
+    run(tmp_path, check, database=database)
 
 
 def test_a_disabled_users_device_is_told_nothing(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_more_than_fits_is_said_and_comes_when_there_is_room(tmp_path: Path) -> 
     run(tmp_path, check)
 
 
-def test_what_was_dispatched_goes_with_its_session(tmp_path: Path) -> None:
+def test_what_was_dispatched_goes_with_its_session(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench) -> None:
         phone = await bench.registered()
         target = await make(bench, phone, deviceId=DEVICE)
@@ -265,4 +265,4 @@ def test_what_was_dispatched_goes_with_its_session(tmp_path: Path) -> None:
         await sessions.purge(bench.store, now=bench.clock() + 1001, keep_millis=1000)
         assert await bench.store.fetch_one(kept) == Count(0)
 
-    run(tmp_path, check)
+    run(tmp_path, check, database=database)

@@ -18,6 +18,7 @@ from fidoloop.bridge.push.receiver import MAX_LINE, PushReceiver
 from fidoloop.bridge.push.service import PATH, PushService
 from fidoloop.bridge.push.subscriptions import PushSubscription
 from fidoloop.cli.common import Home, Insecure, Json, PhoneName, cell, home_directory, note, show
+from fidoloop.cli.phone_pending import catch_up
 from fidoloop.cli.phone_session import DenyOption, Number, Yes, account_of, existing_phone, print_result
 from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.protocol.uaf.facets import origin
@@ -61,7 +62,8 @@ def listen(
 ) -> None:
     """Be a phone that log-ins are pushed to: ask, redeem and sign, until interrupted.
 
-    The servers are told where to push. Without --tls-cert and --insecure the certificate is of the lab CA in HOME/tls.
+    What was missed meanwhile is carried out first. The servers are told where to push.
+    Without --tls-cert and --insecure the certificate is of the lab CA in HOME/tls.
     """
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key belong together")
@@ -75,6 +77,8 @@ def listen(
         if endpoint is not None:
             (account,) = _only_one(accounts)
             subscription = receiver.subscribe(account, lambda _: endpoint)
+            if _caught_up(phone, [account], as_json=as_json) and once:
+                return
             _say_listening([account], endpoint, None, as_json=as_json)
             _follow_all(receiver, _lines(receiver, subscription), once=once, as_json=as_json)
             return
@@ -85,9 +89,20 @@ def listen(
             base = (public_url or f"{'https' if tls else 'http'}://{_name_of(host)}:{listener.port}").rstrip("/")
             subscribed = _subscribe(receiver, accounts, base)
             service.watch(subscribed, audience=_origin(base))
-            _say_listening([one.account for one in subscribed], base, ca, as_json=as_json)
             with _interruptible():
+                if _caught_up(phone, [one.account for one in subscribed], as_json=as_json) and once:
+                    return
+                _say_listening([one.account for one in subscribed], base, ca, as_json=as_json)
                 _follow_all(receiver, queue.get, once=once, as_json=as_json)
+
+
+def _caught_up(phone: Phone, accounts: list[Account], *, as_json: bool) -> bool:
+    """Carry out what was missed while nobody listened, and tell whether there was anything."""
+    done = catch_up(phone, accounts)
+    for result in done:
+        print_result(result, as_json=as_json)
+    sys.stdout.flush()
+    return bool(done)
 
 
 def _accounts(phone: Phone, user: str | None, server: str | None) -> list[Account]:

@@ -1,9 +1,11 @@
 """`fidoloop phone pending`: what was cut off on this phone, and what its servers dispatched and it never got."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from fidoloop.authenticator.errors import AsmError
 from fidoloop.bridge.errors import BridgeError
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.bridge.profile import Account
@@ -12,8 +14,6 @@ from fidoloop.cli.exits import Exit, exit_for
 from fidoloop.cli.phone_session import DenyOption, Number, Yes, existing_phone, result_members
 from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.protocol.outofband import PendingOperation
-
-Error = BridgeError | KeyStoreError
 
 
 def pending(
@@ -29,17 +29,10 @@ def pending(
 ) -> None:
     """Finish what was cut off on this phone, and carry out what waits for it at its servers: lost pushes, say."""
     with existing_phone(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
-        run = _Run()
+        run = CatchingUp()
         if not only_list:
             run.finish(phone)
-        for account, found in phone.waiting():
-            if isinstance(found, BridgeError):
-                run.failed(f"{account.username} at {account.base_url}", found)
-                continue
-            for operation in found.operations:
-                run.waiting.append(_waiting(account, operation))
-                if not only_list:
-                    run.take(phone, operation)
+        run.ask(phone, None, take=not only_list)
     if as_json:
         show({"waiting": run.waiting, "done": [result_members(result) for result in run.done]}, "", as_json=True)
     else:
@@ -50,7 +43,15 @@ def pending(
         raise typer.Exit(run.code)
 
 
-class _Run:
+def catch_up(phone: Phone, accounts: Sequence[Account]) -> list[Result]:
+    """Finish what was cut off, carry out what waits for `accounts`, and return what was done; the rest is said."""
+    run = CatchingUp()
+    run.finish(phone)
+    run.ask(phone, accounts, take=True)
+    return run.done
+
+
+class CatchingUp:
     """What came of it; that one operation fails keeps no other waiting."""
 
     def __init__(self) -> None:
@@ -59,19 +60,32 @@ class _Run:
         self.code = Exit.OK
 
     def finish(self, phone: Phone) -> None:
+        """Finish what was cut off."""
         for _, outcome in phone.finish_left_over():
             if isinstance(outcome, Result):
                 self.done.append(outcome)
             else:
                 self.failed("what was cut off", outcome)
 
-    def take(self, phone: Phone, operation: PendingOperation) -> None:
+    def ask(self, phone: Phone, accounts: Sequence[Account] | None, *, take: bool) -> None:
+        """Ask the servers of `accounts`, or of all, what waits; with `take` carry it out."""
+        for account, found in phone.waiting(accounts):
+            if isinstance(found, BridgeError):
+                self.failed(f"{account.username} at {account.base_url}", found)
+                continue
+            for operation in found.operations:
+                self.waiting.append(_waiting(account, operation))
+                if take:
+                    self._take(phone, operation)
+
+    def _take(self, phone: Phone, operation: PendingOperation) -> None:
         try:
             self.done.append(phone.take(operation.payload))
-        except (BridgeError, KeyStoreError) as error:
+        except (BridgeError, KeyStoreError, AsmError) as error:
             self.failed(operation.operation, error)
 
-    def failed(self, what: str, error: Error) -> None:
+    def failed(self, what: str, error: Exception) -> None:
+        """Say what failed; the first failure decides the exit code."""
         note(f"{what}: {error}")
         if self.code is Exit.OK:
             self.code = exit_for(error) or Exit.REFUSED
