@@ -1,7 +1,7 @@
 """The services of the OAuth side by path."""
 
 from fidoloop.server.http.dispatch import Endpoint, Routes
-from fidoloop.server.oauth import attester, discovery, registration, token_endpoint, token_state
+from fidoloop.server.oauth import api, attester, discovery, registration, token_endpoint, token_state
 from fidoloop.server.oauth.authorization_server import (
     ASSERTION_RESULT,
     ATTEST,
@@ -35,8 +35,12 @@ def oauth_routes() -> Routes:
         ASSERTION_RESULT: assertion_result.serve,
     }
     own = {"GET": registration.read, "PUT": registration.update, "DELETE": registration.delete}
-    gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys}
+    gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys} | {
+        api.METADATA_PATH: api.serve_metadata,
+        api.WHOAMI: api.serve_whoami,
+    }
     return {path: {"POST": Endpoint(handler=oauth_service(handler))} for path, handler in posts.items()} | {
         f"{REGISTER}/*": {method: Endpoint(handler=oauth_service(handler)) for method, handler in own.items()},
         **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
+        api.SIGN_DEMO: {"POST": Endpoint(handler=api.serve_sign_demo)},
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fidoloop.protocol.oauth.client_metadata import ClientRegistration
+from fidoloop.server.oauth import api
 from fidoloop.server.oauth.attester import AttestRequest, AttestResponse, EvidenceNonce
 from fidoloop.server.oauth.authorization_server import (
     ASSERTION_RESULT,
@@ -43,7 +44,7 @@ _REFUSED = (
 
 def oauth() -> dict[tuple[str, str], Described]:
     """Return the operations by method and path."""
-    return _discovery() | _registration() | _challenges() | _tokens()
+    return _discovery() | _registration() | _challenges() | _tokens() | _api()
 
 
 def _discovery() -> dict[tuple[str, str], Described]:
@@ -197,5 +198,33 @@ def _tokens() -> dict[tuple[str, str], Described]:
             form=(("token", "The token", True), ("token_type_hint", "Not needed", False), *_CLIENT),
             answer=dict[str, Any],
             errors=_REFUSED,
+        ),
+    }
+
+
+def _api() -> dict[tuple[str, str], Described]:
+    refused = (
+        (400, "The request is not one"),
+        (401, "No token bound to the proof's key, or a stronger authentication is needed: WWW-Authenticate says which"),
+        (403, "The token's scope does not reach"),
+    )
+    return {
+        ("GET", api.METADATA_PATH): Described(
+            group=_GROUP, summary="The protected API's metadata", description="RFC 9728.", answer=dict[str, Any]
+        ),
+        ("GET", api.WHOAMI): Described(
+            group=_GROUP,
+            summary="Who calls the protected API",
+            description="`Authorization: DPoP` with a proof (RFC 9449 section 7); scope `api`.",
+            answer=api.WhoAmI,
+            errors=refused,
+        ),
+        ("POST", api.SIGN_DEMO): Described(
+            group=_GROUP,
+            summary="Have a text signed in one's name",
+            description="As whoami, and with acr `uaf-hw` or `fido2-hw` (RFC 9470).",
+            request=api.SignDemo,
+            answer=api.Signed,
+            errors=refused,
         ),
     }

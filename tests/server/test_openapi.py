@@ -175,6 +175,7 @@ async def every_oauth_service(bench: Bench, call: Post) -> None:
     await call("POST", "/attester/nonce")
     await every_challenge_service(bench, call)
     await every_registration_service(bench, call)
+    await every_resource(bench, call)
     client = await new_client(bench)
     redeem = {"grant_type": "authorization_code", "code": await client.code(), "code_verifier": VERIFIER}
     for path, parameters in (("/token", redeem), ("/revoke", {"token": "x"})):
@@ -188,6 +189,20 @@ async def every_oauth_service(bench: Bench, call: Post) -> None:
             api=False,
             status=401,
         )
+
+
+async def every_resource(bench: Bench, call: Post) -> None:
+    await call("GET", "/.well-known/oauth-protected-resource/api")
+    grants = {"acr": ["uaf", "uaf-hw"], "scopes": ["openid", "api"]}
+    write_policy(bench, {"rules": [{"name": "any", "grants": grants}]})
+    client = await new_client(bench)
+    answer = await client.redeem(await client.code(acr="uaf-hw"))
+    token = answer.json()["access_token"]
+    for method, path, body in (("GET", "/api/whoami", None), ("POST", "/api/sign-demo", {"text": "a"})):
+        await call(method, path, body, api=False, status=401)
+        client.nonce = (await bench.client.request(method, path)).headers["dpop-nonce"]
+        headers = {"authorization": f"DPoP {token}", "dpop": client.proof(path, method, token=token)}
+        await call(method, path, body, headers=headers, api=False)
 
 
 async def every_challenge_service(bench: Bench, call: Post) -> None:
