@@ -12,6 +12,8 @@ from msgspec import UnsetType
 
 from fidoloop.authenticator.adopted import AdoptedKeys
 from fidoloop.authenticator.attestation import load_attestation
+from fidoloop.authenticator.card_authenticator import CardAuthenticator
+from fidoloop.authenticator.card_model import CardModel
 from fidoloop.authenticator.displays import fitting_content
 from fidoloop.authenticator.errors import (
     REFUSALS,
@@ -52,8 +54,9 @@ class Asm:
         *,
         caller_id: str,
         form: Form = Form.FIRST_FACTOR,
+        cards: Sequence[CardAuthenticator] = (),
     ) -> None:
-        """Open the token's models of this form. Raises KeyStoreError."""
+        """Open the token's models of this form, beside those of `cards`, which come first. Raises KeyStoreError."""
         attestation = load_attestation(store)
         self._state = state
         made, self.adopted = MadeKeys(store), AdoptedKeys(state, store)
@@ -62,7 +65,8 @@ class Asm:
             models += adopted_models(verifier.method)
         self._caller_id = caller_id
         self._access_tokens: dict[str, bytes] = {}
-        self.authenticators: dict[str, UafAuthenticator] = {
+        self.authenticators: dict[str, UafAuthenticator | CardAuthenticator] = {card.model.aaid: card for card in cards}
+        self.authenticators |= {
             model.aaid: UafAuthenticator(
                 model, self.adopted if model.store is StoreKind.ADOPTED else made, state, verifier, attestation
             )
@@ -88,6 +92,18 @@ class Asm:
                 held.setdefault(entry.aaid, []).append(entry.key_id)
         ordered = adopted + made if room else made + adopted
         return [_facts(one.model, held.get(one.model.aaid, [])) for one in ordered]
+
+    def is_roaming(self, aaid: str) -> bool:
+        """Tell whether the authenticator keeps its keys itself, so that which they are is not known here."""
+        return isinstance(self._authenticator(aaid), CardAuthenticator)
+
+    def holds(self, aaid: str, app_id: str) -> bool:
+        """Tell whether a roaming authenticator has a key of the application."""
+        authenticator = self._authenticator(aaid)
+        try:
+            return isinstance(authenticator, CardAuthenticator) and authenticator.holds(app_id)
+        except REFUSALS as error:
+            raise _refused(error) from error
 
     def images(self, aaid: str) -> tuple[DisplayPngCharacteristics, ...] | UnsetType:
         """Return which images the authenticator's display takes, where it takes any."""
@@ -169,7 +185,7 @@ class Asm:
         except REFUSALS as error:
             raise _refused(error) from error
 
-    def _authenticator(self, aaid: str) -> UafAuthenticator:
+    def _authenticator(self, aaid: str) -> UafAuthenticator | CardAuthenticator:
         authenticator = self.authenticators.get(aaid)
         if authenticator is None:
             raise AsmError(AsmStatus.AUTHENTICATOR_DISCONNECTED, f"no authenticator {aaid} here")
@@ -195,7 +211,7 @@ def _refused(error: Refusal, *, signing: bool = False) -> AsmError:
     return AsmError(AsmStatus.ACCESS_DENIED, str(error))
 
 
-def _facts(model: Model, key_ids: list[bytes]) -> AuthenticatorFacts:
+def _facts(model: Model | CardModel, key_ids: list[bytes]) -> AuthenticatorFacts:
     return AuthenticatorFacts(
         aaid=model.aaid,
         key_ids=frozenset(base64url.encode(key_id) for key_id in key_ids),
@@ -204,8 +220,8 @@ def _facts(model: Model, key_ids: list[bytes]) -> AuthenticatorFacts:
         matcher_protection=int(model.matcher_protection),
         attachment_hint=int(model.attachment_hint),
         tc_display=model.tc_display,
-        algorithms=frozenset((int(model.key_kind.algorithm),)),
+        algorithms=frozenset((model.algorithm,)),
         assertion_schemes=frozenset((ASSERTION_SCHEME,)),
-        attestation_types=frozenset((int(model.key_kind.attestation),)),
+        attestation_types=frozenset((model.attestation,)),
         version=AUTHENTICATOR_VERSION,
     )

@@ -19,6 +19,7 @@ from fidoloop.authenticator.asm_messages import (
     GetRegistrationsOut,
     RegisterIn,
 )
+from fidoloop.authenticator.card_model import CardModel
 from fidoloop.authenticator.errors import AsmError
 from fidoloop.authenticator.models import Model
 from fidoloop.protocol import base64url, strictjson
@@ -92,7 +93,7 @@ class AsmApi:
         )
 
 
-def authenticator_info(index: int, model: Model) -> AuthenticatorInfo:
+def authenticator_info(index: int, model: Model | CardModel) -> AuthenticatorInfo:
     """Return what GetInfo tells of a model; its user is enrolled as soon as there is a token."""
     return AuthenticatorInfo(
         authenticatorIndex=index,
@@ -101,14 +102,14 @@ def authenticator_info(index: int, model: Model) -> AuthenticatorInfo:
         hasSettings=False,
         aaid=model.aaid,
         assertionScheme=ASSERTION_SCHEME,
-        authenticationAlgorithm=int(model.key_kind.algorithm),
-        attestationTypes=(int(model.key_kind.attestation),),
+        authenticationAlgorithm=model.algorithm,
+        attestationTypes=(model.attestation,),
         userVerification=int(model.verification),
         keyProtection=int(model.key_protection),
         matcherProtection=int(model.matcher_protection),
         attachmentHint=int(model.attachment_hint),
         isSecondFactorOnly=model.is_second_factor,
-        isRoamingAuthenticator=False,
+        isRoamingAuthenticator=isinstance(model, CardModel),
         supportedExtensionIDs=(),
         tcDisplay=model.tc_display,
         title="fidoloop",

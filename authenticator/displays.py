@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fidoloop.authenticator.card_model import CardModel
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import Model
 from fidoloop.authenticator.user_verification import VerificationRequest
@@ -11,7 +12,7 @@ from fidoloop.protocol.uaf.png import is_displayable
 from fidoloop.protocol.uaf.transactions import IMAGE_PNG, TEXT_PLAIN, transaction_content
 
 
-def fitting_content(model: Model, transactions: Sequence[Transaction]) -> bytes:
+def fitting_content(model: Model | CardModel, transactions: Sequence[Transaction]) -> bytes:
     """Return the content of the rendering that the model's display can show.
 
     Raises:
@@ -29,7 +30,7 @@ def fitting_content(model: Model, transactions: Sequence[Transaction]) -> bytes:
     raise _cannot_render(f"no {wanted}{' of a size and kind this display takes' if model.images else ''}")
 
 
-def confirmation(model: Model, content: bytes, *, app_id: str, username: str | None) -> VerificationRequest:
+def confirmation(model: Model | CardModel, content: bytes, *, app_id: str, username: str | None) -> VerificationRequest:
     """Return what the user is shown of a transaction's decoded content.
 
     Raises:
@@ -47,7 +48,7 @@ def confirmation(model: Model, content: bytes, *, app_id: str, username: str | N
     raise _cannot_render("an image of another size or kind than this display takes")
 
 
-def _fits(model: Model, transaction: Transaction) -> bool:
+def _fits(model: Model | CardModel, transaction: Transaction) -> bool:
     return transaction.contentType != IMAGE_PNG or transaction.tcDisplayPNGCharacteristics in (model.images or ())
 
 

@@ -123,6 +123,16 @@ class Model(msgspec.Struct, frozen=True):
         return f"{VENDOR}#{''.join(f'{digit:X}' for digit in digits)}"
 
     @property
+    def algorithm(self) -> int:
+        """ALG_SIGN of its keys."""
+        return int(self.key_kind.algorithm)
+
+    @property
+    def attestation(self) -> int:
+        """How its keys are attested."""
+        return int(self.key_kind.attestation)
+
+    @property
     def description(self) -> str:
         """Name for people."""
         store, verification = _STORE_NAMES[self.store], _VERIFICATION_NAMES[self.verification]

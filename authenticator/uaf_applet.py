@@ -4,12 +4,11 @@ Of statuses the binding has a status word for, only that word is answered. Of al
 word alone would take for one unknown error, the whole TLV response is, with 9000: its status code tells.
 """
 
-from typing import Final
-
 from fidoloop.authenticator.attestation import load_attestation
 from fidoloop.authenticator.commands.key_handles import KeyHandles
 from fidoloop.authenticator.commands.processor import CommandProcessor
 from fidoloop.authenticator.commands.registry import CommandTag
+from fidoloop.authenticator.commands.status_words import STATUS_WORDS
 from fidoloop.authenticator.commands.user_verify_tokens import UserVerifyTokens
 from fidoloop.authenticator.errors import CommandStatus, TamperedStateError
 from fidoloop.authenticator.models import card_models
@@ -22,32 +21,15 @@ from fidoloop.hsm.errors import KeyStoreError, PinIncorrect, PinLocked
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.card import Applet
+from fidoloop.hsm.uaf_card import AID
 from fidoloop.protocol.uaf.registry import AttestationType, UserVerification
 from fidoloop.protocol.uaf.tlv import element
 
-AID: Final = bytes.fromhex("A000000647AF0001")
 UAF_COMMAND, VERIFY, VERIFY_BIOMETRIC = 0x36, 0x20, 0x21
 _PROPRIETARY = 0x80
 _FIRST, _NEXT = 0x00, 0x01  # P2 of a UAF command
 _NO_DIAGNOSIS = 0x6F00
 _MAX_PIN_BYTES = 64
-
-STATUS_WORDS: Final[dict[CommandStatus, int]] = {
-    CommandStatus.OK: StatusWord.OK,
-    CommandStatus.ACCESS_DENIED: StatusWord.SECURITY_STATUS_NOT_SATISFIED,
-    CommandStatus.USER_NOT_ENROLLED: StatusWord.REFERENCE_NOT_FOUND,
-    CommandStatus.CMD_NOT_SUPPORTED: 0x6400,
-    CommandStatus.ATTESTATION_NOT_SUPPORTED: StatusWord.FUNCTION_NOT_SUPPORTED,
-    CommandStatus.PARAMS_INVALID: StatusWord.INCORRECT_DATA,
-    CommandStatus.KEY_DISAPPEARED_PERMANENTLY: StatusWord.AUTHENTICATION_BLOCKED,
-}
-
-
-def status_of_word(word: int) -> CommandStatus:
-    """Return the command status that a host takes a status word for."""
-    if word >> 8 == StatusWord.BYTES_REMAINING >> 8:
-        return CommandStatus.OK
-    return next((status for status, known in STATUS_WORDS.items() if known == word), CommandStatus.ERR_UNKNOWN)
 
 
 class UafApplet(Applet):

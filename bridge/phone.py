@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
 from fidoloop.authenticator.asm import Asm
+from fidoloop.authenticator.card_authenticator import CardAuthenticator
 from fidoloop.authenticator.state import MAC_KEY_ID, AuthenticatorState
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.bridge import inbox
@@ -77,8 +78,11 @@ class Phone:
         recorder: Recorder | None = None,
         insecure: bool = False,
         mac_key_id: bytes = MAC_KEY_ID,
+        cards: Sequence[CardAuthenticator] = (),
     ) -> None:
         """Open the phone's state, whose rows bear MACs by the token's key `mac_key_id`.
+
+        `cards` are the authenticators of a UAF card in a reader; they come before the token's own.
 
         Raises:
             ProfileMissingError; KeyStoreError.
@@ -95,7 +99,7 @@ class Phone:
         self.subscriptions = PushSubscriptions(profile)
         self.targets = DispatchTargets(profile, store, self._server)
         facet_id, form = self._settings.facet_id, self._settings.form
-        self.asm = Asm(store, self._state, verifier, caller_id=facet_id, form=form)
+        self.asm = Asm(store, self._state, verifier, caller_id=facet_id, form=form, cards=cards)
         self._parts = Parts(self.asm, profile, store, observer)
         self._journal = Journal(profile.operations)
         self._finished: dict[str, Result] = {}

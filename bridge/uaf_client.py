@@ -126,7 +126,7 @@ class UafClient:
             _choose(request.policy, self._authenticators(app_id))
         elif isinstance(request, AuthenticationRequest):
             _check_transactions(request.transaction or ())
-            _choose(request.policy, self._registered(app_id))
+            _choose(request.policy, self._registered(app_id, request.policy))
 
     def register(
         self,
@@ -204,7 +204,7 @@ class UafClient:
                 keys.append((facts.aaid, base64url.encode(key_id)))
             return Outcome(UafResponse(request.header, fc_params, tuple(assertions)), tuple(keys), app_id)
 
-        return _with_whom_it_works(attempt, request.policy, self._registered(app_id))
+        return _with_whom_it_works(attempt, request.policy, self._registered(app_id, request.policy))
 
     def deregister(self, request: DeregistrationRequest) -> tuple[tuple[str, str], ...]:
         """Delete the keys named; return the (AAID, KeyID) pairs deleted. Unknown AAIDs and keys succeed silently.
@@ -257,8 +257,26 @@ class UafClient:
             )
         )
 
-    def _registered(self, app_id: str) -> list[AuthenticatorFacts]:
-        return [facts for facts in self._authenticators(app_id) if facts.key_ids]
+    def _registered(self, app_id: str, policy: Policy) -> list[AuthenticatorFacts]:
+        """Return the authenticators that have a key of the application.
+
+        Which keys a roaming one has nobody here knows: those that the policy names, or where it names none, some.
+        """
+        criteria = (one for alternative in policy.accepted for one in alternative)
+        named = frozenset(key_id for one in criteria for key_id in one.keyIDs or ())
+        found = []
+        for facts in self._authenticators(app_id):
+            if facts.key_ids:
+                found.append(facts)
+            elif self._asm.is_roaming(facts.aaid) and (named or self._holds(facts.aaid, app_id)):
+                found.append(msgspec.structs.replace(facts, key_ids=named))
+        return found
+
+    def _holds(self, aaid: str, app_id: str) -> bool:
+        try:
+            return self._asm.holds(aaid, app_id)
+        except AsmError as error:
+            raise _failure(error) from error
 
     def _authenticators(self, app_id: str) -> list[AuthenticatorFacts]:
         try:

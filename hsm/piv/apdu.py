@@ -30,12 +30,14 @@ class Channel:
     """Sends commands of any length over `transmit`; everything is answered by data or StatusError.
 
     `extended` says whether the card takes extended lengths; a card that then refuses one is spoken to in chained short
-    commands from there on. `le_with_data` is False for T=0, where a command with data has no Le.
+    commands from there on. `le_with_data` is False for T=0, where a command with data has no Le. `cla` is the class of
+    the commands.
     """
 
-    def __init__(self, transmit: Transmit, *, extended: bool = False, le_with_data: bool = True) -> None:
+    def __init__(self, transmit: Transmit, *, extended: bool = False, le_with_data: bool = True, cla: int = 0) -> None:
         """Take how to reach the card, and what its ATR and protocol offer."""
         self._transmit = transmit
+        self._cla = cla
         self.extended = extended
         self.le_with_data = le_with_data
 
@@ -61,13 +63,13 @@ class Channel:
                 self.extended = False
         while len(data) > _SHORT:
             block, data = data[:_SHORT], data[_SHORT:]
-            self._collect(bytes((_CHAINED, ins, p1, p2, _SHORT)) + block, b"")
+            self._collect(bytes((self._cla | _CHAINED, ins, p1, p2, _SHORT)) + block, b"")
         body = bytes((len(data),)) + data if data else b""
         le = b"\0" if answer and (self.le_with_data or not data) else b""
-        return self._collect(bytes((0, ins, p1, p2)) + body, le)
+        return self._collect(bytes((self._cla, ins, p1, p2)) + body, le)
 
     def _send_extended(self, ins: int, p1: int, p2: int, data: bytes, *, answer: bool) -> bytes:
-        head = bytes((0, ins, p1, p2, 0)) + len(data).to_bytes(2, "big")
+        head = bytes((self._cla, ins, p1, p2, 0)) + len(data).to_bytes(2, "big")
         return self._collect(head + data, b"\0\0" if answer else b"")
 
     def _collect(self, command: bytes, le: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from fidoloop.authenticator.attestation import attest_init
+from fidoloop.authenticator.card_authenticator import CardAuthenticator
 from fidoloop.authenticator.models import Form, adopted_models, metadata_statement, token_statements
 from fidoloop.authenticator.user_verification import TokenPin, UserVerifier
 from fidoloop.bridge.http import Server
@@ -31,6 +32,7 @@ from fidoloop.opensc import make_card_key, opensc_uri
 from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol.lab import LAB_FACET_ID
+from fidoloop.protocol.uaf.metadata import MetadataStatement
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
 from fidoloop.server.settings.layers import FILE_NAME
@@ -85,7 +87,7 @@ class Lab:
         profile: Profile | None = None,
         facet_id: str | None = None,
         form: Form = Form.FIRST_FACTOR,
-        uaf_card: str | None = None,
+        cards: Sequence[CardAuthenticator] = (),
     ) -> Phone:
         """Return a phone that is not enrolled yet; its user types the token's PIN unless `verifier` says otherwise."""
         if profile is None:
@@ -98,10 +100,9 @@ class Lab:
                 ca=str(self.server.ca),
                 facet_id=facet_id or LAB_FACET_ID,
                 form=form,
-                uaf_card=uaf_card,
             )
         user = verifier or TokenPin(self.store, lambda _request, _tries: SOFTHSM_PIN)
-        phone = Phone(profile, self.store, user, confirm=confirm)
+        phone = Phone(profile, self.store, user, confirm=confirm, cards=cards)
         self.opened.callback(phone.close)
         return phone
 
@@ -122,11 +123,13 @@ def running_lab(
     ca: Path | None = None,
     policies: Mapping[str, Policy] = MappingProxyType({}),
     forms: Sequence[Form] = (Form.FIRST_FACTOR,),
+    metadata: Sequence[MetadataStatement] = (),
 ) -> Iterator[Lab]:
     """Run a lab in `directory` on the `token` of a URI.
 
     `settings` is the text of its fidoloop.toml, `ca` the CA that phone and laptop trust in the place of the lab's own,
-    `policies` are named ones beside those it has anyway, `forms` those of the models that it knows.
+    `policies` are named ones beside those it has anyway, `forms` those of the models that it knows,
+    `metadata` that of others.
     """
     server = LabServer(directory / "home")
     server.home.mkdir(parents=True)
@@ -137,6 +140,7 @@ def running_lab(
             for form in forms:
                 server.add_metadata(token_statements(store, method, form))
             server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
+        server.add_metadata(metadata)
         for name, policy in {SURROGATE_POLICY: Policy(accepted=((_SURROGATE,),)), **policies}.items():
             server.add_policy(name, policy)
         api_key = server.add_api_key()

@@ -17,6 +17,7 @@ from fidoloop.authenticator.commands.user_verify_tokens import LIFETIME_SECONDS,
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import models_of
 from fidoloop.authenticator.state import AuthenticatorState
+from fidoloop.authenticator.uaf_authenticator import UafAuthenticator
 from fidoloop.authenticator.user_verification import (
     AutoApprove,
     Deny,
@@ -83,6 +84,10 @@ def bytes_of(one: Element) -> bytes:
     return one.value
 
 
+def bound_authenticators(asm: Asm) -> list[UafAuthenticator]:
+    return [one for one in asm.authenticators.values() if isinstance(one, UafAuthenticator)]
+
+
 def door(
     store: KeyStore,
     state: AuthenticatorState,
@@ -93,7 +98,7 @@ def door(
 ) -> Door:
     clock = Clock()
     issued = UserVerifyTokens(clock=clock) if tokens else None
-    authenticators = list(Asm(store, state, verifier, caller_id=FACET).authenticators.values())
+    authenticators = bound_authenticators(Asm(store, state, verifier, caller_id=FACET))
     return Door(CommandProcessor(authenticators, KeyHandles(state, roaming=roaming), tokens=issued), issued, clock)
 
 

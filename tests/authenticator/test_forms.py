@@ -22,7 +22,7 @@ from fidoloop.protocol.uaf.registry import AttestationType, AuthenticationMode, 
 from fidoloop.protocol.uaf.status import AsmStatus
 from tests.authenticator.conftest import APP_ID, FACET, FC_PARAMS
 from tests.authenticator.pngs import png
-from tests.authenticator.test_commands import Door, bytes_of, key_id_of, parse_values, signing
+from tests.authenticator.test_commands import Door, bound_authenticators, bytes_of, key_id_of, parse_values, signing
 
 T = CommandTag
 CONTENT = b"Pay 5 CHF to Bob"
@@ -52,7 +52,7 @@ def asm_of(store: KeyStore, state: AuthenticatorState, person: Person, form: For
 
 
 def door_of(store: KeyStore, state: AuthenticatorState, person: Person, form: Form) -> Door:
-    authenticators = list(asm_of(store, state, person, form).authenticators.values())
+    authenticators = bound_authenticators(asm_of(store, state, person, form))
     return Door(CommandProcessor(authenticators, KeyHandles(state, roaming=False), tokens=UserVerifyTokens()))
 
 
@@ -141,7 +141,7 @@ def test_nothing_is_signed_by_hash_for_a_user_who_was_not_verified(
 ) -> None:
     handle = door_of(store, state, person, Form.HASH_DISPLAY).register()
     refusing = Prompt(lambda _: False)
-    authenticators = list(Asm(store, state, refusing, caller_id=FACET, form=Form.HASH_DISPLAY).authenticators.values())
+    authenticators = bound_authenticators(Asm(store, state, refusing, caller_id=FACET, form=Form.HASH_DISPLAY))
     door = Door(CommandProcessor(authenticators, KeyHandles(state, roaming=False)))
     hashed: list[tuple[int, bytes]] = [(Tag.TRANSACTION_CONTENT_HASH, HASH_OF_CONTENT)]
     assert door.status(Command.SIGN, signing(handle, extra=hashed)) is CommandStatus.USER_CANCELLED

@@ -10,15 +10,17 @@ from smartcard.CardConnection import CardConnection
 from smartcard.System import readers
 
 from fidoloop.authenticator.commands.registry import Command, CommandTag
+from fidoloop.authenticator.commands.status_words import STATUS_WORDS, status_of_word
 from fidoloop.authenticator.commands.user_verify_tokens import UserVerifyTokens
 from fidoloop.authenticator.errors import CommandStatus
 from fidoloop.authenticator.models import card_models, card_statements
 from fidoloop.authenticator.pin_tries import MAX_TRIES
 from fidoloop.authenticator.state import AuthenticatorState
-from fidoloop.authenticator.uaf_applet import AID, STATUS_WORDS, UafApplet, status_of_word
+from fidoloop.authenticator.uaf_applet import UafApplet
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.sim.card import Card
 from fidoloop.hsm.sim.factory import Factory
+from fidoloop.hsm.uaf_card import AID
 from fidoloop.lab_card import LabCard
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol import strictjson

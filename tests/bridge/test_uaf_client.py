@@ -61,6 +61,9 @@ class FakeAsm:
         self.app_ids.add(app_id)
         return list(self.authenticators.values())
 
+    def is_roaming(self, aaid: str) -> bool:
+        return False
+
     def images(self, aaid: str) -> UnsetType:
         return UNSET
 

@@ -15,7 +15,15 @@ from fidoloop.cli.main import app
 from fidoloop.protocol import strictjson
 
 COMMAND = [sys.executable, "-c", "from fidoloop.cli import run; run()"]
-OURS = ("FIDOLOOP_PIN", "FIDOLOOP_API_KEY", "XDG_STATE_HOME", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS")
+OURS = (
+    "FIDOLOOP_PIN",
+    "FIDOLOOP_CARD_PIN",
+    "FIDOLOOP_API_KEY",
+    "XDG_STATE_HOME",
+    "FORCE_COLOR",
+    "TTY_COMPATIBLE",
+    "COLUMNS",
+)
 
 
 @dataclass(frozen=True)
@@ -57,9 +65,15 @@ def invoke(*arguments: str, pin: str | None = None, api_key: str | None = None) 
     return Done(code, result.stdout, f"{result.stderr}error: {error}\n")
 
 
-def run(*arguments: str, pin: str | None = None, api_key: str | None = None, typed: str = "") -> Done:
+def run(
+    *arguments: str,
+    pin: str | None = None,
+    api_key: str | None = None,
+    card_pin: str | None = None,
+    typed: str = "",
+) -> Done:
     """Run a command in a process of its own."""
-    env = environment(FIDOLOOP_PIN=pin, FIDOLOOP_API_KEY=api_key)
+    env = environment(FIDOLOOP_PIN=pin, FIDOLOOP_API_KEY=api_key, FIDOLOOP_CARD_PIN=card_pin)
     done = subprocess.run([*COMMAND, *arguments], input=typed, capture_output=True, text=True, check=False, env=env)
     return Done(done.returncode, done.stdout, done.stderr)
 

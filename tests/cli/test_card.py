@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -15,9 +16,10 @@ from smartcard.System import readers
 
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.sim.readers import wait_for_card
+from fidoloop.hsm.uri import parse_uri
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol import strictjson
-from fidoloop.pytest_plugin import SOFTHSM_PIN
+from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import invoke, run, running
 
 
@@ -223,6 +225,45 @@ def test_a_card_is_a_security_key_that_remembers(
         found.verify(bytes(32), made.auth_data.credential_data.public_key)
         assert found.auth_data.counter > made.auth_data.counter
         device.close(release=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+
+
+def test_a_phone_registers_and_logs_in_with_a_uaf_card_in_a_reader(
+    reader: tuple[str, ...], fidoloop_lab: Lab, fidoloop_token: str, tmp_path: Path
+) -> None:
+    """The card's keys are in SoftHSM; the phone's own key store is the card's PIV side."""
+    uri = parse_uri(fidoloop_token).without_pin()
+    statements = invoke("keys", "metadata", uri, "--uaf-card", "--out", str(tmp_path / "md"), pin=SOFTHSM_PIN)
+    assert statements.code == Exit.OK, statements.all
+    added = [str(path) for path in sorted((tmp_path / "md").iterdir())]
+    home = str(fidoloop_lab.server.home)
+    assert invoke("server", "metadata", "add", *added, "--home", home).code == Exit.OK
+    username = fidoloop_lab.new_user()
+    command = ("card", "run", *reader, "--home", str(tmp_path), "--json", "--uaf", "--keys", fidoloop_token)
+
+    def phone(*arguments: str, pin: str = SOFTHSM_PIN) -> Any:  # noqa: ANN401  # JSON
+        return run("phone", *arguments, "--home", str(tmp_path), "--json", pin="123456", card_pin=pin)
+
+    with running(*command) as process:
+        name = announced(process)["reader"]
+        enrolment = (
+            *("register", fidoloop_lab.server.enrol(username), "--yes", "--uaf-card", name),
+            *("--keys", f"piv:reader={quote(name, safe='')}?management-key=default", "--uv", "auto"),
+            *("--ca", str(fidoloop_lab.server.ca), "--server", fidoloop_lab.server.url),
+        )
+        done = phone(*enrolment)
+        assert done.code == Exit.OK, done.all
+        assert [key["aaid"] for key in done.json["keys"]] == ["F10B#0811"]
+        assert SOFTHSM_PIN not in done.all
+        done = phone("login")
+        assert done.code == Exit.OK, done.all
+        (target,) = fidoloop_lab.laptop.targets(username)
+        token = fidoloop_lab.laptop.dispatch(username=username, target_id=target.id, dispatcher="link").response
+        done = phone("scan", token, "--yes")
+        assert done.code == Exit.OK, done.all
+        done = phone("login", pin="000000")
+        assert done.code == Exit.USER, done.all  # asked once by script, then nobody is there
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == Exit.OK
 

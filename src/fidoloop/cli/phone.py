@@ -77,6 +77,15 @@ def register(
     server: Annotated[str | None, typer.Option(help="Base URL the token must be for.")] = None,
     target_name: Annotated[str, typer.Option(help="What the laptop calls this phone.")] = "phone",
     form: FormOption = Form.FIRST_FACTOR,
+    uaf_card: Annotated[
+        str | None,
+        typer.Option(
+            "--uaf-card",
+            metavar="READER",
+            help="A new phone's UAF card, by its reader: it makes the keys for log-ins. Its PIN is asked for, or "
+            "FIDOLOOP_CARD_PIN.",
+        ),
+    ] = None,
     algorithm: Annotated[
         str | None,
         typer.Option(
@@ -102,11 +111,11 @@ def register(
     fresh = not profile.exists()
     try:
         if fresh:
-            set_up(profile, keys, verification, ca, form)
+            set_up(profile, keys, verification, ca, form=form, uaf_card=uaf_card)
         elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
             raise typer.BadParameter("this phone has another key store; --name makes another phone")
         # A PIN in the URI opens the token now and is not written down.
-        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys) as phone:
+        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys, card_required=True) as phone:
             result = phone.register(
                 text,
                 server=server,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from msgspec import UNSET
 
+from fidoloop.authenticator.card_authenticator import CardAuthenticator, UafCardUser
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import Form
 from fidoloop.authenticator.user_verification import (
@@ -38,8 +39,10 @@ from fidoloop.cli.common import (
     show,
 )
 from fidoloop.cli.key_store import open_store
+from fidoloop.hsm.errors import TokenAbsent
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import parse_key_store_uri
+from fidoloop.hsm.uaf_card import UafCard
 from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 
 _SOURCE_HELP = (
@@ -91,14 +94,26 @@ def existing_profile(name: str, home: Path | None) -> Iterator[Profile]:
 
 
 def set_up(
-    profile: Profile, keys: str | None, verification: Verification, ca: Path | None, form: Form = Form.FIRST_FACTOR
+    profile: Profile,
+    keys: str | None,
+    verification: Verification,
+    ca: Path | None,
+    *,
+    form: Form = Form.FIRST_FACTOR,
+    uaf_card: str | None = None,
 ) -> None:
     """Make a new phone of these options. Raises typer.BadParameter."""
     if keys is None:
         raise typer.BadParameter("a new phone needs its key store", param_hint="--keys")
     check_form(form, verification)
     uri = parse_key_store_uri(keys).without_pin()
-    profile.create(keys_uri=uri, verification=verification.value, ca=str(ca.resolve()) if ca else None, form=form)
+    profile.create(
+        keys_uri=uri,
+        verification=verification.value,
+        ca=str(ca.resolve()) if ca else None,
+        form=form,
+        uaf_card=uaf_card,
+    )
 
 
 @contextmanager
@@ -111,18 +126,43 @@ def open_phone(
     keys: str | None = None,
     number: str | None = None,
     nonce: str | None = None,
+    card_required: bool = False,
 ) -> Iterator[Phone]:
     """Open the phone of a profile; `number` answers where the user would type one, `nonce` for a laptop's station.
 
-    Raises as `existing_phone`.
+    With `card_required` a phone that has a UAF card is not opened without it. Raises as `existing_phone`.
     """
     settings = profile.settings()
     with open_store(keys or settings.keys_uri) as store:
         verifier = verifier_of(Verification(settings.verification), store, deny=deny)
         confirm = _yes if yes else _ask_about
         link = _linker(_ask_number if number is None else _typed_before(number), nonce)
-        with Phone(profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure) as phone:
+        cards = _cards(settings.uaf_card, deny=deny, required=card_required)
+        with Phone(
+            profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure, cards=cards
+        ) as phone:
             yield phone
+
+
+def _cards(reader: str | None, *, deny: bool, required: bool) -> Sequence[CardAuthenticator]:
+    if reader is None:
+        return ()
+    try:
+        return UafCardUser(UafCard(reader), _nobody if deny else _ask_card_pin, _choose).authenticators()
+    except TokenAbsent as absent:
+        if required:
+            raise
+        note(f"without the UAF card: {absent}")
+        return ()
+
+
+def _nobody(_request: VerificationRequest, _tries_left: int) -> str | None:
+    return None
+
+
+def _ask_card_pin(request: VerificationRequest, tries_left: int) -> str | None:
+    with _described(request):
+        return _typed_pin(tries_left, "card's PIN", "FIDOLOOP_CARD_PIN")
 
 
 def verifier_of(method: Verification, store: KeyStore, *, deny: bool) -> UserVerifier:
@@ -139,13 +179,13 @@ def _ask_pin(request: VerificationRequest, tries_left: int) -> str | None:
         return _typed_pin(tries_left)
 
 
-def _typed_pin(tries_left: int) -> str | None:
-    pin = os.environ.get("FIDOLOOP_PIN")
+def _typed_pin(tries_left: int, what: str = "PIN", variable: str = "FIDOLOOP_PIN") -> str | None:
+    pin = os.environ.get(variable)
     # A scripted PIN is tried once: it would be as wrong the second time.
     if pin and tries_left == PIN_TRIES:
         return pin
     _need_somebody()
-    question = f"PIN ({tries_left} tries left)"
+    question = f"{what} ({tries_left} tries left)"
     return answer(lambda: typer.prompt(question, hide_input=True, default="", show_default=False, err=True)) or None
 
 
