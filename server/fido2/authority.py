@@ -1,18 +1,33 @@
 """Who may enrol a credential for whom (HTTP contract 11)."""
 
+from typing import NamedTuple
+
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.credentials import authorized_key_id
 from fidoloop.server.http.dispatch import credential_needed
 from fidoloop.server.http.messages import Request
+from fidoloop.server.web import cookies, logged_in
+from fidoloop.server.web.same_origin import is_from_own_pages
 
 
-async def enrolling_authority(environment: Environment, request: Request) -> str:
-    """Return who asks, as a ceremony remembers it: the holder of an API credential, which may enrol every user.
+class Authority(NamedTuple):
+    """Who asks, as a ceremony remembers it; `username` is the one user it may enrol, None for every user."""
+
+    name: str
+    username: str | None
+
+
+async def enrolling_authority(environment: Environment, request: Request) -> Authority:
+    """Return the holder of an API credential, or the user who is logged in in the browser that asks.
 
     Raises:
-        HttpProblem: 401.
+        HttpProblem: 401 neither of them.
     """
     key_id = await authorized_key_id(environment.store, request.headers.get(b"authorization"))
-    if key_id is None:
-        raise credential_needed()
-    return f"api:{key_id}"
+    if key_id is not None:
+        return Authority(f"api:{key_id}", None)
+    if environment.config.web and is_from_own_pages(environment, request):
+        login = await logged_in.find(environment, request)
+        if login is not None:
+            return Authority(f"web:{cookies.read_digest(request, cookies.LOGIN)}", login.username)
+    raise credential_needed()

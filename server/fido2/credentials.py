@@ -28,7 +28,7 @@ async def list_credentials(store: Store, username: str | None = None) -> list[Fi
     return [credential for credential in found if username in (None, credential.username)]
 
 
-async def remove_credential(store: Store, credential_id: str, *, now: int) -> str:
+async def remove_credential(store: Store, credential_id: str, *, now: int, requested_from: str = "operator") -> str:
     """Delete a credential by its id (base64url) and return whose it was. Raises NotFoundError."""
     async with store.transaction() as transaction:
         removed = await transaction.fetch_one(fido2_queries.DELETE_CREDENTIAL, id=credential_id)
@@ -41,6 +41,6 @@ async def remove_credential(store: Store, credential_id: str, *, now: int) -> st
             outcome=StatusCode.OK,
             username=removed.value,
             key_id=credential_id,
-            requested_from="operator",
+            requested_from=requested_from,
         )
     return removed.value

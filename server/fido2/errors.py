@@ -6,7 +6,7 @@ class Fido2Error(Exception):
 
 
 class UnknownUserError(Fido2Error):
-    """The user that is to be enrolled does not exist, or is disabled."""
+    """The user that is to be enrolled does not exist, is disabled, or is not the caller's to enrol."""
 
 
 class ElsewhereError(Fido2Error):

@@ -27,8 +27,9 @@ def fido2() -> dict[tuple[str, str], Described]:
         ("POST", "/fido2/attestation/options"): Described(
             group=group,
             summary="FIDO2 options",
-            description="A registration, which takes an API credential, where displayName, authenticatorSelection or"
-            " attestation is there; else an authentication: of the user named, or of whoever answers.",
+            description="A registration where displayName, authenticatorSelection or attestation is there: it takes an"
+            " API credential, or a browser that is logged in as that user. Else an authentication: of the user named,"
+            " or of whoever answers.",
             request=Fido2OptionsRequest,
             answer=Fido2Options,
             refused=Fido2Result,
@@ -38,11 +39,11 @@ def fido2() -> dict[tuple[str, str], Described]:
         ("POST", "/fido2/attestation/result"): Described(
             group=group,
             summary="FIDO2 registration result",
-            description="Takes the API credential that asked for the options." + _ONCE,
+            description="Takes the API credential, or the browser, that asked for the options." + _ONCE,
             request=RegistrationCredential,
             answer=Fido2Result,
             refused=Fido2Result,
-            who=CREDENTIAL,
+            who=MAYBE,
             problems=(_REFUSED, _ELSEWHERE),
         ),
         ("POST", "/fido2/assertion/result"): Described(

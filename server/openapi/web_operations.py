@@ -9,6 +9,13 @@ from fidoloop.server.web.devices import KnownUsers
 from fidoloop.server.web.enrolment import BeginEnrolment, EnrolmentBegun
 from fidoloop.server.web.layout import STATIC
 from fidoloop.server.web.log_in import BeginLogIn, Begun, FinishLogIn, LoggedIn
+from fidoloop.server.web.passkeys import (
+    BeginPasskeyLogIn,
+    FinishPasskeyLogIn,
+    NamedPasskey,
+    PasskeyList,
+    PasskeyOptions,
+)
 from fidoloop.server.web.state import OperationState
 from fidoloop.server.web.watching import NamedOperation
 
@@ -22,7 +29,7 @@ _NO_CODE = (503, "the dispatcher `link` is not configured")
 
 def web() -> dict[tuple[str, str], Described]:
     """Return the operations by method and path."""
-    return _shown() | _log_in() | _operations() | _account() | _enrolment_and_confirmation()
+    return _shown() | _log_in() | _operations() | _account() | _passkeys() | _enrolment_and_confirmation()
 
 
 def _posted(
@@ -145,6 +152,41 @@ def _account() -> dict[tuple[str, str], Described]:
             problems=(_NOT_LOGGED_IN, (404, "the user has no such key")),
         ),
         ("POST", "/web/logout"): _posted("Log a browser out", dict, who=LOGGED_IN),
+    }
+
+
+def _passkeys() -> dict[tuple[str, str], Described]:
+    return {
+        ("POST", "/web/passkey/options"): _posted(
+            "Options for a log-in by passkey in a browser",
+            BeginPasskeyLogIn,
+            PasskeyOptions,
+            words="Sets the pre-login cookie, which alone can finish it. A user who is named gets the same kind of"
+            " answer whoever that is; without one whoever a passkey is of is logged in.",
+            problems=((429, "too many authentications were begun from one address"),),
+        ),
+        ("POST", "/web/passkey"): _posted(
+            "Log a browser in by passkey",
+            FinishPasskeyLogIn,
+            LoggedIn,
+            words="Sets the log-in cookie.",
+            who=BROWSER,
+            problems=((403, "the passkey is refused"),),
+        ),
+        ("GET", "/web/passkeys"): Described(
+            group=_GROUP,
+            summary="The passkeys of the user who is logged in",
+            answer=PasskeyList,
+            who=LOGGED_IN,
+            problems=(_NOT_LOGGED_IN, (404, _OFF)),
+        ),
+        ("POST", "/web/passkey/remove"): _posted(
+            "Delete a passkey of the user who is logged in",
+            NamedPasskey,
+            words="Where it did this log-in, that is over too.",
+            who=LOGGED_IN,
+            problems=(_NOT_LOGGED_IN, (404, "the user has no such passkey")),
+        ),
     }
 
 

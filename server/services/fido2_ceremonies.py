@@ -26,7 +26,7 @@ from fidoloop.server.fido2.authentication import (
     finish_authentication,
 )
 from fidoloop.server.fido2.authority import enrolling_authority
-from fidoloop.server.fido2.errors import Fido2Error, TooManyError
+from fidoloop.server.fido2.errors import Fido2Error, TooManyError, UnknownUserError
 from fidoloop.server.fido2.registration import NewRegistration, Registered, begin_registration, finish_registration
 from fidoloop.server.http.messages import Request, Response, json_response
 from fidoloop.server.services.fido2_messages import FAILED, Fido2OptionsRequest, Fido2Result
@@ -63,6 +63,8 @@ async def registration_options(
     authority = await enrolling_authority(environment, request)
     if asked.username is UNSET:
         raise MalformedError("$.username", "a registration is for a user")
+    if authority.username not in (None, asked.username):
+        raise UnknownUserError("a browser makes passkeys for the user who is logged in only")
     _check_domain(environment, asked)
     new = NewRegistration(
         username=asked.username,
@@ -71,7 +73,7 @@ async def registration_options(
         attestation=None if asked.attestation is UNSET else asked.attestation,
         extensions={} if asked.extensions is UNSET else asked.extensions,
     )
-    return await begin_registration(environment, new, authority=authority, requested_from=request.address)
+    return await begin_registration(environment, new, authority=authority.name, requested_from=request.address)
 
 
 async def registration_result(environment: Environment, request: Request) -> Registered:
@@ -79,7 +81,7 @@ async def registration_result(environment: Environment, request: Request) -> Reg
     credential = strictjson.decode(request.body, RegistrationCredential)
     authority = await enrolling_authority(environment, request)
     try:
-        return await finish_registration(environment, credential, authority=authority, address=request.address)
+        return await finish_registration(environment, credential, authority=authority.name, address=request.address)
     except WebAuthnRefusal as refusal:
         _log.info("registration refused: %s: %s", refusal.rule, refusal.detail)
         raise

@@ -41,8 +41,10 @@ ADD_LOGIN: Final = Query(
 LOGIN: Final = Query(
     "SELECT w.username, w.aaid, w.key_id, w.created_at, w.expires_at FROM web_login w"
     " JOIN account a ON a.username = w.username"
-    " JOIN credential c ON c.key_id = w.key_id AND c.aaid = w.aaid AND c.username = w.username"
-    " WHERE w.cookie_hash = :cookie_hash AND w.expires_at > :now AND a.disabled_at IS NULL AND c.app_id = :app_id",
+    " WHERE w.cookie_hash = :cookie_hash AND w.expires_at > :now AND a.disabled_at IS NULL AND (EXISTS"
+    " (SELECT 1 FROM credential c WHERE c.key_id = w.key_id AND c.aaid = w.aaid AND c.username = w.username"
+    " AND c.app_id = :app_id) OR w.aaid = 'passkey' AND EXISTS (SELECT 1 FROM fido2_credential f"
+    " WHERE f.id = w.key_id AND f.username = w.username AND f.rp_id = :rp_id))",
     WebLogin,
 )
 REMOVE_LOGIN: Final = Query("DELETE FROM web_login WHERE cookie_hash = :cookie_hash", Nothing)

@@ -116,11 +116,11 @@ async def finish(environment: Environment, request: Request) -> Response:
         cookies.set_cookie(cookies.LOGIN, login.secret, seconds=seconds),
     ]
     if wanted.remember:
-        headers.append(await _remember(environment, request, login.username))
+        headers.append(await remember(environment, request, login.username))
     return json_response(LoggedIn(login.username))._replace(headers=tuple(headers))
 
 
-async def _remember(environment: Environment, request: Request, username: str) -> cookies.Header:
+async def remember(environment: Environment, request: Request, username: str) -> cookies.Header:
     """Remember the browser by a new cookie, which also stands for the users it was remembered for before."""
     now, seconds = environment.clock(), environment.config.lifetimes.web_browser
     secret, before = cookies.new_secret(), cookies.read_digest(request, cookies.BROWSER)

@@ -6,10 +6,13 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request
 from fidoloop.server.store import queries, web_queries
 from fidoloop.server.store.base import Transaction
-from fidoloop.server.store.rows import SessionStatus, WebLogin
+from fidoloop.server.store.rows import WebLogin
 from fidoloop.server.web import cookies
 from fidoloop.server.web.operations import EXCHANGE_MILLIS
 from fidoloop.server.web.state import keys_of
+
+PASSKEY = "passkey"
+"""What stands in the place of an AAID where a passkey did the log-in."""
 
 
 class NewLogin(NamedTuple):
@@ -37,8 +40,19 @@ async def exchange(environment: Environment, request: Request, operation_id: str
             return None
         await transaction.execute(web_queries.FORGET_OPERATIONS, browser_hash=browser_hash)
         await forget(transaction, request)
-        secret = await _add(environment, transaction, session, session.username, now)
+        key = keys_of(session)[0]
+        secret = await _add(environment, transaction, session.username, (key.aaid, key.keyId), now)
     return NewLogin(secret, session.username)
+
+
+async def by_passkey(environment: Environment, request: Request, username: str, credential_id: str) -> NewLogin:
+    """Log the browser in as a user who was authenticated by a passkey, in the place of whoever was logged in before."""
+    async with environment.store.transaction() as transaction:
+        browser_hash = cookies.read_digest(request, cookies.PRE_LOGIN)
+        await transaction.execute(web_queries.FORGET_OPERATIONS, browser_hash=browser_hash)
+        await forget(transaction, request)
+        secret = await _add(environment, transaction, username, (PASSKEY, credential_id), environment.clock())
+    return NewLogin(secret, username)
 
 
 async def forget(transaction: Transaction, request: Request) -> None:
@@ -49,8 +63,14 @@ async def forget(transaction: Transaction, request: Request) -> None:
 async def find(environment: Environment, request: Request) -> WebLogin | None:
     """Return the log-in of the browser; None where it has none, its user is disabled or its key is gone."""
     cookie_hash = cookies.read_digest(request, cookies.LOGIN)
-    now, app_id = environment.clock(), environment.config.app_id
-    return await environment.store.fetch_one(web_queries.LOGIN, cookie_hash=cookie_hash, now=now, app_id=app_id)
+    config = environment.config
+    return await environment.store.fetch_one(
+        web_queries.LOGIN,
+        cookie_hash=cookie_hash,
+        now=environment.clock(),
+        app_id=config.app_id,
+        rp_id=config.fido2.rp_id,
+    )
 
 
 async def require(environment: Environment, request: Request) -> WebLogin:
@@ -62,16 +82,15 @@ async def require(environment: Environment, request: Request) -> WebLogin:
 
 
 async def _add(
-    environment: Environment, transaction: Transaction, session: SessionStatus, username: str, now: int
+    environment: Environment, transaction: Transaction, username: str, key: tuple[str, str], now: int
 ) -> str:
-    keys = keys_of(session)
     secret = cookies.new_secret()
     await transaction.execute(
         web_queries.ADD_LOGIN,
         cookie_hash=cookies.digest(secret),
         username=username,
-        aaid=keys[0].aaid,
-        key_id=keys[0].keyId,
+        aaid=key[0],
+        key_id=key[1],
         now=now,
         expires_at=now + 1000 * environment.config.lifetimes.web_login,
     )

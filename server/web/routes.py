@@ -3,7 +3,7 @@
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Endpoint, Handler, Routes
 from fidoloop.server.http.messages import EVENT_STREAM, JSON, EventStream, HttpProblem, Request, Response
-from fidoloop.server.web import account, confirmation, devices, enrolment, log_in, logged_in, watching
+from fidoloop.server.web import account, confirmation, devices, enrolment, log_in, logged_in, passkeys, watching
 from fidoloop.server.web.layout import STATIC, elsewhere, page, serve_static
 from fidoloop.server.web.same_origin import from_own_pages
 
@@ -18,12 +18,19 @@ def web_routes() -> Routes:
         STATIC: serve_static,
     }
     routes: Routes = {path: {"GET": Endpoint(handler=_if_on(handler))} for path, handler in shown.items()}
-    for path, handler in {"/web/devices": devices.listed, "/web/account": account.show}.items():
+    for path, handler in {
+        "/web/devices": devices.listed,
+        "/web/account": account.show,
+        "/web/passkeys": passkeys.listed,
+    }.items():
         routes[path] = {"GET": Endpoint(handler=_if_on(handler), produces=JSON)}
     posted = {
         "/web/login": log_in.begin,
         "/web/login/finish": log_in.finish,
         "/web/logout": account.log_out,
+        "/web/passkey/options": passkeys.begin,
+        "/web/passkey": passkeys.finish,
+        "/web/passkey/remove": passkeys.remove,
         "/web/enrol": enrolment.begin,
         "/web/enrol/undo": enrolment.undo,
         "/web/confirm": confirmation.begin,

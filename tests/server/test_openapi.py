@@ -359,6 +359,24 @@ async def every_device_service(bench: Bench, call: Post, phone: Phone) -> None:
         await admin.enable_user(bench.store, "mia", now=bench.clock())
 
 
+async def every_passkey_service(call: Post, post: Post) -> None:
+    """What a browser does that a passkey logs in, and out again in the end."""
+    passkey, spare, base = Passkey(), Passkey(), f"{CONTEXT_PATH}/fido2/attestation"
+    asks = {"username": "jeff", "attestation": "none"}
+    options = await call("POST", f"{base}/options", asks, headers=JSON)
+    await call("POST", f"{base}/result", passkey.create(options), headers=JSON)
+    await call("GET", "/web/passkeys", api=False, status=401)
+    assertion = passkey.get(await post("/web/passkey/options", {}))
+    await post("/web/passkey", {"credential": assertion})
+    await post("/web/passkey", {"credential": assertion}, status=403)
+    await call("GET", "/web/passkeys", api=False)
+    await post(f"{base}/options", asks | {"username": "mia"}, status=403)
+    await post(f"{base}/result", spare.create(await post(f"{base}/options", asks)))
+    await post("/web/passkey/remove", {"id": spare.name}, status=204)
+    await post("/web/passkey/remove", {"id": spare.name}, status=404)
+    await post("/web/logout", {}, status=204)
+
+
 async def every_page(bench: Bench, call: Post) -> None:
     own = JSON | {"origin": BASE}
     watching = own | {"accept": "text/event-stream"}
@@ -377,6 +395,7 @@ async def every_page(bench: Bench, call: Post) -> None:
     await post("/web/enrol/undo", {"id": "no such"}, status=403)
     await post("/web/confirm", {"text": "x"}, status=401)
     await call("GET", "/web/account", api=False, status=401)
+    await every_passkey_service(call, post)
     phone = await bench.registered()
     begun = await post("/web/login", {"by": "qr"})
     await post("/web/operation/status", {"id": begun["id"]})

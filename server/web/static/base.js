@@ -12,7 +12,7 @@ export class Refused extends Error {
 export async function checked(answer) {
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  throw new Refused(answer.status, problem.detail ?? `The server answered ${answer.status}.`);
+  throw new Refused(answer.status, problem.detail ?? problem.errorMessage ?? `The server answered ${answer.status}.`);
 }
 
 export function post(path, body, accept, signal) {

@@ -2,6 +2,7 @@
 
 import { $, button, buttons, call, element, fetched } from "./base.js";
 import { Operation } from "./operation.js";
+import * as passkeys from "./passkeys.js";
 
 const operation = new Operation("/web/login", {
   failed: "Nobody was logged in.",
@@ -11,6 +12,16 @@ const operation = new Operation("/web/login", {
   },
 });
 
+$("passkey").hidden = !passkeys.known();
+$("by-passkey").addEventListener("click", async () => {
+  $("passkey-words").textContent = "";
+  try {
+    await passkeys.logIn($("remember").checked);
+    location.assign("/account");
+  } catch (error) {
+    $("passkey-words").textContent = passkeys.words(error);
+  }
+});
 $("by-name").addEventListener("submit", (event) => {
   event.preventDefault();
   operation.begin({ by: "push", username: $("username").value });
