@@ -100,7 +100,10 @@ class CutOff(NamedTuple):
     def _registered(self, request: RegistrationRequest, status: StatusResponse) -> Result:
         """Keep the account that the server has: its answer, which named the dispatch target, is lost."""
         taken = {(entry.aaid, entry.keyId) for entry in status.authenticators or ()}
-        held = {(entry.aaid, base64url.encode(entry.key_id)) for entry in self.parts.asm.registrations()}
+        asm = self.parts.asm
+        held = {(entry.aaid, base64url.encode(entry.key_id)) for entry in asm.registrations()}
+        # Which keys a card has only the card knows.
+        held |= {(aaid, key) for aaid, key in taken if aaid in asm.authenticators and asm.is_roaming(aaid)}
         self._delete_target_keys()
         if not taken & held:
             raise ServerRefusedError(StatusCode.OK, "the server has a key that this phone gave up: enrol again")

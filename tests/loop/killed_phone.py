@@ -6,11 +6,13 @@ import signal
 import sys
 from pathlib import Path
 
+from fidoloop.authenticator.card_authenticator import CardAuthenticator, UafCardUser
 from fidoloop.authenticator.user_verification import AutoApprove, TokenPin
 from fidoloop.bridge.http import Exchange
 from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.profile import Profile
 from fidoloop.hsm.open import open_key_store
+from fidoloop.hsm.uaf_card import UafCard
 
 
 def main() -> None:
@@ -38,7 +40,10 @@ def main() -> None:
     profile = Profile(Path(told["profile"]))
     with open_key_store(told["token"]) as store:
         verifier = AutoApprove() if told["verification"] == "auto" else TokenPin(store, lambda *_: told["pin"])
-        with Phone(profile, store, verifier, confirm=confirm, observer=observe, recorder=record) as phone:
+        cards: list[CardAuthenticator] = []
+        if told.get("reader"):
+            cards = UafCardUser(UafCard(told["reader"]), lambda *_: told["pin"], lambda _: 0).authenticators()
+        with Phone(profile, store, verifier, confirm=confirm, observer=observe, recorder=record, cards=cards) as phone:
             if told["operation"] == "registration":
                 phone.register(told["text"])
             else:

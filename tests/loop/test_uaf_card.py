@@ -1,6 +1,10 @@
 """A UAF card in the virtual reader of a real pcscd as the phone's authenticator, through the real server."""
 
 import datetime
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +18,8 @@ from fidoloop.authenticator.uaf_applet import UafApplet
 from fidoloop.authenticator.user_verification import AutoApprove, VerificationRequest
 from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
 from fidoloop.bridge.phone import Phone
+from fidoloop.bridge.profile import Profile
+from fidoloop.bridge.uaf_exchange import Result
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.sim.factory import Factory
@@ -158,3 +164,32 @@ def test_a_card_that_was_pulled_is_disconnected_and_signs_when_it_is_back(lab: L
     assert gone.value.asm_status is AsmStatus.AUTHENTICATOR_DISCONNECTED
     card.insert()
     assert phone.scan(lab.laptop.dispatch(username=username, dispatcher="link").response).status == 1200
+
+
+def test_a_registration_cut_off_when_the_server_had_taken_it_keeps_the_cards_key(
+    lab: Lab, card: LabCard, fidoloop_token: str, tmp_path: Path
+) -> None:
+    username = lab.new_user()
+    profile = Profile(tmp_path / "phone.sqlite")
+    profile.create(keys_uri="pkcs11:", verification="auto", ca=str(lab.server.ca))
+    told = {
+        "profile": str(profile.path),
+        "token": fidoloop_token,
+        "step": "sent",
+        "operation": "registration",
+        "text": lab.server.enrol(username),
+        "verification": "auto",
+        "reader": card.reader,
+        "pin": SOFTHSM_PIN,
+    }
+    script = Path(__file__).with_name("killed_phone.py")
+    done = subprocess.run([sys.executable, str(script), json.dumps(told)], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    cards = UafCardUser(UafCard(card.reader), Person().ask, lambda _names: 0).authenticators()
+    phone = lab.phone(profile=profile, verifier=AutoApprove(), cards=cards)
+    ((_, outcome),) = phone.finish_left_over()
+    assert isinstance(outcome, Result), outcome
+    ((aaid, _),) = outcome.keys
+    assert aaid == "F10B#0811"
+    assert phone.scan(lab.laptop.dispatch(username=username, dispatcher="link").response).keys == outcome.keys
+    profile.close()
