@@ -18,6 +18,7 @@ from fidoloop.bridge.profile import Profile
 from fidoloop.hsm.open import open_key_store
 from fidoloop.lab import LabServer
 from fidoloop.protocol.uaf.registry import UserVerification
+from fidoloop.server.settings.layers import FILE_NAME
 from fidoloop.softhsm import current_softhsm_directory, make_softhsm_token
 
 LOGINS = 100
@@ -39,19 +40,25 @@ class Loop:
         if self.laptop.status(dispatched.session_id).status != "succeeded":
             raise RuntimeError("the log-in did not succeed")
 
-    def rows(self, name: str, login: Callable[[], float]) -> list[Row]:
-        """Return the rows of log-ins, each of which returns the milliseconds it took."""
+    def rows(self, name: str, login: Callable[[], float], *, others: int = 0) -> list[Row]:
+        """Return the rows of log-ins, each of which returns the milliseconds it took.
+
+        `others` are the round trips of a log-in that neither laptop nor phone begins.
+        """
         self.exchanges.clear()
         spent = [login() for _ in range(LOGINS)]
         return [
             *milliseconds(name, spent),
-            Row(f"{name}-round-trips", round(len(self.exchanges) / LOGINS, 1), "HTTP round trips a log-in"),
+            Row(f"{name}-round-trips", round(len(self.exchanges) / LOGINS + others, 1), "HTTP round trips a log-in"),
         ]
 
 
 @contextmanager
-def lab_loop() -> Iterator[Loop]:
-    """Run the server in a process of its own, over TLS, and enrol a phone on a SoftHSM token."""
+def lab_loop(settings: str = "") -> Iterator[Loop]:
+    """Run the server in a process of its own, over TLS, and enrol a phone on a SoftHSM token.
+
+    `settings` is the text of the server's fidoloop.toml.
+    """
     with tempfile.TemporaryDirectory(prefix="fidoloop-bench-") as name, ExitStack() as opened:
         directory = Path(name)
         softhsm = current_softhsm_directory() or directory / "softhsm"
@@ -59,6 +66,8 @@ def lab_loop() -> Iterator[Loop]:
         store = opened.enter_context(open_key_store(uri))
         attest_init(store, now=datetime.datetime.now(datetime.UTC))
         server = LabServer(directory / "home")
+        server.home.mkdir()
+        (server.home / FILE_NAME).write_text(settings, encoding="utf-8")
         server.add_metadata(token_statements(store, UserVerification.NONE))
         server.add_user(USERNAME)
         api_key = server.add_api_key()

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import os
 import ssl
 import time
@@ -22,6 +23,7 @@ from fidoloop.server.push.retries import TryAgainError, retry_after, with_retrie
 
 VAPID_SECONDS = 3600
 _GONE = (404, 410)
+_KNOWN = 409
 _TOO_LARGE = 413
 _PASSING = (408, 425, 429)
 
@@ -60,8 +62,15 @@ class WebPushDispatcher:
             raise DispatchError(str(error)) from None
         headers, body = self._message(subscription, outgoing)
 
+        attempts = itertools.count(1)
+
         async def attempt(seconds: float) -> str:
-            return await self._push(subscription, headers, body, seconds)
+            number = next(attempts)
+            answer = await self._push(subscription, headers, body, seconds)
+            if answer.status == _KNOWN and number > 1:
+                # It was taken by an attempt whose answer was lost: fidoloop's own push service says so.
+                return _taken(subscription.origin)
+            return _outcome(answer, subscription.origin)
 
         return await with_retries(attempt, seconds=self._config.push_seconds)
 
@@ -108,15 +117,13 @@ class WebPushDispatcher:
         base_url = self._config.base_url
         return self._settings.subject or (base_url if base_url.startswith("https:") else "")
 
-    async def _push(self, subscription: Subscription, headers: dict[str, str], body: bytes, seconds: float) -> str:
-        where = subscription.origin
+    async def _push(self, subscription: Subscription, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
         try:
-            answer = await self._client.post(subscription.endpoint, headers, body, seconds=seconds)
+            return await self._client.post(subscription.endpoint, headers, body, seconds=seconds)
         except UnreachableError as error:
-            raise TryAgainError(f"{where} does not answer: {error}") from None
+            raise TryAgainError(f"{subscription.origin} does not answer: {error}") from None
         except AddressRefusedError as error:
             raise DispatchError(str(error)) from None
-        return _outcome(answer, where)
 
     @cached_property
     def _client(self) -> PushClient:
@@ -134,7 +141,7 @@ def _outcome(answer: Answer, where: str) -> str:
     """Return the words for a push that was taken (RFC 8030 section 5). Raises as `dispatch`, and TryAgainError."""
     status = answer.status
     if 200 <= status < 300:
-        return f"pushed through {where}"
+        return _taken(where)
     if status in _GONE:
         raise AddressGoneError(f"{where} says that the subscription is gone ({status})")
     if status >= 500 or status in _PASSING:
@@ -144,6 +151,10 @@ def _outcome(answer: Answer, where: str) -> str:
     if status == _TOO_LARGE:
         raise DispatchError(f"{where} does not take messages of this size: put less into dispatchInformation.data")
     raise DispatchError(f"{where} refused the push ({status})")
+
+
+def _taken(where: str) -> str:
+    return f"pushed through {where}"
 
 
 def _topic(session_id: str) -> str:

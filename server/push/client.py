@@ -30,6 +30,8 @@ class PushClient:
 
     def __init__(self, tls: ssl.SSLContext, network: httpcore2.AsyncNetworkBackend | None = None) -> None:
         """Take what to trust, and how to connect."""
+        # The pool walks through all that wait for a connection at every step: many wait here instead.
+        self._room = asyncio.Semaphore(MAX_CONNECTIONS)
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=MAX_CONNECTIONS,
@@ -51,6 +53,7 @@ class PushClient:
         try:
             async with (
                 asyncio.timeout(seconds),
+                self._room,
                 self._pool.stream("POST", url, headers=list(headers.items()), content=content) as response,
             ):
                 return Answer(response.status, _texts(response.headers), await _beginning(response))

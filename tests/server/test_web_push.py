@@ -120,6 +120,7 @@ def test_any_success_is_one(tmp_path: Path, status: int) -> None:
         (400, "refused the push (400)"),
         (401, "refused the push (401)"),
         (403, "refused the push (403)"),
+        (409, "refused the push (409)"),
         (413, "put less into dispatchInformation.data"),
     ],
 )
@@ -180,6 +181,18 @@ def test_what_may_pass_is_tried_again(tmp_path: Path, status: int) -> None:
             assert (await dispatch(bench, dispatchTargetId=target))["dispatchResult"] == "dispatched"
             assert len(service.asked) == 3
             assert len({(asked.body, asked.headers["topic"]) for asked in service.asked}) == 1
+
+        run(tmp_path, check)
+
+
+def test_a_message_that_an_attempt_before_delivered_is_delivered(tmp_path: Path) -> None:
+    lost, known = (Reply(status, {"Content-Length": "0"}) for status in (503, 409))
+    with stub(answering(lost, known)) as service:
+
+        async def check(bench: Bench) -> None:
+            _, target = await pushed_to(bench, Subscriber(service.url))
+            assert (await dispatch(bench, dispatchTargetId=target))["dispatchResult"] == "dispatched"
+            assert len(service.asked) == 2
 
         run(tmp_path, check)
 
