@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -82,7 +83,8 @@ def listen(
             _say_listening([account], endpoint, None, as_json=as_json)
             _follow_all(receiver, _lines(receiver, subscription), once=once, as_json=as_json)
             return
-        tls, ca = _tls(home, tls_cert, tls_key, insecure=insecure)
+        hosts = tuple(filter(None, [urlsplit(public_url or "").hostname]))
+        tls, ca = _tls(home, tls_cert, tls_key, insecure=insecure, hosts=hosts)
         queue = PushQueue()
         service = PushService(queue, refused=note)
         with PushListener(service, host=host, port=port, tls=tls) as listener:
@@ -120,16 +122,19 @@ def _only_one(accounts: list[Account]) -> list[Account]:
 
 
 def _tls(
-    home: Path | None, certificate: Path | None, key: Path | None, *, insecure: bool
+    home: Path | None, certificate: Path | None, key: Path | None, *, insecure: bool, hosts: tuple[str, ...]
 ) -> tuple[tuple[Path, Path] | None, Path | None]:
-    """Return what the listener shows, None for plain http, and the lab CA's certificate where that vouches for it."""
+    """Return what the listener shows, None for plain http, and the lab CA's certificate where that vouches for it.
+
+    That vouches for `hosts` beside this machine's own names.
+    """
     from fidoloop.server.tls import ensure_lab_tls
 
     if certificate is not None and key is not None:
         return (certificate, key), None
     if insecure:
         return None, None
-    lab = ensure_lab_tls(home_directory(home) / "tls", name="phone")
+    lab = ensure_lab_tls(home_directory(home) / "tls", hosts=hosts, name="phone")
     return (lab.certificate, lab.key), lab.ca
 
 
