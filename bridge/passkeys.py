@@ -137,11 +137,10 @@ class Passkeys:
             "extensions": {"credProps": True},
         }
         options = _options(server.post("/fido2/attestation/options", body, authorised=True))
-        with _client_errors():
-            made: Any = self._client(server).make_credential(options)
-        passkey = Passkey(base64url.encode(made.raw_id), options["rp"]["id"], username)
+        made = self.create(server.base_url, options)
+        passkey = Passkey(str(made["id"]), options["rp"]["id"], username)
         try:
-            _told(server.post("/fido2/attestation/result", _as_json(made), authorised=True))
+            _told(server.post("/fido2/attestation/result", made, authorised=True))
         except BridgeError:
             self.delete(passkey.id)
             raise
@@ -155,16 +154,33 @@ class Passkeys:
         """
         asked = {"userVerification": "preferred"} | ({} if username is None else {"username": username})
         options = _options(server.post("/fido2/attestation/options", asked))
-        with _client_errors():
-            selection: Any = self._client(server).get_assertion(options)
-        found = selection.get_assertions()
-        index = 0 if len(found) == 1 else self._verifier.choose([self._username(one.credential["id"]) for one in found])
-        _told(server.post("/fido2/assertion/result", _as_json(selection.get_response(index))))
+        _told(server.post("/fido2/assertion/result", self.get(server.base_url, options)))
         answer = server.post("/fido2/status", {"fido2SessionId": options["fido2SessionId"]})
         status = answer.decode(_Status)
         if status.status != "succeeded":
             raise ServerRefusedError(answer.status, f"the session is {status.status}")
         return LoggedIn(status.userId, status.credentialId, status.userVerified)
+
+    def create(self, base_url: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Make a credential by creation options, as navigator.credentials.create() does at that server.
+
+        Raises:
+            PasskeyExistsError, PasskeyError, UserDeclinedError.
+        """
+        with _client_errors():
+            return _as_json(self._client(base_url).make_credential(options))
+
+    def get(self, base_url: str, options: dict[str, Any]) -> dict[str, Any]:
+        """Sign by request options, as navigator.credentials.get() does; of several credentials the user chooses.
+
+        Raises:
+            NoPasskeyError, PasskeyError, UserDeclinedError.
+        """
+        with _client_errors():
+            selection: Any = self._client(base_url).get_assertion(options)
+        found = selection.get_assertions()
+        index = 0 if len(found) == 1 else self._verifier.choose([self._username(one.credential["id"]) for one in found])
+        return _as_json(selection.get_response(index))
 
     def list(self) -> tuple[Passkey, ...]:
         """Return the discoverable credentials, in the order they were made."""
@@ -185,8 +201,8 @@ class Passkeys:
         core.destroy_key(credential.key_id)
         return found
 
-    def _client(self, server: Server) -> Any:  # noqa: ANN401  # it takes mappings, too, whatever its types say
-        own = origin(server.base_url)
+    def _client(self, base_url: str) -> Any:  # noqa: ANN401  # it takes mappings, too, whatever its types say
+        own = origin(base_url)
         assert own is not None
         return Fido2Client(self._device, DefaultClientDataCollector(own))
 

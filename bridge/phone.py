@@ -41,7 +41,9 @@ from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE
 from fidoloop.protocol.uaf.messages import (
     AuthenticationRequest,
     GetUafRequest,
+    RegistrationRequest,
     ReturnUafRequest,
+    encode_message,
 )
 from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError, StatusCode
@@ -56,6 +58,18 @@ class Finished(NamedTuple):
 
     token: DispatchedToken | None
     outcome: Result | BridgeError | KeyStoreError
+
+
+class CarriedOut:
+    """The response to a UAF request, the text of a JSON array of one; `kept` once somebody took it."""
+
+    def __init__(self, response: str) -> None:
+        self.response = response
+        self.kept = False
+
+    def keep(self) -> None:
+        """Let what was made be kept."""
+        self.kept = True
 
 
 class Phone:
@@ -103,6 +117,11 @@ class Phone:
         self._parts = Parts(self.asm, profile, store, observer)
         self._journal = Journal(profile.operations)
         self._finished: dict[str, Result] = {}
+
+    @property
+    def store(self) -> KeyStore:
+        """The open key store."""
+        return self._store
 
     def close(self) -> None:
         """Close the phone's state; the key store and profile stay open."""
@@ -183,6 +202,35 @@ class Phone:
             )
             exchange = UafExchange(self._parts, server, client)
             return exchange.run(exchange.read(answer.decode(ReturnUafRequest)), account=None)
+
+    @contextmanager
+    def carrying_out(self, base_url: str, uaf_request: str) -> Iterator[CarriedOut]:
+        """Carry out a UAF request that came by another way than a token; whoever asked brings the response back.
+
+        What was made is undone unless `keep` is called before the end.
+
+        Raises:
+            ClientFailureError.
+        """
+        with self._client(base_url) as client:
+            request = client.read(uaf_request)
+            if isinstance(request, AuthenticationRequest):
+                yield CarriedOut(encode_message(client.authenticate(request).response))
+                return
+            if not isinstance(request, RegistrationRequest):
+                raise ClientFailureError(ClientError.PROTOCOL_ERROR, "neither a registration nor an authentication")
+            outcome = client.register(request)
+            done = CarriedOut(encode_message(outcome.response))
+            try:
+                yield done
+            finally:
+                if not done.kept:
+                    client.undo(outcome)
+            if not done.kept:
+                return
+            self._profile.save_keys(base_url, request.username, outcome.keys)
+            if self._profile.account(base_url, request.username) is None:
+                self._profile.save_account(Account(base_url, request.username, outcome.app_id))
 
     def remove(self, account: Account) -> tuple[tuple[str, str], ...]:
         """Delete this phone's keys for `account`, and its dispatch target at the server; return the keys deleted.

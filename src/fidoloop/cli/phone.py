@@ -9,7 +9,7 @@ from rich.table import Table
 from fidoloop.authenticator.models import Form
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account, Profile
-from fidoloop.cli import ble, phone_passkey, phone_pending, phone_targets
+from fidoloop.cli import ble, phone_app, phone_passkey, phone_pending, phone_targets
 from fidoloop.cli.common import (
     FormOption,
     Home,
@@ -53,6 +53,7 @@ for _command in (
     app.command()(_command)
 
 app.add_typer(phone_passkey.app, name="passkey")
+app.add_typer(phone_app.app, name="app")
 
 _ALGORITHMS = {algorithm.name.lower(): algorithm for algorithm in Algorithm if algorithm in SUPPORTED}
 

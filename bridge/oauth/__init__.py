@@ -1,0 +1,1 @@
+"""The phone's app as an OAuth client whose keys are in hardware."""

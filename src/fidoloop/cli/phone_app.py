@@ -1,0 +1,199 @@
+"""`fidoloop phone app`: the phone as an OAuth client whose keys are in its token."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from fidoloop.bridge.errors import BridgeError
+from fidoloop.bridge.http import Server
+from fidoloop.bridge.oauth.app import SCOPE, LoggedIn, OAuthApp
+from fidoloop.bridge.oauth.fido import PhoneFido
+from fidoloop.bridge.oauth.state import AppState
+from fidoloop.bridge.passkeys import Passkeys
+from fidoloop.bridge.profile import Profile
+from fidoloop.cli.common import Home, Insecure, Json, PhoneName, Verification, cell, note, phone_path, show
+from fidoloop.cli.exits import Exit
+from fidoloop.cli.phone_session import DenyOption, existing_profile, open_phone, set_up, verifier_of
+
+app = typer.Typer(no_args_is_help=True, help="An OAuth client with its keys in the phone's token.")
+ServerUrl = Annotated[str, typer.Option(help="The server's base URL.")]
+Scope = Annotated[str, typer.Option(help="What the tokens are to be good for.")]
+
+
+@app.command()
+def enroll(
+    *,
+    server: ServerUrl,
+    user: Annotated[str, typer.Option(help="Whose account; its password is asked for, or FIDOLOOP_USER_PASSWORD.")],
+    keys: Annotated[str | None, typer.Option(metavar="URI", help="Key store of a new phone.")] = None,
+    verification: Annotated[Verification, typer.Option("--uv", help="How a new phone verifies its user.")] = (
+        Verification.PIN
+    ),
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of the lab CA a new phone trusts.", exists=True, dir_okay=False)
+    ] = None,
+    passkey: Annotated[bool, typer.Option("--passkey", help="Enrol a passkey instead of a UAF key.")] = False,
+    scope: Scope = SCOPE,
+    name: PhoneName = "phone",
+    home: Home = None,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Register the app by evidence of its hardware, and enrol a FIDO key with the account's password.
+
+    A phone that there is not yet is set up, with --keys, --uv and --ca; where it fails, nothing is left of it.
+    """
+    profile = Profile(phone_path(home, name))
+    fresh = not profile.exists()
+    try:
+        if fresh:
+            set_up(profile, keys, verification, ca)
+        with _opened(profile, server, deny=deny, insecure=insecure, keys=keys) as (oauth, fido):
+            oauth.register()
+            password = os.environ.get("FIDOLOOP_USER_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)
+            try:
+                done = oauth.enrol(user, password, fido, passkey=passkey, scope=scope)
+            except BaseException:
+                if fresh:
+                    _unregister(oauth)
+                raise
+    except BaseException:
+        if fresh:
+            profile.discard()
+        raise
+    finally:
+        profile.close()
+    _show(done, as_json=as_json)
+
+
+@app.command()
+def login(
+    *,
+    server: ServerUrl,
+    acr: Annotated[str, typer.Option(help="How: uaf, uaf-hw, fido2 or fido2-hw.")] = "uaf",
+    scope: Scope = SCOPE,
+    force: Annotated[bool, typer.Option("--force", help="Though there is an id_token that is still good.")] = False,
+    name: PhoneName = "phone",
+    home: Home = None,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Log in by FIDO, unless the id_token of an earlier log-in is still good."""
+    with existing_profile(name, home) as profile, _opened(profile, server, deny=deny, insecure=insecure) as opened:
+        oauth, fido = opened
+        done = oauth.login(acr, fido, scope=scope, force=force)
+    _show(done, as_json=as_json)
+
+
+@app.command()
+def call(
+    url: Annotated[str, typer.Argument(help="Of the protected resource, on the server that issued the tokens.")],
+    *,
+    method: Annotated[
+        str, typer.Option("--request", "-X", help="The method.", show_default="GET, POST with --data")
+    ] = "",
+    data: Annotated[str | None, typer.Option(metavar="JSON", help="A body.")] = None,
+    name: PhoneName = "phone",
+    home: Home = None,
+    deny: DenyOption = False,
+    insecure: Insecure = False,
+) -> None:
+    """Call a protected resource and print what it answers; exit 1 where that is an error."""
+    parts = urlsplit(url)
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    body = None
+    if data is not None:
+        try:
+            body = json.loads(data)
+        except ValueError:
+            raise typer.BadParameter("not JSON", param_hint="--data") from None
+    base = f"{parts.scheme}://{parts.netloc}"
+    with existing_profile(name, home) as profile, _opened(profile, base, deny=deny, insecure=insecure) as (oauth, _):
+        answer = oauth.call(method.upper() or ("GET" if body is None else "POST"), path, body)
+    typer.echo(answer.body.decode("utf-8", "replace"))
+    if answer.status >= 400:
+        challenge = answer.headers.get("www-authenticate")
+        note(f"{answer.status}" + (f": {challenge}" if challenge else ""))
+        raise typer.Exit(Exit.REFUSED)
+
+
+@app.command()
+def refresh(
+    *,
+    server: ServerUrl,
+    name: PhoneName = "phone",
+    home: Home = None,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Exchange the refresh token for new tokens."""
+    with existing_profile(name, home) as profile, _opened(profile, server, deny=True, insecure=insecure) as (oauth, _):
+        tokens = oauth.refresh()
+    show({"scope": tokens.scope, "acr": tokens.acr}, f"refreshed: scope {cell(tokens.scope)}", as_json=as_json)
+
+
+@app.command()
+def logout(
+    *,
+    server: ServerUrl,
+    unregister: Annotated[bool, typer.Option("--unregister", help="Delete the app there, and its keys here.")] = False,
+    name: PhoneName = "phone",
+    home: Home = None,
+    insecure: Insecure = False,
+    as_json: Json = False,
+) -> None:
+    """Revoke the tokens and forget them."""
+    with existing_profile(name, home) as profile, _opened(profile, server, deny=True, insecure=insecure) as (oauth, _):
+        if unregister:
+            oauth.unregister()
+        else:
+            oauth.logout()
+    show({"unregistered": unregister}, "the app is unregistered" if unregister else "logged out", as_json=as_json)
+
+
+def _unregister(oauth: OAuthApp) -> None:
+    """Take the registration back, as far as the server can be told."""
+    try:
+        oauth.unregister()
+    except BridgeError as error:
+        note(f"the app is still registered, its keys are still in the token: {error}")
+
+
+def _show(done: LoggedIn, *, as_json: bool) -> None:
+    words = "logged in" if done.fresh else "logged in already"
+    show(
+        {"username": done.username, "acr": done.acr, "scope": done.scope, "fresh": done.fresh},
+        f"{words} as {cell(done.username)} (acr {cell(done.acr)}, scope {cell(done.scope)})",
+        as_json=as_json,
+    )
+
+
+@contextmanager
+def _opened(
+    profile: Profile, base_url: str, *, deny: bool, insecure: bool, keys: str | None = None
+) -> Iterator[tuple[OAuthApp, PhoneFido]]:
+    settings = profile.settings()
+    with (
+        open_phone(profile, yes=True, deny=deny, insecure=insecure, keys=keys) as phone,
+        Server(base_url, ca=Path(settings.ca) if settings.ca else None, insecure=insecure) as server,
+    ):
+        oauth = OAuthApp(
+            server, phone.store, AppState(profile.database), observer=lambda step, detail: note(f"{step}: {detail}")
+        )
+
+        @contextmanager
+        def passkeys() -> Iterator[Passkeys]:
+            verifier = verifier_of(Verification(settings.verification), phone.store, deny=deny)
+            with Passkeys(profile.path, phone.store, verifier) as opened:
+                yield opened
+
+        with PhoneFido(phone, server.base_url, passkeys) as fido:
+            yield oauth, fido
