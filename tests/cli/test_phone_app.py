@@ -19,11 +19,8 @@ from tests.cli.command import Done, invoke
 
 PASSWORD = "correct horse battery"
 ACRS = ["pw-enroll", "uaf", "fido2"]
-ANY: dict[str, object] = {
-    "name": "lab tokens",
-    "tiers": ["unattested"],
-    "grants": {"acr": ACRS, "scopes": ["openid", "api"]},
-}
+GRANTS = {"acr": ACRS, "scopes": ["openid", "api"]}
+ANY: dict[str, object] = {"name": "lab tokens", "tiers": ["unattested"], "grants": GRANTS}
 
 
 @dataclass
