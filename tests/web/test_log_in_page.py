@@ -163,12 +163,12 @@ def test_the_page_is_used_with_a_keyboard(fidoloop_lab: Lab, tab: Tab) -> None:
     tab.go(fidoloop_lab.server.url)
     tab.state("waiting")
     reached = []
-    for _ in range(5):
+    for _ in range(6):
         tab.press("Tab")
         reached.append(tab.evaluate("document.activeElement.id || document.activeElement.textContent"))
         if reached[-1] == "cancel":
             assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    assert reached == ["link", "cancel", "remember", "username", "Send to my phone"]
+    assert reached == ["link", "cancel", "remember", "by-passkey", "username", "Send to my phone"]
     tab.do(lambda: tab.page.focus("#cancel"))
     tab.press("Enter")
     tab.state("failed")
