@@ -147,7 +147,14 @@ class Core:
         return self.store.key(KEY_IDS + credential.key_id)
 
     def make_key(
-        self, rp_id_hash: bytes, algorithm: int, *, protection: Protection, hmac_secret: bool, resident: bool
+        self,
+        rp_id_hash: bytes,
+        algorithm: int,
+        *,
+        protection: Protection = Protection.OPTIONAL,
+        hmac_secret: bool = False,
+        resident: bool = False,
+        cred_blob: bytes = b"",
     ) -> tuple[Credential, HardwareKey]:
         """Make a key pair in the token and the credential's id. Raises KeyStoreError."""
         key_id = os.urandom(KEY_ID_BYTES)
@@ -162,6 +169,7 @@ class Core:
             protection=protection,
             hmac_secret=hmac_secret,
             resident=resident,
+            cred_blob=cred_blob,
         )
         return credential, key
 

@@ -1,8 +1,9 @@
 """Credentials and their ids.
 
 The key pair is in the token, found by the 16 random bytes of the id. The id also says what has to be known of a
-credential that is stored nowhere else: algorithm, protection, whether it has an hmac-secret. A MAC binds all of it to
-the relying party, so that nobody but this authenticator can have made it, and nobody else's request can use it.
+credential that is stored nowhere else: algorithm, protection, whether it has an hmac-secret, and the relying party's
+own credBlob. A MAC binds all of it to the relying party, so that nobody but this authenticator can have made it, and
+nobody else's request can use it.
 """
 
 import hmac
@@ -17,8 +18,9 @@ KEY_ID_BYTES: Final = 16
 _VERSION: Final = 0x02
 _RESIDENT, _HMAC_SECRET = 0x10, 0x20
 _MAC_BYTES: Final = 32
-_BODY_BYTES: Final = 1 + KEY_ID_BYTES + 2
-ID_BYTES: Final = _BODY_BYTES + _MAC_BYTES
+_HEAD_BYTES: Final = 1 + KEY_ID_BYTES + 2
+MAX_BLOB: Final = 32
+MAX_ID_BYTES: Final = _HEAD_BYTES + MAX_BLOB + _MAC_BYTES
 
 
 class Protection(IntEnum):
@@ -37,7 +39,10 @@ class Maker(Protocol):
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """A credential, its id decoded. `algorithm` is a COSE number, `descriptor` how answers name it."""
+    """A credential, its id decoded. `algorithm` is a COSE number, `descriptor` how answers name it.
+
+    `cred_blob` is empty where there is none, or where it is stored (discoverable credentials).
+    """
 
     key_id: bytes
     algorithm: int
@@ -45,6 +50,7 @@ class Credential(msgspec.Struct, frozen=True):
     hmac_secret: bool
     resident: bool
     credential_id: bytes
+    cred_blob: bytes
     descriptor: Encoded
 
 
@@ -62,32 +68,33 @@ def make_credential_id(
     protection: Protection,
     hmac_secret: bool,
     resident: bool,
+    cred_blob: bytes = b"",
 ) -> Credential:
-    """Return the credential of a key just made, with its id."""
+    """Return the credential of a key just made, with its id; `cred_blob` has up to MAX_BLOB bytes."""
     flags = protection | (_HMAC_SECRET if hmac_secret else 0) | (_RESIDENT if resident else 0)
-    body = bytes((_VERSION,)) + key_id + bytes((_ALGORITHM_CODES[algorithm], flags))
-    mac = maker.secret_mac("credential id", rp_id_hash, body)
-    return Credential(key_id, algorithm, protection, hmac_secret, resident, body + mac, _descriptor(body + mac))
+    body = bytes((_VERSION,)) + key_id + bytes((_ALGORITHM_CODES[algorithm], flags)) + cred_blob
+    return _read(body + maker.secret_mac("credential id", rp_id_hash, body))
 
 
 def read_credential_id(maker: Maker, rp_id_hash: bytes, credential_id: bytes) -> Credential | None:
     """Return the credential, None where this authenticator did not make this id for this relying party."""
-    if len(credential_id) != ID_BYTES or credential_id[0] != _VERSION:
+    if not MAX_ID_BYTES - MAX_BLOB <= len(credential_id) <= MAX_ID_BYTES or credential_id[0] != _VERSION:
         return None
-    body, mac = credential_id[:_BODY_BYTES], credential_id[_BODY_BYTES:]
+    body, mac = credential_id[:-_MAC_BYTES], credential_id[-_MAC_BYTES:]
     if not hmac.compare_digest(mac, maker.secret_mac("credential id", rp_id_hash, body)):
         return None
-    code, flags = body[-2:]
+    return _read(credential_id)
+
+
+def _read(credential_id: bytes) -> Credential:
+    code, flags = credential_id[_HEAD_BYTES - 2 : _HEAD_BYTES]
     return Credential(
-        key_id=body[1:-2],
+        key_id=credential_id[1 : 1 + KEY_ID_BYTES],
         algorithm=_CODED_ALGORITHMS[code],
         protection=Protection(flags & 0x0F),
         hmac_secret=bool(flags & _HMAC_SECRET),
         resident=bool(flags & _RESIDENT),
         credential_id=credential_id,
-        descriptor=_descriptor(credential_id),
+        cred_blob=credential_id[_HEAD_BYTES:-_MAC_BYTES],
+        descriptor=Encoded(encode({"id": credential_id, "type": "public-key"})),
     )
-
-
-def _descriptor(credential_id: bytes) -> Encoded:
-    return Encoded(encode({"id": credential_id, "type": "public-key"}))

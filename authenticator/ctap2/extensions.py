@@ -28,7 +28,7 @@ class CreationExtensions(msgspec.Struct, frozen=True):
     min_pin_length: bool
     large_blob_key: bool
 
-    def outputs(self, core: Core, rp_id: str, *, resident: bool) -> dict[str, Any]:
+    def outputs(self, core: Core, rp_id: str) -> dict[str, Any]:
         """Return the authenticator extension outputs."""
         outputs: dict[str, Any] = {}
         if self.protection is not None:
@@ -36,17 +36,15 @@ class CreationExtensions(msgspec.Struct, frozen=True):
         if self.hmac_secret:
             outputs[HMAC_SECRET] = True
         if self.cred_blob is not None:
-            outputs[CRED_BLOB] = self.stored_blob(resident=resident) is not None
+            outputs[CRED_BLOB] = len(self.cred_blob) <= MAX_CRED_BLOB
         settings = core.state.settings
         if self.min_pin_length and rp_id in settings.min_pin_rp_ids:
             outputs[MIN_PIN_LENGTH] = settings.min_pin_length
         return outputs
 
-    def stored_blob(self, *, resident: bool) -> bytes | None:
-        """Return the credBlob that is kept: of discoverable credentials, where it is not too long."""
-        if not resident or self.cred_blob is None or len(self.cred_blob) > MAX_CRED_BLOB:
-            return None
-        return self.cred_blob
+    def kept_blob(self) -> bytes:
+        """Return the credBlob where it is not too long to be kept, nothing otherwise."""
+        return self.cred_blob if self.cred_blob is not None and len(self.cred_blob) <= MAX_CRED_BLOB else b""
 
 
 class HmacSecretInput(msgspec.Struct, frozen=True):
@@ -108,7 +106,7 @@ def assertion_outputs(
         outputs[HMAC_SECRET] = _hmac_secret(core, wanted.hmac_secret, credential, user_verified=user_verified)
     if wanted.cred_blob:
         stored = core.state.residents().get(credential.credential_id)
-        outputs[CRED_BLOB] = (stored.cred_blob if stored is not None else None) or b""
+        outputs[CRED_BLOB] = credential.cred_blob if stored is None else stored.cred_blob
     return outputs
 
 

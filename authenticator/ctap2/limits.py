@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from fidoloop.authenticator.ctap2.credentials import ID_BYTES
+from fidoloop.authenticator.ctap2.credentials import MAX_BLOB, MAX_ID_BYTES
 
 MAX_MESSAGE: Final = 2048
-MAX_LIST: Final = 20
+MAX_LIST: Final = 16
 """Credentials in an allow or exclude list."""
-MAX_CREDENTIAL_ID: Final = ID_BYTES
+MAX_CREDENTIAL_ID: Final = MAX_ID_BYTES
 MAX_RESIDENT: Final = 128
-MAX_CRED_BLOB: Final = 64
+MAX_CRED_BLOB: Final = MAX_BLOB
 MAX_RP_IDS: Final = 8
 """RP IDs that may be told the minimum PIN length."""
 MAX_USER_ID: Final = 64

@@ -108,6 +108,7 @@ def _create(
         protection=extensions.protection or Protection.OPTIONAL,
         hmac_secret=extensions.hmac_secret,
         resident=resident,
+        cred_blob=b"" if resident else extensions.kept_blob(),
     )
     try:
         authenticator_data = encode_authenticator_data(
@@ -117,7 +118,7 @@ def _create(
             attested_credential=encode_attested_credential(
                 core.aaguid, credential.credential_id, cose_key(key, algorithm)
             ),
-            extensions=extensions.outputs(core, request.rp_id, resident=resident),
+            extensions=extensions.outputs(core, request.rp_id),
         )
         signed = authenticator_data + request.client_data_hash
         statement = attestation_statement(core.attestation, key, algorithm, signed)
@@ -154,6 +155,6 @@ def _resident(
         user_id=request.user.user_id,
         user_name=request.user.name,
         user_display_name=request.user.display_name,
-        cred_blob=extensions.stored_blob(resident=True),
+        cred_blob=extensions.kept_blob(),
         large_blob_key=os.urandom(LARGE_BLOB_KEY_BYTES) if extensions.large_blob_key else None,
     )

@@ -58,7 +58,7 @@ class ResidentCredential(msgspec.Struct, frozen=True):
     user_id: bytes
     user_name: str | None = None
     user_display_name: str | None = None
-    cred_blob: bytes | None = None
+    cred_blob: bytes = b""
     large_blob_key: bytes | None = None
     created: int = 0
 

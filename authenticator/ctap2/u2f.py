@@ -63,9 +63,7 @@ def _register(core: Core, data: bytes) -> bytes:
         raise ApduError(StatusWord.WRONG_LENGTH)
     challenge, application = data[:_HASH_BYTES], data[_HASH_BYTES:]
     core.interaction.presence("U2F registration")
-    credential, key = core.make_key(
-        application, ES256, protection=Protection.OPTIONAL, hmac_secret=False, resident=False
-    )
+    credential, key = core.make_key(application, ES256)
     assert isinstance(key, EcHardwareKey)
     try:
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)

@@ -132,11 +132,14 @@ def test_there_are_three_levels(lab: Lab, level: int) -> None:
     refused(ERR.INVALID_PARAMETER, lab.make, extensions={"credProtect": level})
 
 
-def test_a_blob_is_kept_with_discoverable_credentials(lab: Lab) -> None:
+def test_a_blob_is_kept_with_every_credential(lab: Lab) -> None:
     blob = os.urandom(MAX_CRED_BLOB)
     made = lab.resident(extensions={"credBlob": blob})
     assert made.auth_data.extensions == {"credBlob": True}
-    without = lab.make(extensions={"credBlob": blob})
+    by_id = lab.make(extensions={"credBlob": blob})
+    assert by_id.auth_data.extensions == {"credBlob": True}
+    assert len(credential_id(by_id)) == lab.info().max_cred_id_length
+    without = lab.make(extensions={"credBlob": blob + b"x"})
     assert without.auth_data.extensions == {"credBlob": False}
     too_long = lab.resident(rp_id="other.example", extensions={"credBlob": blob + b"x"})
     assert too_long.auth_data.extensions == {"credBlob": False}
@@ -144,6 +147,7 @@ def test_a_blob_is_kept_with_discoverable_credentials(lab: Lab) -> None:
     asked = {"extensions": {"credBlob": True}}
     assert lab.get(made, **asked).auth_data.extensions == {"credBlob": blob}
     assert lab.get(**asked).auth_data.extensions == {"credBlob": blob}
+    assert lab.get(by_id, **asked).auth_data.extensions == {"credBlob": blob}
     assert lab.get(without, **asked).auth_data.extensions == {"credBlob": b""}
     assert lab.get(too_long, rp_id="other.example", **asked).auth_data.extensions == {"credBlob": b""}
     assert lab.get(made).auth_data.extensions is None
