@@ -45,6 +45,7 @@ GROUPS = {
     "oob-login-ble": oob_login_ble.run,
     "apdu-virtual-card": apart("bench.virtual_card"),
     "sign-piv": apart("bench.piv_sign"),
+    "ctap2": apart("bench.ctap2"),
 }
 
 

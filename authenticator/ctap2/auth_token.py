@@ -69,5 +69,6 @@ class PinUvAuthToken:
 
     def spend(self) -> None:
         """Presence was tested for one operation: only large blobs may still be written with this token."""
-        self._user_present = self._user_verified = False
-        self.permissions &= Permission.LARGE_BLOB_WRITE
+        if self._protocol is not None:
+            self._user_present = self._user_verified = False
+            self.permissions &= Permission.LARGE_BLOB_WRITE

@@ -19,7 +19,7 @@ from fidoloop.authenticator.ctap2.get_info import get_info
 from fidoloop.authenticator.ctap2.large_blobs import large_blobs
 from fidoloop.authenticator.ctap2.limits import MAX_MESSAGE
 from fidoloop.authenticator.ctap2.make_credential import make_credential
-from fidoloop.authenticator.ctap2.members import Members
+from fidoloop.authenticator.ctap2.members import Members, typed
 from fidoloop.authenticator.ctap2.state import Ctap2State
 from fidoloop.authenticator.errors import REFUSALS
 from fidoloop.authenticator.user_verification import UserVerifier
@@ -27,6 +27,7 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol.ctap.canonical_cbor import CborError, decode, encode
 
 CMD = Ctap2.CMD
+_NEXT_ASSERTION, _CREDENTIAL_MANAGEMENT = int(CMD.GET_NEXT_ASSERTION), int(CMD.CREDENTIAL_MGMT)
 RESET_SECONDS: Final = 10.0
 """Within which after power-up the authenticator may be reset (section 6.6)."""
 
@@ -104,7 +105,9 @@ class Authenticator:
         Nothing is raised for a message, whatever it is. `cancelled` calls the command off, `on_asking` is called when
         the user is about to be asked.
         """
-        with self.interaction(cancelled, on_asking):
+        interaction = self.core.interaction
+        with self._lock:
+            interaction.cancelled, interaction.on_asking = cancelled or _NEVER, on_asking
             try:
                 response = self._dispatch(message)
             except CtapError as error:
@@ -131,7 +134,7 @@ class Authenticator:
         command = message[0]
         # What one command left for the next ones of its kind does not outlast another command.
         self.core.forget_enumerations(
-            assertions=command != CMD.GET_NEXT_ASSERTION, credentials=command != CMD.CREDENTIAL_MGMT
+            assertions=command != _NEXT_ASSERTION, credentials=command != _CREDENTIAL_MANAGEMENT
         )
         simple = _WITHOUT_PARAMETERS.get(command)
         if simple is not None:
@@ -149,6 +152,8 @@ def _parameters(message: bytes) -> Members:
         members = decode(message[1:])
     except CborError:
         raise CtapError(ERR.INVALID_CBOR) from None
-    if not isinstance(members, dict) or not all(type(name) is int for name in members):
+    if not isinstance(members, dict):
         raise CtapError(ERR.CBOR_UNEXPECTED_TYPE)
+    for name in members:
+        typed(name, int)
     return members

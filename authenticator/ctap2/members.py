@@ -52,8 +52,9 @@ def descriptor_id(item: object) -> bytes | None:
     """Return the id in a PublicKeyCredentialDescriptor, None where it is of a type that nobody knows."""
     descriptor: dict[Any, Any] = typed(item, dict)
     credential_id, kind = required(descriptor, "id", bytes), required(descriptor, "type", str)
-    for transport in optional(descriptor, "transports", list) or []:
-        typed(transport, str)
+    if "transports" in descriptor:
+        for transport in typed(descriptor["transports"], list):
+            typed(transport, str)
     return credential_id if kind == PUBLIC_KEY else None
 
 

@@ -36,6 +36,9 @@ class Options(msgspec.Struct, frozen=True):
     user_verification: bool | None = None
 
 
+_NO_OPTIONS = Options()
+
+
 class MakeCredentialRequest(msgspec.Struct, frozen=True):
     """`algorithms` are the COSE numbers of public-key entries; `exclude` ids of that type."""
 
@@ -149,14 +152,18 @@ def _descriptors(items: list[object] | None) -> list[bytes]:
 
 
 def _extensions(members: Members, name: int) -> Members:
-    found: dict[Any, Any] = optional(members, name, dict) or {}
+    if name not in members:
+        return {}
+    found: dict[Any, Any] = typed(members[name], dict)
     for identifier in found:
         typed(identifier, str)
     return found
 
 
 def _options(members: Members, name: int) -> Options:
-    found: dict[Any, Any] = optional(members, name, dict) or {}
+    if name not in members:
+        return _NO_OPTIONS
+    found: dict[Any, Any] = typed(members[name], dict)
     for identifier in found:
         typed(identifier, str)
     return Options(optional(found, "rk", bool), optional(found, "up", bool), optional(found, "uv", bool))

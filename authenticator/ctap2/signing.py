@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from fido2.cose import CoseKey
 
 from fidoloop.hsm.keystore import (
@@ -22,6 +21,9 @@ from fidoloop.hsm.keystore import (
 ES256, ES384, EDDSA, RS256 = -7, -35, -8, -257
 
 
+_SEQUENCE, _INTEGER, _SIGN = 0x30, 0x02, 0x80
+
+
 class SignatureAlgorithm(msgspec.Struct, frozen=True):
     """One algorithm: its COSE number, the kind of key, and how such a key signs."""
 
@@ -30,12 +32,21 @@ class SignatureAlgorithm(msgspec.Struct, frozen=True):
     sign: Callable[[Any, bytes], bytes]
 
 
+def _unsigned(number: bytes) -> bytes:
+    """Return the DER INTEGER: cryptography's way over Python's numbers takes a twentieth of a signature."""
+    number = number.lstrip(b"\0")
+    if not number or number[0] >= _SIGN:
+        number = b"\0" + number
+    return bytes((_INTEGER, len(number))) + number
+
+
 def _ecdsa(hash_of: Callable[[bytes], Any], size: int) -> Callable[[EcHardwareKey, bytes], bytes]:
-    """Return what signs with ECDSA; `size` is that of the order, and of the digest, in bytes."""
+    """Return what signs with ECDSA; `size` is that of the order, and of the digest, in bytes: 32 or 48."""
 
     def sign(key: EcHardwareKey, data: bytes) -> bytes:
         raw = key.sign_digest_raw(hash_of(data).digest())
-        return encode_dss_signature(int.from_bytes(raw[:size], "big"), int.from_bytes(raw[size:], "big"))
+        r, s = _unsigned(raw[:size]), _unsigned(raw[size:])
+        return bytes((_SEQUENCE, len(r) + len(s))) + r + s
 
     return sign
 

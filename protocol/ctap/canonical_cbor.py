@@ -36,30 +36,45 @@ def decode_first(data: bytes, at: int) -> tuple[object, int]:
 def _item(data: bytes, at: int, depth: int) -> tuple[object, int]:
     if at >= len(data):
         raise CborError("the data ends too early")
-    major, info = data[at] >> 5, data[at] & 0x1F
+    major, value = data[at] >> 5, data[at] & 0x1F
     at += 1
     if major == _OTHER:
-        return _simple_or_float(data, at, info)
-    value, at = (info, at) if info < 24 else _number(data, at, info)
+        return _simple_or_float(data, at, value)
+    if value >= 24:
+        value, at = _number(data, at, value)
+    if _BYTES <= major <= _TEXT:
+        end = at + value
+        if end > len(data):
+            raise CborError("the data ends too early")
+        if major == _BYTES:
+            return data[at:end], end
+        try:
+            return data[at:end].decode(), end
+        except UnicodeDecodeError:
+            raise CborError("text that is not UTF-8") from None
     if major == _UNSIGNED:
         return value, at
     if major == _NEGATIVE:
         return -1 - value, at
-    if major == _BYTES:
-        return _take(data, at, value), at + value
-    if major == _TEXT:
-        return _text(_take(data, at, value)), at + value
+    return _container(data, at, major, value, depth)
+
+
+def _container(data: bytes, at: int, major: int, count: int, depth: int) -> tuple[object, int]:
     if major == _TAG:
         raise CborError("a tag")
     if depth == MAX_DEPTH:
         raise CborError(f"more than {MAX_DEPTH} levels")
     # An item has at least one byte: what claims more items than there are bytes is not begun with.
-    if value > len(data) - at:
+    if count > len(data) - at:
         raise CborError("the data ends too early")
-    return _array(data, at, value, depth + 1) if major == _ARRAY else _map(data, at, value, depth + 1)
+    return _array(data, at, count, depth + 1) if major == _ARRAY else _map(data, at, count, depth + 1)
 
 
 def _number(data: bytes, at: int, info: int) -> tuple[int, int]:
+    if info == 24 and at < len(data):
+        if data[at] < 24:
+            raise CborError("a longer encoding than the shortest")
+        return data[at], at + 1
     size = _SIZES.get(info)
     if size is None:
         raise CborError("an indefinite or reserved length")
@@ -74,13 +89,6 @@ def _take(data: bytes, at: int, size: int) -> bytes:
     if len(taken) != size:
         raise CborError("the data ends too early")
     return taken
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise CborError("text that is not UTF-8") from None
 
 
 def _simple_or_float(data: bytes, at: int, info: int) -> tuple[object, int]:
@@ -106,9 +114,13 @@ def _map(data: bytes, at: int, count: int, depth: int) -> tuple[dict[object, obj
     last = b""
     for _ in range(count):
         start = at
-        name, at = _item(data, at, depth)
-        if type(name) not in (int, str, bytes):
-            raise CborError("a map key that is neither number nor text nor bytes")
+        if at < len(data) and data[at] < 24:  # what most keys are
+            name: object = data[at]
+            at += 1
+        else:
+            name, at = _item(data, at, depth)
+            if type(name) not in (int, str, bytes):
+                raise CborError("a map key that is neither number nor text nor bytes")
         # Numbers and strings say their kind and length first, so that the canonical order is that of their encodings.
         encoded = data[start:at]
         if encoded <= last:
@@ -153,16 +165,31 @@ def _write_text(value: str) -> bytes:
     return _head(_TEXT, len(content)) + content
 
 
+def _write_bytes(value: bytes) -> bytes:
+    return (_BYTES_HEADS[len(value)] if len(value) < 1 << 8 else _head(_BYTES, len(value))) + value
+
+
 def _write_map(value: dict[Any, Any]) -> bytes:
+    parts, last = [_head(_MAP, len(value))], -1
+    for name, member in value.items():
+        if type(name) is not int or not last < name < 24:
+            return _write_sorted(value)
+        parts += (_SMALL[name], encode(member))  # a response: small numbers, in order already
+        last = name
+    return b"".join(parts)
+
+
+def _write_sorted(value: dict[Any, Any]) -> bytes:
     members = sorted([(encode(name), encode(member)) for name, member in value.items()])
     return _head(_MAP, len(members)) + b"".join([name + member for name, member in members])
 
 
 _SMALL: Final = [bytes((number,)) for number in range(256)]
+_BYTES_HEADS: Final = [_head(_BYTES, length) for length in range(1 << 8)]
 _WRITERS: Final[dict[type, Callable[[Any], bytes]]] = {
     bool: lambda value: b"\xf5" if value else b"\xf4",
     int: _write_int,
-    bytes: lambda value: _head(_BYTES, len(value)) + value,
+    bytes: _write_bytes,
     str: _write_text,
     list: lambda value: _head(_ARRAY, len(value)) + b"".join([encode(item) for item in value]),
     dict: _write_map,
