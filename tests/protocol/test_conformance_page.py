@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/uaf-conformance.md").read_text("utf-8")
 FIDO2_PAGE = (ROOT / "docs/fido2.md").read_text("utf-8")
-CLAIMS = sorted(set(re.findall(r"`([\w/.-]+\.py[\w:.]*)`", PAGE + FIDO2_PAGE)))
+CTAP2_PAGE = (ROOT / "docs/ctap2.md").read_text("utf-8")
+CLAIMS = sorted(set(re.findall(r"`([\w/.-]+\.py[\w:.]*)`", PAGE + FIDO2_PAGE + CTAP2_PAGE)))
 
 
 @cache
