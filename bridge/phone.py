@@ -139,6 +139,11 @@ class Phone:
         """Return the accounts this phone has."""
         return self._profile.accounts()
 
+    def keys_on_cards(self, account: Account) -> list[tuple[str, bytes]]:
+        """Return AAID and KeyID of the keys that an account has on cards, which nothing in this phone holds."""
+        held = {(entry.aaid, entry.key_id) for entry in self.asm.registrations()}
+        return sorted(self._profile.keys_of(account) - held)
+
     def register(
         self,
         text: str,

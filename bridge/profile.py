@@ -177,6 +177,13 @@ class Profile:
             [(base_url, username, aaid, base64url.decode(key_id)) for aaid, key_id in keys],
         )
 
+    def forget_keys(self, keys: Iterable[tuple[str, str]]) -> None:
+        """Forget keys (AAID and KeyID in base64url) that were deleted."""
+        self._db.executemany(
+            "DELETE FROM account_key WHERE aaid = ? AND key_id = ?",
+            [(aaid, base64url.decode(key_id)) for aaid, key_id in keys],
+        )
+
     def keys_of(self, account: Account) -> set[tuple[str, bytes]]:
         """Return AAID and KeyID of the keys that were registered for an account."""
         rows = self._db.execute(

@@ -259,6 +259,7 @@ class UafExchange:
 
     def _deregister(self, request: DeregistrationRequest, account: Account | None) -> Result:
         deleted = self._client.deregister(request)
+        self._profile.forget_keys(deleted)
         username = account.username if account else None
         message = f"{len(deleted)} key(s) deleted"
         return self._done(Result("deregistration", username, StatusCode.OK, message, deleted))

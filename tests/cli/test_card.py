@@ -262,6 +262,9 @@ def test_a_phone_registers_and_logs_in_with_a_uaf_card_in_a_reader(
         token = fidoloop_lab.laptop.dispatch(username=username, target_id=target.id, dispatcher="link").response
         done = phone("scan", token, "--yes")
         assert done.code == Exit.OK, done.all
+        done = phone("list")
+        assert done.json["registrations"] == []
+        assert [(one["aaid"], one["username"]) for one in done.json["onCards"]] == [("F10B#0811", username)]
         done = phone("login", pin="000000")
         assert done.code == Exit.USER, done.all  # asked once by script, then nobody is there
         process.send_signal(signal.SIGTERM)

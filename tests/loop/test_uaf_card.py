@@ -109,6 +109,21 @@ def test_a_card_registers_logs_in_and_is_deregistered(lab: Lab, card: LabCard, c
     assert made.key_id not in {info.key_id for info in card_store.list()}
 
 
+def test_the_server_has_the_card_delete_a_key(lab: Lab, card: LabCard, card_store: KeyStore) -> None:
+    phone, username = phone_with(lab, card, Person()), lab.new_user()
+    before = {info.key_id for info in card_store.list()}
+    registered = phone.register(lab.server.enrol(username), server=lab.server.url).keys
+    (account,) = phone.accounts()
+    assert len(phone.keys_on_cards(account)) == 1
+    (target,) = lab.laptop.targets(username)
+    sent = lab.laptop.dispatch(
+        operation="Dereg", username=username, target_id=target.id, dispatcher="link", context={"mode": "username"}
+    )
+    assert phone.deregister(sent.response).keys == registered
+    assert {info.key_id for info in card_store.list()} == before
+    assert phone.keys_on_cards(account) == []
+
+
 def test_the_policy_chooses_among_what_the_card_is(lab: Lab, card: LabCard) -> None:
     phone = phone_with(lab, card, Person())
     enrolment = lab.laptop.dispatch(operation="Reg", username=lab.new_user(), dispatcher="link", policy="surrogate")

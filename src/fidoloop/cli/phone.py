@@ -249,6 +249,7 @@ def list_registrations(*, name: PhoneName = "phone", home: Home = None, as_json:
         accounts = phone.accounts()
         registrations = phone.asm.registrations()
         adopted = phone.asm.adopted.all()
+        on_cards = [(account, *key) for account in accounts for key in phone.keys_on_cards(account)]
     if as_json:
         show(
             {
@@ -262,6 +263,15 @@ def list_registrations(*, name: PhoneName = "phone", home: Home = None, as_json:
                         "signCounterCeiling": entry.sign_ceiling,
                     }
                     for entry in registrations
+                ],
+                "onCards": [
+                    {
+                        "aaid": aaid,
+                        "keyID": base64url.encode(key_id),
+                        "appID": account.app_id,
+                        "username": account.username,
+                    }
+                    for account, aaid, key_id in on_cards
                 ],
                 "adopted": [
                     {
@@ -281,7 +291,10 @@ def list_registrations(*, name: PhoneName = "phone", home: Home = None, as_json:
         server = servers.get((entry.app_id, entry.username), entry.app_id)
         key = base64url.encode(entry.key_id)
         table.add_row(cell(entry.username), cell(server), entry.aaid, key, str(entry.sign_ceiling))
-    console().print(table if registrations else "no registrations")
+    for account, aaid, key_id in on_cards:
+        key = base64url.encode(key_id)
+        table.add_row(cell(account.username), cell(account.base_url), aaid, key, "kept by the card")
+    console().print(table if registrations or on_cards else "no registrations")
     for one in adopted:
         serves = f"serves {base64url.encode(one.key_id)}" if one.key_id else "free"
         console().print(f"adopted key {one.token_key_id.hex()}: {serves}")
