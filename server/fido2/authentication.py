@@ -126,6 +126,8 @@ async def finish_authentication(
             refusal = error
             ended = sessions.Ended(username=session.username, credential_id=credential.id, rule=error.rule)
         await sessions.end(transaction, session, ended, address=address, now=now)
+        if refusal is None and assertion.clone_suspected:
+            await sessions.note_clone(transaction, session, ended, address=address, now=now)
     if refusal is not None:
         raise refusal
     if assertion.clone_suspected:

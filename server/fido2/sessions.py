@@ -139,6 +139,22 @@ async def end(transaction: Transaction, session: Fido2Session, ended: Ended, *, 
     )
 
 
+async def note_clone(transaction: Transaction, session: Fido2Session, ended: Ended, *, address: str, now: int) -> None:
+    """Write down that a key may have a clone, though its user was let in."""
+    await audit.record(
+        transaction,
+        now=now,
+        event="fido2-clone-suspected",
+        outcome=StatusCode.UNACCEPTABLE_CONTENT,
+        username=ended.username,
+        aaid=ended.aaguid,
+        key_id=ended.credential_id,
+        session_id=session.id,
+        address=address,
+        requested_from=session.requested_from,
+    )
+
+
 def _decoded(client_data_json: str) -> bytes:
     try:
         return base64url.decode(client_data_json, "clientDataJSON")

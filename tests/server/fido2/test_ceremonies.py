@@ -316,6 +316,8 @@ def test_a_counter_that_goes_back_is_refused_or_reported(
             answer = await log_in(bench, passkey)
         assert answer.status_code == (200 if policy == "report" else 400)
         assert any("a clone?" in record.getMessage() for record in caplog.records) is (policy == "report")
+        events = [entry.event for entry in await admin.audit_entries(bench.store, "jeff")]
+        assert ("fido2-clone-suspected" in events) is (policy == "report")
         (kept,) = await list_credentials(bench.store)
         assert kept.sign_count == 6
         passkey.count = 9

@@ -115,12 +115,16 @@ def test_a_challenge_does_not_live_again_after_a_restore(tmp_path: Path) -> None
             passkey = await enrolled(bench)
             await creation_options(bench)
             options = await request_options(bench)
+            (home / "fido2-metadata").mkdir()
+            (home / "fido2-metadata" / "model.json").write_text("{}")
             settings = load_config(home, {"base_url": BASE})
             back_up(settings, file, with_tls_keys=False, at=now)
             return str(options["fido2SessionId"]), passkey
 
     session_id, passkey = asyncio.run(begin())
     asyncio.run(restore(other, file, force=False, at=now))
+
+    assert (other / "fido2-metadata" / "model.json").read_text() == "{}"
 
     async def look() -> None:
         store = await open_store(f"sqlite:///{other / 'server.sqlite'}")
