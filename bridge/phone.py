@@ -286,6 +286,7 @@ class Phone:
         try:
             with _kept(entry):
                 token = inbox.open_token(inbox.decode(entry.record.payload), self._profile, self._store)
+                inbox.check_host(token, self._profile, expected=None)
                 self._observe("cut off", f"{token.operation} at {token.host}, to be finished first")
                 if time.time() * 1000 - entry.record.begun > MAX_AGE_MILLIS:
                     raise TokenExpiredError(StatusCode.REQUEST_TIMEOUT, "it was cut off too long ago")

@@ -29,7 +29,7 @@ def make_payload(
     (dispatchInformation.data) never replaces ours.
     """
     data: dict[str, Any] = {
-        **(extra or {}),
+        **{name: value for name, value in (extra or {}).items() if name != "channelLinking"},
         "token": token,
         "redeem_url": f"{config.base_url}{CONTEXT_PATH}/token/redeem/{_NAMES[op]}",
         "requestContext": {"address": address, "userAgent": user_agent},

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from fidoloop.authenticator.user_verification import AutoApprove, UserVerifier, VerificationRequest
-from fidoloop.bridge.errors import BridgeError, NetworkError, TokenRedeemedError
+from fidoloop.bridge.errors import BridgeError, NetworkError, TokenRedeemedError, UnknownHostError
 from fidoloop.bridge.laptop import Dispatched
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.bridge.profile import Profile
@@ -167,6 +167,18 @@ def test_what_is_withdrawn_meanwhile_is_said_to_be_over(killed: Killed) -> None:
     assert isinstance(outcome, BridgeError)
     assert user.asked == 0
     assert killed.left == 0
+
+
+def test_a_server_that_this_phone_has_left_meanwhile_is_not_asked(killed: Killed) -> None:
+    enrol(killed)
+    link = killed.lab.laptop.dispatch(username=killed.username, dispatcher="link")
+    killed.kill_at("redeemed", "authentication", link.response)
+    profile = Profile(killed.profile)
+    profile.remove_account(profile.accounts()[0])
+    profile.close()
+    ((_, outcome),) = killed.start().finish_left_over()
+    assert isinstance(outcome, UnknownHostError)
+    assert (killed.left, killed.lab.laptop.status(link.session_id).status) == (0, "clientAuthenticating")
 
 
 def test_without_a_network_it_stays_for_the_next_start(killed: Killed) -> None:

@@ -81,6 +81,18 @@ def test_the_number_is_shown_by_the_laptop_and_not_in_the_payload(tmp_path: Path
     run(tmp_path, check)
 
 
+def test_a_laptop_cannot_say_otherwise_beside_it(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        phone = await bench.registered(target=True)
+        data = {"data": {"channelLinking": {"mode": "ble"}, "more": 1}}
+        assert payload(await dispatched(bench, NUMBER | data), phone)["channelLinking"]["mode"] == "number"
+        members = payload(await dispatched(bench, data), phone)
+        assert "channelLinking" not in members
+        assert members["more"] == 1
+
+    run(tmp_path, check)
+
+
 def test_numbers_are_random_and_their_leading_zeros_stay(tmp_path: Path) -> None:
     async def check(bench: Bench) -> None:
         await bench.registered(target=True)
