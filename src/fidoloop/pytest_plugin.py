@@ -264,3 +264,12 @@ def fidoloop_opensc_token(fidoloop_card: LabCard) -> str:
     for slot in ("9a", "9c"):
         make_card_key(fidoloop_card, slot)
     return f"{opensc_uri(fidoloop_card.reader)}&pin-value={CARD_PIN}"
+
+
+@pytest.fixture
+def fidoloop_radios(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """Return the HCI transports of two Bluetooth radios in range of each other, for a laptop and for a phone."""
+    from fidoloop.lab_radio import radios_on_sockets  # needs the extra `ble`
+
+    with radios_on_sockets(tmp_path, 2) as (laptop, phone):
+        yield laptop, phone

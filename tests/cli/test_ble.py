@@ -1,13 +1,11 @@
 """`--ble` as a user meets it: a laptop and a phone, each with a radio of its own, in range of each other."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fidoloop.cli.exits import Exit
-from fidoloop.lab_radio import radios_on_sockets
 from fidoloop.protocol import outofband, strictjson
 from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import invoke, line_with, run, running
@@ -16,19 +14,13 @@ from tests.cli.test_phone import Cli, cli
 __all__ = ["cli"]
 
 
-@pytest.fixture
-def radios(tmp_path: Path) -> Iterator[list[str]]:
-    with radios_on_sockets(tmp_path, 2) as transports:
-        yield transports
-
-
 def laptop(lab: Lab, *arguments: str) -> list[str]:
     return ["laptop", "login", "--server", lab.server.url, "--ca", str(lab.server.ca), *arguments]
 
 
-def test_a_phone_near_the_laptop_logs_in(cli: Cli, radios: list[str]) -> None:
+def test_a_phone_near_the_laptop_logs_in(cli: Cli, fidoloop_radios: tuple[str, str]) -> None:
     username = cli.enrolled()
-    at_laptop, at_phone = radios
+    at_laptop, at_phone = fidoloop_radios
     arguments = laptop(cli.lab, "--user", username, "--ble", "--hci", at_laptop, "--json")
     with running(*arguments, FIDOLOOP_API_KEY=cli.lab.api_key) as process:
         station = line_with(process, "station: ")
@@ -53,7 +45,7 @@ def test_a_phone_that_reads_the_token_elsewhere_is_told_to_come_near(cli: Cli) -
     assert cli.lab.laptop.status(dispatched.session_id).status == "failed"
 
 
-def test_a_token_dispatched_elsewhere_is_served(cli: Cli, radios: list[str], tmp_path: Path) -> None:
+def test_a_token_dispatched_elsewhere_is_served(cli: Cli, fidoloop_radios: tuple[str, str], tmp_path: Path) -> None:
     username = cli.enrolled()
     (target,) = cli.lab.laptop.targets(username)
     dispatched = cli.lab.laptop.dispatch(
@@ -64,7 +56,7 @@ def test_a_token_dispatched_elsewhere_is_served(cli: Cli, radios: list[str], tmp
         dispatcherInformation=outofband.DispatcherInformation("ble", dispatched.response),
         channelLinking=dispatched.linking,  # type: ignore[arg-type]
     )
-    at_laptop, at_phone = radios
+    at_laptop, at_phone = fidoloop_radios
     with running("laptop", "serve-ble", strictjson.encode(answer), "--hci", at_laptop) as process:
         station = line_with(process, "station: ")
         cli.phone("scan", "--ble", "--station", station, "--hci", at_phone, "--yes")
@@ -83,6 +75,7 @@ NOWHERE = "unix-client:/no/such/radio"
         (["phone", "scan", "--ble", "--hci", NOWHERE], Exit.DEVICE, "the Bluetooth radio unix-client:/no/such/radio"),
         (["phone", "scan", "--ble"], Exit.DEVICE, "there is no Bluetooth here"),
         (["laptop", "login", "--server", "https://localhost:1", "--ble", "--number"], Exit.USAGE, "--number or --ble"),
+        (["laptop", "login", "--server", "https://localhost:1", "--ble"], Exit.USAGE, "--user"),
         (["laptop", "serve-ble", PLAIN], Exit.REFUSED, "the token is not encrypted"),
         (["laptop", "serve-ble", "nonsense"], Exit.REFUSED, "not a dispatched token"),
         (["laptop", "serve-ble", '{"dispatchResult":"userNotFound"}'], Exit.REFUSED, "dispatched: userNotFound"),

@@ -48,6 +48,7 @@ def read_token(*, transport: str | None, station: str | None) -> "Received":
         from fidoloop.bridge.ble.blocking import read_token as read_by_radio
     except ImportError:
         raise NotInstalledError(_MISSING) from None
+    note(f"looking for {f'the laptop {station}' if station else 'laptops'} in range")
     return read_by_radio(
         transport=transport,
         short_id=station.strip().upper() if station else None,

@@ -77,6 +77,8 @@ def login(
     """Show a QR code or link for a log-in, or have it pushed, and wait until the phone has answered."""
     if number and by_ble:
         raise typer.BadParameter("either --number or --ble: a token is answered once")
+    if by_ble and user is None:
+        raise typer.BadParameter("--ble needs --user: the token is encrypted to that user's phone")
     linked_by = "number" if number else "ble" if by_ble else None
     with Server(server, ca=ca, insecure=insecure, api_key=api_key(api_key_source)) as connection:
         client = Laptop(connection)

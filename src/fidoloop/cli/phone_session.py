@@ -26,7 +26,7 @@ from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.phone import Linker, Phone, Result
 from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
-from fidoloop.bridge.scan import STANDARD_INPUT
+from fidoloop.bridge.scan import CAMERA, STANDARD_INPUT
 from fidoloop.bridge.scan import scan as scan_source
 from fidoloop.cli.common import (
     Verification,
@@ -205,7 +205,9 @@ def _choose(usernames: Sequence[str]) -> int | None:
 
 
 def read_token(source: str) -> str:
-    """Return the text of a dispatched token, wherever it is. Raises MalformedPayloadError."""
+    """Return the text of a dispatched token, wherever it is. Raises BridgeError."""
+    if source.startswith(CAMERA):
+        note("looking through the camera: Ctrl-C ends it")
     return scan_source(source, choose=_choose_token if interactive() and source != STANDARD_INPUT else None)
 
 
