@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,50 @@ def test_a_display_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DISPLAY", ":4711")
     with pytest.raises(DeviceMissingError, match=":4711 cannot be read"):
         scan(SCREEN)
+
+
+@pytest.fixture
+def wayland(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Wayland desktop without a screen (sway) whose background is the code; it starts for no root."""
+    with tempfile.TemporaryDirectory(prefix="fidoloop-sway-") as name:
+        directory = Path(name)
+        (directory / "code.png").write_bytes(qr.png(TEXT))
+        named = directory / "display"
+        (directory / "config").write_text(
+            f"output * bg {directory}/code.png center #ffffff\nexec printenv WAYLAND_DISPLAY >{named}\n"
+        )
+        command = ["sway", "-c", str(directory / "config")]
+        if os.geteuid() == 0:
+            for path in (directory, *directory.iterdir()):
+                shutil.chown(path, "nobody", "nogroup")
+            command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command]
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+        headless = {**os.environ, "WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman"}
+        with (
+            (directory / "log").open("wb") as log,
+            subprocess.Popen(command, cwd="/", env=headless, stdout=log, stderr=log) as desktop,
+        ):
+            try:
+                until(lambda: desktop.poll() is not None or (named.exists() and named.read_text().endswith("\n")))
+                assert desktop.poll() is None, (directory / "log").read_text()
+                monkeypatch.setenv("WAYLAND_DISPLAY", named.read_text().strip())
+                yield
+            finally:
+                desktop.terminate()
+
+
+def until(happened: Callable[[], object]) -> None:
+    """Wait for what another process does and cannot tell; 30 seconds at most."""
+    deadline = time.monotonic() + 30
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("wayland")
+def test_a_code_on_a_wayland_desktop_is_read() -> None:
+    until(screen.read_screen)  # the desktop is up before its background is drawn
+    assert scan(SCREEN) == TEXT
 
 
 def program(directory: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
