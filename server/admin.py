@@ -137,7 +137,7 @@ async def audit_entries(store: Store, username: str | None = None, *, limit: int
     return await audit.entries(store, username, limit=limit)
 
 
-async def _note(transaction: Transaction, event: str, username: str, now: int) -> None:
+async def _note(transaction: Transaction, event: str, username: str | None, now: int) -> None:
     await audit.record(
         transaction, now=now, event=event, outcome=StatusCode.OK, username=username, requested_from="operator"
     )
@@ -156,3 +156,13 @@ async def set_password(store: Store, username: str, password: str, *, now: int) 
             raise NotFoundError("no such user")
         await transaction.execute(oauth_queries.SET_PASSWORD, username=username, verifier=verifier, now=now)
         await _note(transaction, "password-set", username, now)
+
+
+async def revoke_client(store: Store, client_id: str, *, now: int) -> None:
+    """Revoke an OAuth client with all that it was granted. Raises NotFoundError."""
+    async with store.transaction() as transaction:
+        if await transaction.fetch_one(oauth_queries.CLIENT, id=client_id) is None:
+            raise NotFoundError("no such client")
+        await transaction.execute(oauth_queries.REVOKE_CLIENT, id=client_id, now=now)
+        await transaction.execute(oauth_queries.REVOKE_GRANTS_OF_CLIENT, client_id=client_id, now=now)
+        await _note(transaction, "client-revoked", None, now)

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -85,6 +85,18 @@ class LabServer:
     def add_user(self, username: str) -> None:
         """Add a user, as `server user add`."""
         self._administer(lambda _, store: admin.add_user(store, username, now=_now()))
+
+    def set_password(self, username: str, password: str) -> None:
+        """Set a user's password, which enrols FIDO keys over OAuth."""
+        self._administer(lambda _, store: admin.set_password(store, username, password, now=_now()))
+
+    def write_device_policy(self, rules: Sequence[Mapping[str, object]]) -> None:
+        """Put a device policy in place of the one before; a running server takes it up within a second."""
+        path = self.home / "oauth" / "device-policy.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_suffix(".new")
+        staged.write_text(json.dumps({"rules": list(rules)}), encoding="utf-8")
+        staged.replace(path)
 
     def add_api_key(self, name: str = "lab") -> str:
         """Make an API credential and return its bearer, as `server apikey add`."""

@@ -16,6 +16,7 @@ from rich.markup import escape
 from fidoloop.authenticator.attestation import attest_init
 from fidoloop.authenticator.models import token_statements
 from fidoloop.cli.common import Json, Verification, answer, interactive
+from fidoloop.cli.demo_oauth import run_oauth
 from fidoloop.cli.exits import Exit
 from fidoloop.demo import Demo, Flow, Report, Step
 from fidoloop.hsm.errors import PinRequired
@@ -31,19 +32,37 @@ def demo(
         str | None,
         typer.Option(metavar="URI", help="Run on this token instead of a SoftHSM token made for the run."),
     ] = None,
+    oauth: Annotated[
+        bool, typer.Option("--oauth", help="Run the OAuth walk instead: ten steps, message by message.")
+    ] = False,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--root",
+            metavar="PEM",
+            help="With --oauth: what vouches for the token's device. Repeatable.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run the whole loop: registration, a log-in in thirteen steps, a transaction confirmation, a deregistration.
 
     Exit code 0 only if the server says `succeeded`.
     """
+    if root and not oauth:
+        raise typer.BadParameter("is for --oauth", param_hint="--root")
     console = Console(highlight=False, quiet=as_json, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="fidoloop-") as directory:
-        root = Path(directory)
+        place = Path(directory)
         pin = _pin(keys) if keys else f"{secrets.randbelow(10**8):08}"
-        uri = keys or make_softhsm_token(root / "softhsm", "fidoloop demo", pin, secrets.token_hex(8))
+        uri = keys or make_softhsm_token(place / "softhsm", "fidoloop demo", pin, secrets.token_hex(8))
         with open_key_store(uri, pin=pin) as store:
-            report = _run(store, root / "home", uri, pin, console)
+            if oauth:
+                run_oauth(store, place / "home", console, uri=uri, pin=pin, roots=root or (), as_json=as_json)
+                return
+            report = _run(store, place / "home", uri, pin, console)
     if as_json:
         result = "succeeded" if report.succeeded else "failed"
         steps = [{"n": step.n, "name": step.name, "ms": step.ms} for step in report.steps]

@@ -10,6 +10,7 @@ from fidoloop.cli import (
     server_config,
     server_keys,
     server_metadata,
+    server_oauth,
     server_passkey,
     server_policy,
 )
@@ -79,6 +80,7 @@ for _name, _group in (
     ("target", server_keys.target_app),
     ("metadata", server_metadata.app),
     ("policy", server_policy.app),
+    ("oauth", server_oauth.app),
 ):
     app.add_typer(_group, name=_name)
 for _command in (

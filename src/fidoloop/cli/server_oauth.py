@@ -1,0 +1,105 @@
+"""`fidoloop server oauth`: clients, keys and the device policy of the authorization server."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fidoloop.cli.common import Home, Json
+from fidoloop.cli.server_common import do, iso, say, show_rows
+from fidoloop.protocol.oauth.device_policy import parse_device_policy
+from fidoloop.server import admin
+from fidoloop.server.config import default_home
+from fidoloop.server.environment import system_clock
+from fidoloop.server.oauth import key_ring
+from fidoloop.server.store import oauth_queries
+
+app = typer.Typer(no_args_is_help=True, help="The OAuth side: clients, signing keys, device policy.")
+client_app = typer.Typer(no_args_is_help=True, help="Clients; each is one device.")
+policy_app = typer.Typer(no_args_is_help=True, help="What a device must be for what it asks.")
+app.add_typer(client_app, name="client")
+app.add_typer(policy_app, name="policy")
+
+
+@client_app.command("list")
+def client_list(home: Home = None, as_json: Json = False) -> None:
+    """List the clients and what their devices were when they registered."""
+    rows = []
+    for client in do(home, lambda store: store.fetch_all(oauth_queries.CLIENTS)):
+        device, metadata = json.loads(client.device), json.loads(client.metadata)
+        rows.append(
+            {
+                "id": client.id,
+                "name": metadata.get("client_name", ""),
+                "authentication": client.auth_method,
+                "evidence": f"{device.get('evidence_type', '')}, {device.get('tier', '')}",
+                "firmware": ".".join(device.get("swversion", [""])[:1]),
+                "rule": device.get("rule", ""),
+                "created": iso(client.created_at),
+            }
+        )
+    columns = ("id", "name", "authentication", "evidence", "firmware", "rule", "created")
+    show_rows(as_json, "clients", columns, rows)
+
+
+@client_app.command("revoke")
+def client_revoke(
+    client_id: Annotated[str, typer.Argument(metavar="ID", help="As `client list` prints it.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Revoke a client: its tokens are worth nothing from then on. Before an id that begins with - write --."""
+    do(home, lambda store: admin.revoke_client(store, client_id, now=system_clock()))
+    say(as_json, {"id": client_id}, f"revoked {client_id}")
+
+
+@app.command("rotate-keys")
+def rotate_keys(home: Home = None, as_json: Json = False) -> None:
+    """Make new signing keys: published at once, signing after ten minutes; the old ones verify for two days more."""
+    directory = (home or default_home()) / "oauth"
+    made, removed = [], []
+    roles: tuple[key_ring.Role, ...] = ("as", "attester")
+    for role in roles:
+        name, gone = key_ring.rotate(directory, role, system_clock())
+        made.append(name)
+        removed += gone
+    say(as_json, {"made": made, "removed": removed}, f"made {', '.join(made)}; removed {', '.join(removed) or 'none'}")
+
+
+@policy_app.command("check")
+def policy_check(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A device policy.")], as_json: Json = False
+) -> None:
+    """Say whether a device policy can be used, and what its rules grant."""
+    rows = []
+    for rule in parse_device_policy(file.read_bytes()).rules:
+        grants = rule.grants or None
+        rows.append(
+            {
+                "rule": rule.name,
+                "tiers": ", ".join(rule.tiers),
+                "acr": "denied" if grants is None else " ".join(grants.acr),
+                "scopes": "" if grants is None else " ".join(grants.scopes),
+            }
+        )
+    show_rows(as_json, "rules", ("rule", "tiers", "acr", "scopes"), rows)
+
+
+@policy_app.command("example")
+def policy_example() -> None:
+    """Print a device policy to start from: attested PIV cards and TPMs, an old firmware denied."""
+    every = ["pw-enroll", "uaf", "uaf-hw", "fido2", "fido2-hw"]
+    grants = {"acr": every, "scopes": ["openid", "api"]}
+    kept = {"local": True, "never_extractable": True}
+    rules = [
+        {"name": "old firmware", "evidence_types": ["piv-attestation"], "swversion": {"max": "5.6"}},
+        {
+            "name": "PIV cards",
+            "evidence_types": ["piv-attestation"],
+            "pin_policy": ["once", "always"],
+            "grants": grants,
+        },
+        {"name": "TPMs", "evidence_types": ["tpm2-certify"], "key": kept, "grants": grants},
+    ]
+    typer.echo(json.dumps({"rules": rules}, indent=1))

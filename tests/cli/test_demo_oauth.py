@@ -1,0 +1,56 @@
+"""`fidoloop demo --oauth`: ten steps, each as it must come out."""
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fidoloop.cli.exits import Exit
+from fidoloop.demo_oauth import PASSWORD, STEPS
+from fidoloop.hsm.sim.factory import Factory
+from fidoloop.lab_card import PIN, LabCard
+from fidoloop.pytest_plugin import SOFTHSM_PIN
+from tests.cli.command import invoke
+
+
+def test_every_step_comes_out_as_it_must(fidoloop_token: str) -> None:
+    done = invoke("demo", "--oauth", "--json", "--keys", fidoloop_token, pin=SOFTHSM_PIN)
+    assert done.code == Exit.OK, done.all
+    report = done.json
+    assert report["result"] == "succeeded"
+    assert [step["name"] for step in report["steps"]] == list(STEPS)
+    assert all(step["as_expected"] and step["exchanges"] for step in report["steps"])
+    paths = [exchange["path"] for step in report["steps"] for exchange in step["exchanges"]]
+    assert {
+        "/register",
+        "/challenge",
+        "/authorize-challenge",
+        "/token",
+        "/api/whoami",
+        "/introspect",
+        "/revoke",
+    } <= set(paths)
+
+
+def test_it_is_told_message_by_message_with_the_proofs_decoded(fidoloop_token: str) -> None:
+    done = invoke("demo", "--oauth", "--keys", fidoloop_token, pin=SOFTHSM_PIN)
+    assert done.code == Exit.OK, done.all
+    for text in ("→ POST /register", "← 400 {error: stale_evidence", "dpop: dpop+jwt {jti: ", "htm: POST", "← 401 {"):
+        assert text in done.out
+    assert PASSWORD not in done.out
+
+
+def test_a_device_that_a_root_vouches_for_is_attested(
+    fidoloop_card: LabCard, fidoloop_card_factory: Factory, tmp_path: Path
+) -> None:
+    root = tmp_path / "factory.pem"
+    root.write_bytes(fidoloop_card_factory.certificate.public_bytes(Encoding.PEM))
+    uri = f"{fidoloop_card.uri}?management-key=default"
+    done = invoke("demo", "--oauth", "--keys", uri, "--root", str(root), pin=PIN)
+    assert done.code == Exit.OK, done.all
+    assert "evidence of tier attested: signed by the device" in done.out
+
+
+@pytest.mark.parametrize("arguments", [("--root", "pyproject.toml"), ("--oauth", "--root", "missing.pem")])
+def test_a_root_that_cannot_be_used_is_refused(arguments: tuple[str, ...]) -> None:
+    assert invoke("demo", *arguments).code == Exit.USAGE
