@@ -255,6 +255,7 @@ class Phone:
         try:
             self.targets.delete(account)
         finally:
+            self.subscriptions.remove(account)
             self._profile.remove_account(account)
         return tuple(deleted)
 

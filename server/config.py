@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -88,8 +89,11 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
                 ip_network(text)
             except ValueError:
                 raise SettingError("web_push.networks", f"{text} is not a network such as 10.0.0.0/8") from None
-        if self.web_push.ca and not Path(self.web_push.ca).is_file():
-            raise SettingError("web_push.ca", "there is no such file")
+        if self.web_push.ca:
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.web_push.ca)
+            except OSError as error:  # ssl.SSLError is one
+                raise SettingError("web_push.ca", f"{self.web_push.ca}: {error}") from None
         if "firebase-cloud-messaging" in self.dispatchers and not self.fcm.service_account:
             raise SettingError("fcm.service_account", "the dispatcher firebase-cloud-messaging needs it")
         for name in ("endpoint", "token_uri"):

@@ -82,6 +82,12 @@ class PushSubscriptions:
         )
         return made
 
+    def remove(self, account: Account) -> None:
+        """Forget the account's subscription."""
+        self._db.execute(
+            "DELETE FROM push_subscription WHERE base_url = ? AND username = ?", (account.base_url, account.username)
+        )
+
     def is_new(self, digest: bytes, *, until: int, now: int) -> bool:
         """Note a message by its digest; False where it has come before. After `until` it would be refused anyway."""
         self._db.execute("DELETE FROM push_seen WHERE until < ?", (now,))

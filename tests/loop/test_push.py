@@ -153,6 +153,24 @@ def test_a_phone_that_listens_elsewhere_later_is_found_there(
         assert second.receiver.follow(second.next()).status == 1200
 
 
+def test_a_listener_that_nobody_vouches_for_is_not_pushed_to(
+    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], tmp_path: Path
+) -> None:
+    phone, username = fidoloop_phone
+    other = ensure_lab_tls(tmp_path)
+    laptop = fidoloop_lab.laptop
+    (account,) = phone.accounts()
+    queue, refusals = PushQueue(), SimpleQueue[str]()
+    service = PushService(queue, refused=refusals.put)
+    with PushListener(service, host="127.0.0.1", port=0, tls=(other.certificate, other.key)) as listener:
+        PushReceiver(phone).subscribe(account, lambda one: f"https://localhost:{listener.port}{PATH}{one.path}")
+        with pytest.raises(ServerRefusedError, match="does not answer: ConnectError"):
+            laptop.dispatch(username=username, target_id=laptop.targets(username)[0].id)
+    queue.close()
+    assert queue.get() is None
+    assert refusals.empty()
+
+
 def test_nobody_but_the_server_pushes(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
     phone, username = fidoloop_phone
     laptop = fidoloop_lab.laptop

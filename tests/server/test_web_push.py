@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fidoloop.protocol import base64url, outofband, vapid, web_push
+from fidoloop.server.config import ServerConfig
+from fidoloop.server.errors import ConfigError, SettingError
 from fidoloop.server.push.addresses import AddressRules
 from fidoloop.server.push.vapid_key import ensure_vapid_key
 from fidoloop.server.settings.declared import WebPush
@@ -436,3 +440,28 @@ def test_a_server_that_does_not_push_has_no_key(tmp_path: Path) -> None:
 def test_rules_are_networks() -> None:
     with pytest.raises(ValueError, match="does not appear"):
         AddressRules.of(("localhost",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        (WebPush(networks=("10.0.0.1/8",)), "web_push.networks"),
+        (WebPush(networks=("localhost",)), "web_push.networks"),
+        (WebPush(ca="/no/such/file"), "web_push.ca"),
+        (WebPush(ca=__file__), "web_push.ca"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(tmp_path: Path, settings: WebPush, name: str) -> None:
+    with pytest.raises(SettingError) as refused:
+        ServerConfig(home=tmp_path, base_url="https://localhost", web_push=settings)
+    assert refused.value.name == name
+
+
+def test_a_key_file_that_holds_no_such_key_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "vapid.key"
+    other = ec.generate_private_key(ec.SECP384R1())
+    for content in (b"none", other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"vapid\.key"):
+            ensure_vapid_key(path)
+    assert path.read_bytes() == content
