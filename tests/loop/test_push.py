@@ -398,6 +398,29 @@ def test_a_distributors_messages_come_by_standard_input(
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        ("--public-url", "https://["),
+        ("--public-url", "push.example"),
+        ("--public-url", "ftp://push.example"),
+        ("--tls-cert", __file__),
+        ("--tls-key", __file__),
+        ("--insecure", "--host", "192.0.2.1"),
+        ("--port", "65536"),
+    ],
+    ids=range(7),
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_told(
+    enrolled: Enrolled, start: Started, options: tuple[str, ...]
+) -> None:
+    process = enrolled.listen(start, *options)
+    out, errors = process.communicate(timeout=60)
+    assert (process.returncode, out) == (Exit.USAGE, ""), errors
+    (target,) = enrolled.lab.laptop.targets(enrolled.username)
+    assert not target.dispatcher
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--endpoint", "http://127.0.0.1:9/up"), "not https"),

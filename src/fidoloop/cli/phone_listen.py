@@ -70,6 +70,8 @@ def listen(
         raise typer.BadParameter("--tls-cert and --tls-key belong together")
     if insecure and tls_cert is None and host not in _LOOPBACK:
         raise typer.BadParameter("plain http is for loopback addresses only", param_hint="--insecure")
+    if public_url is not None:
+        _origin(public_url)
     from fidoloop.bridge.push.listener import PushListener
 
     with existing_phone(name, home, yes=yes, deny=deny, insecure=insecure, number=number) as phone:
