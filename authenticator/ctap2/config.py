@@ -27,7 +27,8 @@ def config(core: Core, members: Members) -> dict[int, Any]:
     # Of the right type also where they are not wanted.
     optional(members, _AUTH, bytes)
     unsigned(members, _PROTOCOL)
-    if core.protected:
+    # Under alwaysUv only alwaysUv itself can be changed by whoever is not verified.
+    if core.protected or (core.state.settings.always_uv and number != Subcommand.TOGGLE_ALWAYS_UV):
         message = b"\xff" * 32 + bytes((_COMMAND, number)) + encoded(members, _PARAMETERS)
         require_proof(
             core, members, protocol=_PROTOCOL, parameter=_AUTH, message=message, permission=Permission.AUTHENTICATOR_CFG

@@ -33,6 +33,8 @@ from fidoloop.hsm.keystore import HardwareKey, KeyStore, KeyUsage
 
 KEY_IDS: Final = b"ctap2:"
 """How the CKA_ID of every credential's key begins."""
+NEXT_SECONDS: Final = 30.0
+"""Within which the next part of an answer has to be asked for."""
 _REMEMBERED: Final = 256
 
 
@@ -107,6 +109,7 @@ class Core:
         if credentials:
             self.pending_rps: list[ResidentCredential] = []
             self.pending_credentials: list[ResidentCredential] = []
+            self.enumerated_at = self.clock()
 
     @property
     def pin_set(self) -> bool:

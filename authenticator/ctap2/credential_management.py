@@ -8,7 +8,7 @@ from fido2.ctap import CtapError
 from fido2.ctap2.credman import CredentialManagement
 
 from fidoloop.authenticator.ctap2.auth_token import Permission
-from fidoloop.authenticator.ctap2.core import Core, rp_id_hash_of
+from fidoloop.authenticator.ctap2.core import NEXT_SECONDS, Core, rp_id_hash_of, within
 from fidoloop.authenticator.ctap2.credentials import Credential
 from fidoloop.authenticator.ctap2.errors import ERR
 from fidoloop.authenticator.ctap2.members import (
@@ -59,14 +59,12 @@ def _enumerate_rps(core: Core, _: object) -> dict[int, Any]:
     by_rp = {one.rp_id_hash: one for one in core.state.residents().values()}
     if not by_rp:
         raise CtapError(ERR.NO_CREDENTIALS)
-    core.pending_rps = list(by_rp.values())
+    core.pending_rps, core.enumerated_at = list(by_rp.values()), core.clock()
     return {**_enumerate_rps_next(core), Result.TOTAL_RPS: len(by_rp)}
 
 
 def _enumerate_rps_next(core: Core) -> dict[int, Any]:
-    if not core.pending_rps:
-        raise CtapError(ERR.NOT_ALLOWED)
-    found = core.pending_rps.pop(0)
+    found = _next(core, core.pending_rps)
     return {Result.RP: {"id": found.rp_id}, Result.RP_ID_HASH: found.rp_id_hash}
 
 
@@ -76,15 +74,13 @@ def _enumerate_credentials(core: Core, rp_id_hash: object) -> dict[int, Any]:
     found = core.residents_of(rp_id_hash)
     if not found:
         raise CtapError(ERR.NO_CREDENTIALS)
-    core.pending_credentials = found
+    core.pending_credentials, core.enumerated_at = found, core.clock()
     total = len(found)
     return {**_enumerate_credentials_next(core), Result.TOTAL_CREDENTIALS: total}
 
 
 def _enumerate_credentials_next(core: Core) -> dict[int, Any]:
-    if not core.pending_credentials:
-        raise CtapError(ERR.NOT_ALLOWED)
-    stored = core.pending_credentials.pop(0)
+    stored = _next(core, core.pending_credentials)
     credential = _credential(core, stored)
     user = {"id": stored.user_id, "name": stored.user_name, "displayName": stored.user_display_name}
     entry: dict[int, Any] = {
@@ -96,6 +92,15 @@ def _enumerate_credentials_next(core: Core) -> dict[int, Any]:
     if stored.large_blob_key is not None:
         entry[Result.LARGE_BLOB_KEY] = stored.large_blob_key
     return entry
+
+
+def _next(core: Core, pending: list[ResidentCredential]) -> ResidentCredential:
+    """Return what comes next of an enumeration. Raises CtapError(NOT_ALLOWED) where nothing does, or it is too late."""
+    within(core, NEXT_SECONDS, core.enumerated_at)
+    if not pending:
+        raise CtapError(ERR.NOT_ALLOWED)
+    core.enumerated_at = core.clock()
+    return pending.pop(0)
 
 
 def _delete(core: Core, credential_id: object) -> dict[int, Any]:

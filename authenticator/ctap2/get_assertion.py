@@ -5,7 +5,7 @@ from typing import Any, Final
 from fido2.ctap import CtapError
 
 from fidoloop.authenticator.ctap2.auth_token import Permission
-from fidoloop.authenticator.ctap2.core import Core, PendingAssertions, rp_id_hash_of, within
+from fidoloop.authenticator.ctap2.core import NEXT_SECONDS, Core, PendingAssertions, rp_id_hash_of, within
 from fidoloop.authenticator.ctap2.credentials import Credential, Protection
 from fidoloop.authenticator.ctap2.errors import ERR
 from fidoloop.authenticator.ctap2.extensions import AssertionExtensions, assertion_outputs, read_assertion_extensions
@@ -22,8 +22,6 @@ from fidoloop.authenticator.ctap2.verification import (
 from fidoloop.protocol.ctap.authenticator_data import USER_PRESENT, USER_VERIFIED, encode_authenticator_data
 
 OPERATION: Final = "authentication"
-NEXT_SECONDS: Final = 30.0
-"""Within which the next assertion has to be asked for."""
 
 
 def get_assertion(core: Core, members: Members) -> dict[int, Any]:

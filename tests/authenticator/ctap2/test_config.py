@@ -52,6 +52,7 @@ def test_always_uv_is_switched_with_a_token_where_there_is_a_pin(lab: Lab, versi
     assert "U2F_V2" not in lab.info().versions
     lab.restart()
     assert lab.info().options["alwaysUv"] is True
+    refused(ERR.PUAT_REQUIRED, lab.config().set_min_pin_length, 6)
     lab.set_pin()
     lab.config(version=version).toggle_always_uv()
     assert lab.info().options["alwaysUv"] is False

@@ -8,7 +8,7 @@ from fido2.ctap import CtapError
 from fido2.ctap2 import CredentialManagement  # type: ignore[attr-defined]  # the package's names
 from fido2.webauthn import AttestationObject, PublicKeyCredentialUserEntity
 
-from fidoloop.authenticator.ctap2.core import rp_id_hash_of
+from fidoloop.authenticator.ctap2.core import NEXT_SECONDS, rp_id_hash_of
 from tests.authenticator.ctap2.lab import (
     ERR,
     PERMISSION,
@@ -87,6 +87,13 @@ def test_nothing_comes_next_where_nothing_began_or_another_command_came(filled: 
     management.enumerate_creds_begin(rp_id_hash_of("one.example"))
     filled.info()
     refused(ERR.NOT_ALLOWED, getattr(management, what))
+
+
+def test_an_enumeration_does_not_wait_for_ever(filled: Lab) -> None:
+    management = filled.management()
+    management.enumerate_rps_begin()
+    filled.now += NEXT_SECONDS + 1
+    refused(ERR.NOT_ALLOWED, management.enumerate_rps_next)
 
 
 def test_without_credentials_there_is_nothing_to_enumerate(pin_lab: Lab) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fido2.ctap import CtapError
 
-from fidoloop.authenticator.ctap2.get_assertion import NEXT_SECONDS
+from fidoloop.authenticator.ctap2.core import NEXT_SECONDS
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from tests.authenticator.ctap2.lab import (
     ERR,
