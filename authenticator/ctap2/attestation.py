@@ -35,16 +35,24 @@ class FullAttestation(msgspec.Struct, frozen=True):
     root: bytes
 
 
+def attestation_root(store: KeyStore) -> bytes | None:
+    """Return the lab CA that full attestation leads to (DER).
+
+    None where `attest_init` was not called, or the token has no lab CA (cards with few places).
+    """
+    return None if store.certificate(ATTESTATION_KEY_ID) is None else store.certificate(CA_KEY_ID)
+
+
 def load_full_attestation(store: KeyStore, aaguid: bytes, *, now: datetime.datetime) -> FullAttestation | None:
     """Return the attestation of this model, its certificate made where it is missing.
 
-    None where `attest_init` was not called, or the token has no lab CA (cards with few places).
+    None where there is no `attestation_root`.
 
     Raises:
         KeyStoreError: the token cannot keep the certificate.
     """
-    leaf, root = store.certificate(ATTESTATION_KEY_ID), store.certificate(CA_KEY_ID)
-    if leaf is None or root is None:
+    root = attestation_root(store)
+    if root is None:
         return None
     key = store.key(ATTESTATION_KEY_ID)
     if not isinstance(key, EcHardwareKey):

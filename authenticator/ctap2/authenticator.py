@@ -13,7 +13,7 @@ from fidoloop.authenticator.ctap2.client_pin import client_pin
 from fidoloop.authenticator.ctap2.config import config
 from fidoloop.authenticator.ctap2.core import Core, within
 from fidoloop.authenticator.ctap2.credential_management import credential_management
-from fidoloop.authenticator.ctap2.errors import ERR, status_of
+from fidoloop.authenticator.ctap2.errors import ERR, FAILURES, status_of
 from fidoloop.authenticator.ctap2.get_assertion import get_assertion, get_next_assertion
 from fidoloop.authenticator.ctap2.get_info import get_info
 from fidoloop.authenticator.ctap2.large_blobs import large_blobs
@@ -21,7 +21,6 @@ from fidoloop.authenticator.ctap2.limits import MAX_MESSAGE
 from fidoloop.authenticator.ctap2.make_credential import make_credential
 from fidoloop.authenticator.ctap2.members import Members, typed
 from fidoloop.authenticator.ctap2.state import Ctap2State
-from fidoloop.authenticator.errors import REFUSALS
 from fidoloop.authenticator.user_verification import UserVerifier
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol.ctap.canonical_cbor import CborError, decode, encode
@@ -112,7 +111,7 @@ class Authenticator:
                 response = self._dispatch(message)
             except CtapError as error:
                 return bytes((error.code,))
-            except REFUSALS as error:
+            except FAILURES as error:
                 return bytes((status_of(error),))
         return b"\0" + (encode(response) if response else b"")
 

@@ -1,8 +1,10 @@
 """What keeps a command from being carried out, as the status byte that tells of it (CTAP 2.1, section 8.2)."""
 
+import sqlite3
+
 from fido2.ctap import CtapError
 
-from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus, Refusal, TamperedStateError
+from fidoloop.authenticator.errors import REFUSALS, AuthenticatorError, CommandStatus, Refusal, TamperedStateError
 from fidoloop.hsm import errors as hsm
 
 ERR = CtapError.ERR
@@ -25,8 +27,12 @@ _OF_KEY_STORE: tuple[tuple[type[hsm.KeyStoreError], ERR], ...] = (
 )
 
 
-def status_of(error: Refusal) -> ERR:
-    """Return the status for what the user, the key hardware or the stored state refused."""
+FAILURES = (*REFUSALS, sqlite3.Error)
+"""Everything that keeps a command from being carried out, beside CtapError."""
+
+
+def status_of(error: Refusal | sqlite3.Error) -> ERR:
+    """Return the status for what the user, the key hardware, the stored state or its file refused."""
     if isinstance(error, AuthenticatorError):
         return _OF_USER.get(error.status, ERR.OTHER)
     if isinstance(error, TamperedStateError):

@@ -13,6 +13,8 @@ from fidoloop.authenticator.ctap2.errors import ERR
 _KTY, _ALG, _CRV, _X, _Y = 1, 3, -1, -2, -3
 _EC2, _ECDH_ES_HKDF_256, _P256 = 2, -25, 1
 _BLOCK: Final = 16
+PREFERRED_PROTOCOLS: Final = (2, 1)
+"""As getInfo lists them, the one to be preferred first."""
 
 
 class SharedSecret:
@@ -81,5 +83,5 @@ def verify(protocol: PinProtocol, key: bytes, message: bytes, signature: bytes) 
 
 
 def pin_protocols() -> dict[int, PinUvAuthProtocol]:
-    """Return both protocols by their numbers, the one to be preferred first."""
-    return {2: PinUvAuthProtocol(PinProtocolV2()), 1: PinUvAuthProtocol(PinProtocolV1())}
+    """Return both protocols by their numbers."""
+    return {protocol.VERSION: PinUvAuthProtocol(protocol) for protocol in (PinProtocolV1(), PinProtocolV2())}

@@ -15,9 +15,9 @@ from fidoloop.authenticator.ctap2.attestation import self_signed
 from fidoloop.authenticator.ctap2.authenticator import Authenticator
 from fidoloop.authenticator.ctap2.core import Core
 from fidoloop.authenticator.ctap2.credentials import Credential, Protection
+from fidoloop.authenticator.ctap2.errors import FAILURES
 from fidoloop.authenticator.ctap2.get_info import u2f_enabled
 from fidoloop.authenticator.ctap2.signing import ALGORITHMS, ES256
-from fidoloop.authenticator.errors import REFUSALS
 from fidoloop.hsm.keystore import EcHardwareKey
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 
@@ -54,7 +54,7 @@ def process_u2f(
             return _register(core, command.data) if command.ins == REGISTER else _authenticate(core, command)
         except CtapError:
             raise ApduError(StatusWord.CONDITIONS_NOT_SATISFIED) from None
-        except REFUSALS:
+        except FAILURES:
             raise ApduError(_NO_DIAGNOSIS) from None
 
 

@@ -1,12 +1,14 @@
 """`fidoloop keys metadata`: the metadata statements of the models a phone is."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
+from fidoloop.authenticator.ctap2.metadata import card_statement
 from fidoloop.authenticator.models import Form, card_statements, token_statements
 from fidoloop.cli.common import FormOption, Json, Verification, check_form, show
 from fidoloop.cli.key_store import Uri, open_store
@@ -22,22 +24,36 @@ VerificationOption = Annotated[
 def metadata(
     uri: Uri,
     *,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write one JSON file per AAID.")] = Path(),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write one JSON file per model.")] = Path(),
     verification: VerificationOption = Verification.PIN,
     form: FormOption = Form.FIRST_FACTOR,
     uaf_card: Annotated[
         bool, typer.Option("--uaf-card", help="Of a virtual UAF card with its keys in this token, instead.")
+    ] = False,
+    fido_card: Annotated[
+        bool,
+        typer.Option("--fido-card", help="Of a FIDO2 card with its keys in this token (card run --fido), instead."),
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Export the metadata statements of the models a phone with this token is."""
     check_form(form, verification)
     with open_store(uri) as store:
-        statements = card_statements(store) if uaf_card else token_statements(store, verification.method, form)
-    written = write_statements(statements, out)
+        if fido_card:
+            written = [_write_fido2(card_statement(store), out)]
+        else:
+            statements = card_statements(store) if uaf_card else token_statements(store, verification.method, form)
+            written = write_statements(statements, out)
     show(
         {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json
     )
+
+
+def _write_fido2(statement: dict[str, Any], directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{statement['aaguid']}.json"
+    path.write_text(json.dumps(statement, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def write_statements(statements: Sequence[MetadataStatement], directory: Path) -> list[Path]:

@@ -41,7 +41,7 @@ def test_info_claims_what_is_here(lab: Lab, uv_lab: Lab) -> None:
     assert info.pin_uv_protocols == [2, 1]
     assert uv_lab.info().options["uv"] is True
     assert uv_lab.info().aaguid != info.aaguid
-    assert (info.uv_modality, uv_lab.info().uv_modality) == (0, 0x0800)
+    assert (info.uv_modality, uv_lab.info().uv_modality) == (0, 0x04)
 
 
 @VERSIONS

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fido2.ctap import CtapError
+from fido2.ctap1 import ApduError, Ctap1
 
 from fidoloop.authenticator.ctap2.state import Ctap2State
 from fidoloop.authenticator.errors import TamperedStateError
@@ -74,6 +75,27 @@ def test_losing_power_in_the_middle_of_a_reset_leaves_nothing_to_use(lab: Lab, m
     for one in (made, resident):
         with pytest.raises(CtapError, match="NO_CREDENTIALS"):
             lab.get(one)
+
+
+def test_a_disk_that_takes_nothing_more_keeps_commands_from_being_done(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = lab.make()
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.state, "_write", full)
+        for call in (lambda: lab.get(made), lab.resident, lab.set_pin, lab.ctap.reset):
+            with pytest.raises(CtapError) as caught:
+                call()
+            assert caught.value.code is ERR.OTHER
+        with pytest.raises(ApduError) as refused:
+            Ctap1(lab.device).authenticate(bytes(32), made.auth_data.rp_id_hash, credential_id(made))
+        assert refused.value.code == 0x6F00
+    assert lab.keys() == 1
+    lab.get(made)
 
 
 def change(lab: Lab, statement: str, *values: Any) -> None:  # noqa: ANN401
