@@ -15,6 +15,7 @@ from fidoloop.hsm.sim.card import Applet
 AID: Final = bytes.fromhex("A0000006472F0001")
 NFCCTAP_MSG, NFCCTAP_GETRESPONSE, NFCCTAP_CONTROL = 0x10, 0x11, 0x12
 _PROPRIETARY: Final = 0x80
+_WITHOUT_U2F: Final = b"FIDO_2_0"
 _POLLS: Final = 0x80
 """P1 of NFCCTAP_MSG: the host asks by NFCCTAP_GETRESPONSE for what takes longer."""
 _CANCEL: Final = 0x11
@@ -43,8 +44,8 @@ class FidoApplet(Applet):
         return AID
 
     def select(self) -> bytes:
-        """Answer that U2F is here, too; getInfo tells of CTAP2."""
-        return VERSION_TEXT
+        """Answer with the version of U2F where that is here, too; getInfo tells of CTAP2."""
+        return VERSION_TEXT if self._authenticator.takes_u2f else _WITHOUT_U2F
 
     def reset(self) -> None:
         """Call off what was not finished."""

@@ -15,7 +15,7 @@ from fidoloop.authenticator.ctap2.core import Core, within
 from fidoloop.authenticator.ctap2.credential_management import credential_management
 from fidoloop.authenticator.ctap2.errors import ERR, FAILURES, status_of
 from fidoloop.authenticator.ctap2.get_assertion import get_assertion, get_next_assertion
-from fidoloop.authenticator.ctap2.get_info import get_info
+from fidoloop.authenticator.ctap2.get_info import get_info, u2f_enabled
 from fidoloop.authenticator.ctap2.large_blobs import large_blobs
 from fidoloop.authenticator.ctap2.limits import MAX_MESSAGE
 from fidoloop.authenticator.ctap2.make_credential import make_credential
@@ -95,6 +95,14 @@ class Authenticator:
         """Take the power away and give it back."""
         with self._lock:
             self.core.power_cycle()
+
+    @property
+    def takes_u2f(self) -> bool:
+        """Whether U2F is served, too; where that cannot be read, trying it will tell."""
+        try:
+            return u2f_enabled(self.core)
+        except FAILURES:
+            return True
 
     def process(
         self, message: bytes, *, cancelled: threading.Event | None = None, on_asking: Callable[[], None] | None = None

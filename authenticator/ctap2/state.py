@@ -7,6 +7,7 @@ none, a secret in the file serves instead, which protects nothing from who has t
 import hmac
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -106,18 +107,22 @@ class Ctap2State(TokenFile):
 
     def update(self, **changes: object) -> Settings:
         """Change settings and return them, once they are on the disk."""
-        with self._lock, self.writing():
-            self._settings = None
-            changed = msgspec.structs.replace(self._read("settings", Settings) or self.settings, **changes)
-            self._write("settings", changed)
-        self._settings = changed
-        return changed
+        return self._change(lambda stored: msgspec.structs.replace(stored, **changes))
 
     def take_try(self, counter: str) -> Settings:
-        """Lower "pin_retries" or "uv_retries", of which one must be left, by one."""
+        """Lower "pin_retries" or "uv_retries" by one, if there is one left, and return the settings."""
+        return self._change(
+            lambda stored: msgspec.structs.replace(stored, **{counter: max(0, getattr(stored, counter) - 1)})
+        )
+
+    def _change(self, change: Callable[[Settings], Settings]) -> Settings:
+        """Read, change and write the settings in one transaction: another process may be at it, too."""
         with self._lock:
-            left = getattr(self.settings, counter)
-            return self.update(**{counter: max(0, left - 1)})
+            with self.writing():
+                self._settings = None
+                changed = self._write("settings", change(self._read("settings", Settings) or self.settings))
+            self._settings = changed
+            return changed
 
     def large_blobs(self) -> bytes:
         """Return the serialized large-blob array."""

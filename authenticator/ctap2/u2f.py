@@ -48,9 +48,9 @@ def process_u2f(
         raise ApduError(StatusWord.INSTRUCTION_NOT_SUPPORTED)
     with authenticator.interaction(cancelled, on_asking) as core:
         core.forget_enumerations()
-        if not u2f_enabled(core) or ES256 not in core.algorithms:
-            raise ApduError(_COMMAND_NOT_ALLOWED)
         try:
+            if not u2f_enabled(core) or ES256 not in core.algorithms:
+                raise ApduError(_COMMAND_NOT_ALLOWED)
             return _register(core, command.data) if command.ins == REGISTER else _authenticate(core, command)
         except CtapError:
             raise ApduError(StatusWord.CONDITIONS_NOT_SATISFIED) from None

@@ -14,8 +14,12 @@ import pytest
 
 from fidoloop.authenticator.attestation import attest_init
 from fidoloop.authenticator.card_authenticator import CardAuthenticator
+from fidoloop.authenticator.ctap2.authenticator import Authenticator
+from fidoloop.authenticator.ctap2.device import InProcessDevice
+from fidoloop.authenticator.ctap2.state import Ctap2State
+from fidoloop.authenticator.fido_applet import FidoApplet
 from fidoloop.authenticator.models import Form, adopted_models, metadata_statement, token_statements
-from fidoloop.authenticator.user_verification import TokenPin, UserVerifier
+from fidoloop.authenticator.user_verification import InTheField, TokenPin, UserVerifier
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.laptop import Laptop
@@ -273,3 +277,36 @@ def fidoloop_radios(tmp_path: Path) -> Iterator[tuple[str, str]]:
 
     with radios_on_sockets(tmp_path, 2) as (laptop, phone):
         yield laptop, phone
+
+
+@pytest.fixture
+def fidoloop_security_key(fidoloop_token: str, tmp_path: Path) -> Iterator[InProcessDevice]:
+    """A new FIDO2 security key in this process, its keys in SoftHSM, as python-fido2's clients take devices.
+
+    Its user is always there; `connect()` is its power switch.
+    """
+    with new_authenticator(fidoloop_token, tmp_path / "security-key.sqlite") as authenticator:
+        yield InProcessDevice(authenticator)
+
+
+@pytest.fixture
+def fidoloop_fido_card(
+    fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, fidoloop_token: str, tmp_path: Path
+) -> Iterator[LabCard]:
+    """A new contactless FIDO2 card in the session's first reader, its keys in SoftHSM."""
+    with (
+        new_authenticator(fidoloop_token, tmp_path / "fido-card.sqlite", transports=("nfc",)) as authenticator,
+        LabCard(fidoloop_pcscd, fidoloop_card_factory, FidoApplet(authenticator)) as card,
+    ):
+        yield card
+
+
+@contextlib.contextmanager
+def new_authenticator(token: str, path: Path, *, transports: tuple[str, ...] = ()) -> Iterator[Authenticator]:
+    """A new CTAP2 authenticator with its keys in the `token` of a URI, where none of them stays."""
+    with open_key_store(token) as store, contextlib.ExitStack() as opened:
+        state = Ctap2State(path, store)
+        opened.callback(state.close)
+        authenticator = Authenticator(store, state, InTheField(), transports=transports)
+        opened.callback(authenticator.core.destroy_all_keys)
+        yield authenticator

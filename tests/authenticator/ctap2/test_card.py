@@ -265,6 +265,21 @@ def test_apdus_that_are_wrong(slow: Slow, apdu: str, word: int) -> None:
     assert answer[0] in (b"", bytes((ERR.INVALID_LENGTH,)))
 
 
+def test_under_always_uv_there_is_no_u2f(slow: Slow) -> None:
+    slow.authenticator.core.state.update(always_uv=True)
+    assert slow.transmit(SELECT) == (b"FIDO_2_0", 0x9000)
+    assert slow.transmit(bytes.fromhex("0001000040") + bytes(64))[1] == 0x6986
+
+
+def test_a_card_whose_file_was_changed_says_so(slow: Slow) -> None:
+    with slow.state.writing() as database:
+        database.execute("UPDATE ctap2_row SET mac = NULL")
+    slow.state._settings = None
+    assert slow.transmit(SELECT) == (b"U2F_V2", 0x9000)
+    assert slow.message(b"\x04") == (bytes((ERR.INTEGRITY_FAILURE,)), 0x9000)
+    assert slow.transmit(bytes.fromhex("0001000040") + bytes(64))[1] == 0x6F00
+
+
 def test_a_message_longer_than_claimed_is_too_large(slow: Slow) -> None:
     assert slow.message(b"\x01" + bytes(MAX_MESSAGE)) == (bytes((ERR.REQUEST_TOO_LARGE,)), 0x9000)
 

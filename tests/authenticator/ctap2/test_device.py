@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 from fido2.ctap import STATUS, CtapError
+from fido2.ctap2 import Ctap2  # type: ignore[attr-defined]  # the package's name, as its users import it
 from fido2.hid import CTAPHID
+from fido2.pcsc import CtapPcscDevice
 
+from fidoloop.authenticator.ctap2.device import InProcessDevice
 from fidoloop.authenticator.user_verification import VerificationRequest
+from fidoloop.lab_card import LabCard
 from fidoloop.protocol.uaf.registry import UserVerification
-from tests.authenticator.ctap2.lab import ERR, ES256, HASH, RP, USER, Lab
+from tests.authenticator.ctap2.lab import ERR, ES256, HASH, RP, USER, Lab, public_key
 
 
 def test_a_platform_is_told_when_the_user_is_asked(lab: Lab) -> None:
@@ -60,6 +64,21 @@ def test_commands_of_several_threads_are_done_one_after_another(lab: Lab) -> Non
     with ThreadPoolExecutor(4) as threads:
         counters = list(threads.map(lambda _: lab.get(made).auth_data.counter, range(40)))
     assert len(set(counters)) == 40
+
+
+def test_a_security_key_and_a_card_are_there_for_other_tests(
+    fidoloop_security_key: InProcessDevice, fidoloop_fido_card: LabCard
+) -> None:
+    (card,) = CtapPcscDevice.list_devices(fidoloop_fido_card.reader)
+    for device in (fidoloop_security_key, card):
+        ctap = Ctap2(device)
+        made = ctap.make_credential(HASH, RP, USER, ES256, options={"rk": True})
+        ctap.get_assertion(RP["id"], HASH).verify(HASH, public_key(made))
+        device.connect()
+        ctap.reset()
+        with pytest.raises(CtapError, match="NO_CREDENTIALS"):
+            ctap.get_assertion(RP["id"], HASH)
+    card.close(release=True)
 
 
 @pytest.mark.parametrize("command", [CTAPHID.PING, CTAPHID.INIT, CTAPHID.WINK, 0x99])

@@ -166,6 +166,9 @@ def test_another_process_sees_what_one_does(lab: Lab) -> None:
     assert list(other.residents()) == [credential_id(made)]
     other.update(always_uv=True)
     assert lab.info().options["alwaysUv"] is True
+    for state in (lab.state, other, lab.state, other):
+        state.take_try("pin_retries")
+    assert lab.state.settings.pin_retries == other.settings.pin_retries == 4
     counters = [lab.state.next_counter(), other.next_counter(), lab.state.next_counter(), other.next_counter()]
     assert len(set(counters)) == 4
     other.close()
