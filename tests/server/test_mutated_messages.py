@@ -158,7 +158,7 @@ def test_no_changed_message_is_accepted_or_an_internal_error(
     asyncio.run(scenario())
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_no_bytes_are_an_internal_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Noise, and an honest body with noise in it."""
