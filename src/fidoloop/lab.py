@@ -20,6 +20,8 @@ from fidoloop.server.store.open import open_store
 
 T = TypeVar("T")
 STOP_SECONDS = 30
+PUSH_TO_LOOPBACK = '[server.web_push]\nnetworks = ["127.0.0.0/8"]\n'
+"""Settings of a lab whose phones listen on this machine."""
 
 
 class LabError(RuntimeError):

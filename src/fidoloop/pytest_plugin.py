@@ -29,7 +29,7 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.lab import LabServer
+from fidoloop.lab import PUSH_TO_LOOPBACK, LabServer
 from fidoloop.lab_card import PIN as CARD_PIN
 from fidoloop.lab_card import LabCard
 from fidoloop.opensc import make_card_key, opensc_uri
@@ -48,9 +48,6 @@ TPM_PIN = "314159"
 NSS_PIN = "161803"
 SURROGATE_POLICY = "surrogate_only"
 """A policy of the lab server beside those it ships: surrogate attestation and nothing else."""
-
-PUSH_TO_LOOPBACK = '[server.web_push]\nnetworks = ["127.0.0.0/8"]\n'
-"""A setting of the lab server: its phones listen on this machine."""
 
 _SURROGATE = MatchCriteria(
     authenticationAlgorithms=(int(Algorithm.SECP256R1_ECDSA_SHA256_RAW),),

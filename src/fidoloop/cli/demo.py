@@ -45,6 +45,9 @@ def demo(
             dir_okay=False,
         ),
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="The pages for a browser instead; this terminal is the phone.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole loop: registration, a log-in in thirteen steps, a transaction confirmation, a deregistration.
@@ -53,6 +56,8 @@ def demo(
     """
     if root and not oauth:
         raise typer.BadParameter("is for --oauth", param_hint="--root")
+    if web and (as_json or oauth):
+        raise typer.BadParameter("a demonstration in a browser has no record and no other walk", param_hint="--web")
     console = Console(highlight=False, quiet=as_json, soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="fidoloop-") as directory:
         place = Path(directory)
@@ -61,6 +66,11 @@ def demo(
         with open_key_store(uri, pin=pin) as store:
             if oauth:
                 run_oauth(store, place / "home", console, uri=uri, pin=pin, roots=root or (), as_json=as_json)
+                return
+            if web:
+                from fidoloop.cli.demo_web import run_web_demo
+
+                run_web_demo(store, place, uri, console)
                 return
             report = _run(store, place / "home", uri, pin, console)
     if as_json:

@@ -13,6 +13,7 @@ from msgspec import UNSET
 from fidoloop.authenticator.card_authenticator import CardAuthenticator, UafCardUser
 from fidoloop.authenticator.errors import AuthenticatorError, CommandStatus
 from fidoloop.authenticator.models import Form
+from fidoloop.authenticator.state import MAC_KEY_ID
 from fidoloop.authenticator.user_verification import (
     PIN_TRIES,
     AutoApprove,
@@ -134,14 +135,36 @@ def open_phone(
     """
     settings = profile.settings()
     with open_store(keys or settings.keys_uri) as store:
-        verifier = verifier_of(Verification(settings.verification), store, deny=deny)
-        confirm = _yes if yes else _ask_about
         link = _linker(_ask_number if number is None else _typed_before(number), nonce)
         cards = _cards(settings.uaf_card, deny=deny, required=card_required)
-        with Phone(
-            profile, store, verifier, confirm=confirm, link=link, observer=_say, insecure=insecure, cards=cards
-        ) as phone:
+        with at_terminal(profile, store, yes=yes, deny=deny, insecure=insecure, link=link, cards=cards) as phone:
             yield phone
+
+
+def at_terminal(
+    profile: Profile,
+    store: KeyStore,
+    *,
+    yes: bool = False,
+    deny: bool = False,
+    insecure: bool = False,
+    link: Linker | None = None,
+    cards: Sequence[CardAuthenticator] = (),
+    mac_key_id: bytes = MAC_KEY_ID,
+) -> Phone:
+    """Return the phone of a profile with its keys in an open store, whose user is the person at the terminal."""
+    method = Verification(profile.settings().verification)
+    return Phone(
+        profile,
+        store,
+        verifier_of(method, store, deny=deny),
+        confirm=_yes if yes else _ask_about,
+        link=link or _ask_number,
+        observer=_say,
+        insecure=insecure,
+        cards=cards,
+        mac_key_id=mac_key_id,
+    )
 
 
 def _cards(reader: str | None, *, deny: bool, required: bool) -> Sequence[CardAuthenticator]:
