@@ -59,13 +59,17 @@ REMEMBERED: Final = Query(
     One,
 )
 FORGET_BROWSER: Final = Query("DELETE FROM web_browser WHERE cookie_hash = :cookie_hash", Nothing)
+# Whoever asks next waits here for the end of the transaction, and sees in the next statement what came of it.
+LOCK_PUSHES: Final = Query(
+    "INSERT INTO web_push (username, session_id, last_at, second_at, third_at, fourth_at, fifth_at)"
+    " VALUES (:username, '', 0, 0, 0, 0, 0) ON CONFLICT (username) DO UPDATE SET username = web_push.username",
+    Nothing,
+)
 # The fifth last push is long enough ago, and the last one's session is open no more.
 TAKE_PUSH: Final = Query(
-    "INSERT INTO web_push (username, session_id, last_at, second_at, third_at, fourth_at, fifth_at)"
-    " VALUES (:username, :session_id, :now, 0, 0, 0, 0) ON CONFLICT (username) DO UPDATE SET"
-    " session_id = :session_id, last_at = :now, second_at = web_push.last_at, third_at = web_push.second_at,"
-    " fourth_at = web_push.third_at, fifth_at = web_push.fourth_at"
-    " WHERE web_push.fifth_at <= :since AND NOT EXISTS (SELECT 1 FROM session s WHERE s.id = web_push.session_id"
+    "UPDATE web_push SET session_id = :session_id, last_at = :now, second_at = last_at, third_at = second_at,"
+    " fourth_at = third_at, fifth_at = fourth_at WHERE username = :username AND fifth_at <= :since"
+    " AND NOT EXISTS (SELECT 1 FROM session s WHERE s.id = web_push.session_id"
     " AND s.state IN ('tokenCreated', 'clientAuthenticating')"
     " AND COALESCE(s.request_expires_at, s.token_expires_at) > :now) RETURNING username",
     One,

@@ -62,6 +62,7 @@ async def open_push(
     linking = make_linking(_DEMAND)
     new = sessions.NewToken(op="Auth", username=username, context=context, lifetime=lifetime, linking=linking)
     async with environment.store.transaction() as transaction:
+        await transaction.execute(web_queries.LOCK_PUSHES, username=username)
         session = await sessions.add_token(transaction, new, now=now, requested_from=request.address)
         taken = await transaction.fetch_one(
             web_queries.TAKE_PUSH, username=username, session_id=session.id, now=now, since=now - PUSH_WINDOW_MILLIS
