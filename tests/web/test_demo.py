@@ -23,12 +23,13 @@ class Terminal:
 
     process: "subprocess.Popen[bytes]"
     leader: int
+    unread: str = ""
 
     def wait_for(self, pattern: str) -> str:
         """Read up to what matches `pattern`, and return that."""
-        seen = ""
-        while (found := re.search(pattern, seen)) is None:
-            seen += os.read(self.leader, 4096).decode()
+        while (found := re.search(pattern, self.unread)) is None:
+            self.unread += os.read(self.leader, 4096).decode(errors="replace")
+        self.unread = self.unread[found.end() :]
         return found[0]
 
     def type(self, text: str) -> None:
@@ -86,5 +87,6 @@ def test_one_command_shows_page_and_phone(terminal: Terminal, tab: Tab, tmp_path
     assert terminal.process.wait(timeout=60) == Exit.OK
 
 
-def test_a_demonstration_in_a_browser_has_no_record() -> None:
-    assert run("demo", "--web", "--json").code == Exit.USAGE
+@pytest.mark.parametrize("other", ["--json", "--oauth"])
+def test_a_demonstration_in_a_browser_has_no_record_and_no_other_walk(other: str) -> None:
+    assert run("demo", "--web", other).code == Exit.USAGE
