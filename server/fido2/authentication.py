@@ -37,6 +37,7 @@ from fidoloop.server.store.fido2_rows import Fido2Credential, Fido2Session
 
 _MINUTE = 60_000
 _NOBODYS_KEY = encode_cose_key(ec.generate_private_key(ec.SECP256R1()).public_key(), signature_algorithm(-7))
+REFUSED = "the assertion was refused; the server's log says why"
 _log = logging.getLogger("fidoloop.server.fido2")
 
 
@@ -103,7 +104,8 @@ async def finish_authentication(
     """Verify what get() gave. The challenge is used up, whatever comes of it.
 
     Raises:
-        WebAuthnRefusal: the first rule that is broken.
+        WebAuthnRefusal: the first rule that is broken. Once credentials were looked up, its words are REFUSED and no
+            more: they would tell users who are there from those with decoys. The log says what was wrong.
         ElsewhereError: the options were another authority's; nothing has changed then.
     """
     now = environment.clock()
@@ -129,7 +131,8 @@ async def finish_authentication(
         if refusal is None and assertion.clone_suspected:
             await sessions.note_clone(transaction, session, ended, address=address, now=now)
     if refusal is not None:
-        raise refusal
+        _log.info("authentication refused: %s: %s", refusal.rule, refusal.detail)
+        raise WebAuthnRefusal(refusal.rule, REFUSED) from None
     if assertion.clone_suspected:
         _log.warning("the counter of credential %s of %s did not rise: a clone?", found.id, found.username)
     return Authenticated(

@@ -1,7 +1,4 @@
-"""From requests to the FIDO2 core and back, whatever the shape around it; and how a refusal is told.
-
-Of an authentication only that it was refused: anything more would tell real users from those with decoys.
-"""
+"""From requests to the FIDO2 core and back, whatever the shape around it; and how a refusal is told."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -17,7 +14,7 @@ from fidoloop.protocol.webauthn.messages import (
     RegistrationCredential,
     RequestOptions,
 )
-from fidoloop.protocol.webauthn.refusal import Rule, WebAuthnRefusal
+from fidoloop.protocol.webauthn.refusal import WebAuthnRefusal
 from fidoloop.server.environment import Environment
 from fidoloop.server.fido2.authentication import (
     Authenticated,
@@ -32,9 +29,6 @@ from fidoloop.server.http.messages import Request, Response, json_response
 from fidoloop.server.services.fido2_messages import FAILED, Fido2OptionsRequest, Fido2Result
 
 Handler = Callable[[Environment, Request], Awaitable[Response]]
-REFUSED = "the assertion was refused; the server's log says why"
-# What is said before any user or credential was looked up.
-_TOLD = frozenset({Rule.MALFORMED, Rule.TYPE, Rule.CHALLENGE})
 _log = logging.getLogger("fidoloop.server.fido2")
 
 
@@ -103,13 +97,7 @@ async def authentication_options(
 async def authentication_result(environment: Environment, request: Request) -> Authenticated:
     """Return who was authenticated by the assertion in the body. Raises Fido2Error, WebAuthnRefusal."""
     credential = strictjson.decode(request.body, AuthenticationCredential)
-    try:
-        return await finish_authentication(environment, credential, address=request.address)
-    except WebAuthnRefusal as refusal:
-        _log.info("authentication refused: %s: %s", refusal.rule, refusal.detail)
-        if refusal.rule in _TOLD:
-            raise
-        raise WebAuthnRefusal(refusal.rule, REFUSED) from None
+    return await finish_authentication(environment, credential, address=request.address)
 
 
 def _check_domain(environment: Environment, asked: Fido2OptionsRequest) -> None:

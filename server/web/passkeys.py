@@ -21,8 +21,6 @@ from fidoloop.server.store import fido2_queries
 from fidoloop.server.web import cookies, logged_in, operations
 from fidoloop.server.web.log_in import LoggedIn, remember
 
-REFUSED = "the passkey was refused; the server's log says why"
-
 
 class BeginPasskeyLogIn(msgspec.Struct, frozen=True):
     """Who logs in; without it whoever a passkey on the device is of."""
@@ -98,7 +96,7 @@ async def finish(environment: Environment, request: Request) -> Response:
             environment, wanted.credential, address=request.address, authority=_authority(browser_hash)
         )
     except (WebAuthnRefusal, Fido2Error):
-        raise HttpProblem(403, REFUSED) from None
+        raise HttpProblem(403, "the passkey was refused; the server's log says why") from None
     login = await logged_in.by_passkey(environment, request, found.username, found.credential_id)
     headers = [
         cookies.remove_cookie(cookies.PRE_LOGIN),

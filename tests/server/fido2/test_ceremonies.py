@@ -13,8 +13,8 @@ from fidoloop.protocol import base64url
 from fidoloop.protocol.webauthn.messages import UserVerification
 from fidoloop.server import admin
 from fidoloop.server.config import ServerConfig
+from fidoloop.server.fido2.authentication import REFUSED
 from fidoloop.server.fido2.credentials import list_credentials, remove_credential
-from fidoloop.server.services.fido2_ceremonies import REFUSED
 from fidoloop.server.settings.declared import Lifetimes
 from fidoloop.server.settings.fido2 import ClonePolicy, Fido2
 from fidoloop.server.store import fido2_queries

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
+from fidoloop.server.fido2.authentication import REFUSED
 from fidoloop.server.fido2.credentials import list_credentials
-from fidoloop.server.services.fido2_ceremonies import REFUSED
 from tests.server.harness import BASE, JSON, Bench, running
 from tests.server.passkeys import RP_ID, Passkey
 
