@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from fidoloop.protocol import strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.webauthn.messages import AuthenticationOutputs, RegistrationOutputs
 from fidoloop.protocol.webauthn.refusal import Rule, WebAuthnRefusal
@@ -20,13 +21,16 @@ LEVELS = {
     "userVerificationRequired": 3,
 }
 MAX_INPUTS = 16
+MAX_CHARACTERS = 4096
 _FLAGS = ("credProps", ENFORCE_PROTECTION, "minPinLength", "uvm")
 
 
 def check_inputs(inputs: Mapping[str, Any], where: str = "$.extensions") -> None:
-    """Refuse inputs that those who know the extension would refuse. Raises MalformedError."""
+    """Refuse inputs that those who know the extension would refuse, and too many. Raises MalformedError."""
     if len(inputs) > MAX_INPUTS:
         raise MalformedError(where, f"more than {MAX_INPUTS} extensions")
+    if len(strictjson.encode(inputs)) > MAX_CHARACTERS:
+        raise MalformedError(where, f"more than {MAX_CHARACTERS} characters")
     level = inputs.get(CREDENTIAL_PROTECTION)
     if level is not None and (not isinstance(level, str) or level not in LEVELS):
         raise MalformedError(f"{where}.{CREDENTIAL_PROTECTION}", f"none of {', '.join(LEVELS)}")

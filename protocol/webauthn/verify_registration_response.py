@@ -12,7 +12,7 @@ from msgspec import UNSET
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.webauthn.algorithms import load_credential_key
-from fidoloop.protocol.webauthn.attestation import verify_attestation
+from fidoloop.protocol.webauthn.attestation import Attested, verify_attestation
 from fidoloop.protocol.webauthn.attestation_object import AttestationObject, parse_attestation_object
 from fidoloop.protocol.webauthn.authenticator_data import MAX_CREDENTIAL_ID, check_authenticator_data
 from fidoloop.protocol.webauthn.client_data import CREATE, RelyingParty, check_client_data, parse_client_data
@@ -20,7 +20,7 @@ from fidoloop.protocol.webauthn.extensions import check_registration_outputs
 from fidoloop.protocol.webauthn.messages import RegistrationCredential, RegistrationOutputs
 from fidoloop.protocol.webauthn.models import ModelLookup
 from fidoloop.protocol.webauthn.refusal import Rule, WebAuthnRefusal
-from fidoloop.protocol.webauthn.trust import TrustPolicy, assess_trust
+from fidoloop.protocol.webauthn.trust import Trust, TrustPolicy, assess_trust
 
 
 class RegistrationExpectations(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,10 +101,21 @@ def verify_registration_response(
     # 26
     _check_id(credential, found)
     # 28
+    return _record(credential, found, attested, trust, discoverable)
+
+
+def _record(
+    credential: RegistrationCredential,
+    found: AttestationObject,
+    attested: Attested,
+    trust: Trust,
+    discoverable: bool | None,
+) -> RegisteredCredential:
+    data = found.authenticator_data
     return RegisteredCredential(
         id=credential.id,
         public_key=found.credential.public_key,
-        algorithm=key.algorithm,
+        algorithm=load_credential_key(found.credential.public_key).algorithm,
         sign_count=data.sign_count,
         user_verified=data.user_verified,
         backup_eligible=data.backup_eligible,

@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from fidoloop.protocol.uaf.cose_keys import encode_cose_key
 from fidoloop.protocol.webauthn.algorithms import signature_algorithm
+from fidoloop.protocol.webauthn.extensions import check_inputs
 from fidoloop.protocol.webauthn.messages import (
     AuthenticationCredential,
     CredentialDescriptor,
@@ -67,7 +68,9 @@ async def begin_authentication(
 
     Raises:
         TooManyError: the address has begun too many in the last minute.
+        MalformedError: extensions that nobody could act upon.
     """
+    check_inputs(new.extensions)
     settings, now = environment.config.fido2, environment.clock()
     verification = stricter(new.user_verification, settings.user_verification)
     lifetime = lifetime_millis(environment.config.lifetimes, verification)

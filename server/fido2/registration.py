@@ -8,7 +8,6 @@ import msgspec
 from msgspec import UNSET
 
 from fidoloop.protocol import strictjson
-from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.webauthn.algorithms import NUMBERS
 from fidoloop.protocol.webauthn.extensions import check_inputs
 from fidoloop.protocol.webauthn.messages import (
@@ -38,8 +37,6 @@ from fidoloop.server.fido2.user_verification import lifetime_millis, stricter
 from fidoloop.server.store import fido2_queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.fido2_rows import Fido2Session
-
-MAX_EXTENSIONS = 4096
 
 
 class NewRegistration(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +69,6 @@ async def begin_registration(
         MalformedError: extensions that nobody could act upon.
     """
     check_inputs(new.extensions)
-    if len(strictjson.encode(new.extensions)) > MAX_EXTENSIONS:
-        raise MalformedError("$.extensions", f"more than {MAX_EXTENSIONS} characters")
     settings, now = environment.config.fido2, environment.clock()
     selection = _selection(new.selection, stricter(new.selection.userVerification, settings.user_verification))
     algorithms = tuple(NUMBERS[name] for name in settings.algorithms)

@@ -410,6 +410,7 @@ BAD_BODIES: list[tuple[str, object, str]] = [
         {"username": "jeff", "attestation": "none", "extensions": {str(n): n for n in range(17)}},
         "extensions",
     ),
+    ("attestation/options", {"username": "jeff", "extensions": {"x": "y" * 5000}}, "extensions"),
     ("attestation/options", b'{"username":"jeff","username":"mia","displayName":"x"}', "duplicate"),
     ("attestation/result", {}, "id"),
     ("attestation/result", {"id": "AAAA", "type": "password", "response": {}}, "enum"),
