@@ -36,6 +36,7 @@ class ClientMetadata(msgspec.Struct, frozen=True, omit_defaults=True):
     software_id: Text | UnsetType = UNSET
     software_version: Text | UnsetType = UNSET
     dpop_bound_access_tokens: bool | UnsetType = UNSET
+    require_pushed_authorization_requests: bool | UnsetType = UNSET
     fipa_dialect: Dialect | UnsetType = UNSET
     jwks: JwkSet | UnsetType = UNSET
 

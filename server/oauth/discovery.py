@@ -9,10 +9,12 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request, Response, json_response
 from fidoloop.server.oauth.answers import oauth_json
 from fidoloop.server.oauth.authorization_server import (
+    AUTHORIZE,
     AUTHORIZE_CHALLENGE,
     CHALLENGE,
     INTROSPECT,
     JWKS,
+    PAR,
     REGISTER,
     REVOKE,
     TOKEN,
@@ -57,8 +59,17 @@ def metadata(environment: Environment) -> dict[str, Any]:
         "client_attestation_signing_alg_values_supported": list(client_attestation.ALGORITHMS),
         "client_attestation_pop_signing_alg_values_supported": list(client_attestation.ALGORITHMS),
         "client_attestation_pop_methods_supported": ["attestation_pop_jwt", "dpop_combined"],
-        "authorization_response_iss_parameter_supported": True,
     }
+    if environment.config.web:
+        found |= {
+            "authorization_endpoint": server.uri(AUTHORIZE),
+            "pushed_authorization_request_endpoint": server.uri(PAR),
+            "require_pushed_authorization_requests": False,
+            "authorization_response_iss_parameter_supported": True,
+            "response_modes_supported": ["query"],
+            "request_uri_parameter_supported": True,
+            "request_parameter_supported": False,
+        }
     if server.settings.attestation_challenges:
         found["challenge_endpoint"] = server.uri(CHALLENGE)
     return found

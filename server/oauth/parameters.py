@@ -33,23 +33,36 @@ def read_parameters(request: Request, *, json_allowed: bool = False) -> Mapping[
         return _from_json(request.body)
     if kind != FORM:
         raise OAuthRefusal(INVALID, f"the body is not {FORM}")
+    found, repeated = read_form(request.body)
+    for name in repeated:
+        raise OAuthRefusal(INVALID, f"the parameter {name[:40]!r} stands twice")
+    return found
+
+
+def read_form(text: bytes) -> tuple[Mapping[str, str], frozenset[str]]:
+    """Return the parameters of a form, the first of each name, and the names that stand more than once.
+
+    Raises:
+        OAuthRefusal: invalid_request: it is unreadable.
+    """
     try:
         pairs = parse_qsl(
-            request.body.decode("ascii"),
+            text.decode("ascii"),
             keep_blank_values=True,
-            strict_parsing=bool(request.body),
+            strict_parsing=bool(text),
             errors="strict",
             max_num_fields=MAX_PARAMETERS,
         )
     except ValueError:
-        raise OAuthRefusal(INVALID, "the body is no form") from None
+        raise OAuthRefusal(INVALID, "the parameters are no form") from None
     found: dict[str, str] = {}
+    repeated = set()
     for name, value in pairs:
         if name in found:
-            raise OAuthRefusal(INVALID, f"the parameter {name[:40]!r} stands twice")
-        found[name] = value
+            repeated.add(name)
+        found.setdefault(name, value)
     # A parameter without a value is as one left out (RFC 6749 section 3.1).
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in found.items() if value}, frozenset(repeated)
 
 
 def required(parameters: Mapping[str, str], name: str) -> str:

@@ -1,16 +1,20 @@
 """The services of the OAuth side by path."""
 
 from fidoloop.server.http.dispatch import Endpoint, Routes
+from fidoloop.server.http.messages import JSON
 from fidoloop.server.oauth import api, attester, discovery, registration, token_endpoint, token_state
+from fidoloop.server.oauth.authorization import consent, page, pushed
 from fidoloop.server.oauth.authorization_server import (
     ASSERTION_RESULT,
     ATTEST,
     ATTESTER_NONCE,
+    AUTHORIZE,
     AUTHORIZE_CHALLENGE,
     AUTHZ_CHALLENGE,
     CHALLENGE,
     INTROSPECT,
     JWKS,
+    PAR,
     REGISTER,
     REVOKE,
     TOKEN,
@@ -18,6 +22,7 @@ from fidoloop.server.oauth.authorization_server import (
 from fidoloop.server.oauth.challenge import assertion_result
 from fidoloop.server.oauth.challenge import endpoint as challenge_endpoint
 from fidoloop.server.oauth.endpoint import oauth_service
+from fidoloop.server.web.routes import posted
 
 
 def oauth_routes() -> Routes:
@@ -30,17 +35,20 @@ def oauth_routes() -> Routes:
         ATTESTER_NONCE: attester.serve_nonce,
         ATTEST: attester.serve_attest,
         REGISTER: registration.register,
+        PAR: pushed.serve,
         AUTHORIZE_CHALLENGE: challenge_endpoint.serve,
         AUTHZ_CHALLENGE: challenge_endpoint.serve,
         ASSERTION_RESULT: assertion_result.serve,
     }
     own = {"GET": registration.read, "PUT": registration.update, "DELETE": registration.delete}
-    gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys} | {
+    gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys, AUTHORIZE: page.serve} | {
         api.METADATA_PATH: api.serve_metadata,
         api.WHOAMI: api.serve_whoami,
     }
     return {path: {"POST": Endpoint(handler=oauth_service(handler))} for path, handler in posts.items()} | {
         f"{REGISTER}/*": {method: Endpoint(handler=oauth_service(handler)) for method, handler in own.items()},
         **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
+        consent.OPEN: posted(consent.open_request, JSON),
+        consent.DECIDE: posted(consent.decide, JSON),
         api.SIGN_DEMO: {"POST": Endpoint(handler=api.serve_sign_demo)},
     }

@@ -28,6 +28,12 @@ class OAuthSettings(msgspec.Struct, frozen=True):
     auth_session: Annotated[
         int, _seconds("An auth_session of the authorization challenge endpoint lives so long.", most=_DAY)
     ] = 600
+    pushed_request: Annotated[
+        int, _seconds("A pushed authorization request waits so long for a browser to open it.", most=600)
+    ] = 90
+    authorization_request: Annotated[
+        int, _seconds("A person has so long to log in and answer an authorization request.", most=3600)
+    ] = 600
     id_token: Annotated[int, _seconds("An id_token is good for so long.", most=_DAY)] = 3600
     dpop_nonces: Annotated[bool, Meta(description="Whether DPoP proofs need a nonce of this server.")] = True
     attestation_challenges: Annotated[

@@ -3,7 +3,15 @@
 from typing import Final
 
 from fidoloop.server.store.base import Query
-from fidoloop.server.store.oauth_rows import AuthSession, Client, CodeGrant, Fido2Token, TokenGrant, Tries
+from fidoloop.server.store.oauth_rows import (
+    AuthorizationRequest,
+    AuthSession,
+    Client,
+    CodeGrant,
+    Fido2Token,
+    TokenGrant,
+    Tries,
+)
 from fidoloop.server.store.rows import Nothing, One
 
 # clients
@@ -51,6 +59,35 @@ CODE: Final = Query(
 USE_CODE: Final = Query(
     "UPDATE oauth_code SET used_at = :now WHERE code_hash = :code_hash AND used_at IS NULL AND expires_at > :now"
     " RETURNING grant_id",
+    One,
+)
+
+# authorization requests
+ADD_REQUEST: Final = Query(
+    "INSERT INTO oauth_request (request_hash, client_id, redirect_uri, scope, acr, logged_in_since, jkt,"
+    " code_challenge, state, nonce, message_of, message_hash, browser_hash, expires_at) VALUES (:request_hash,"
+    " :client_id, :redirect_uri, :scope, :acr, :logged_in_since, :jkt, :code_challenge, :state, :nonce, :message_of,"
+    " :message_hash, :browser_hash, :expires_at)",
+    Nothing,
+)
+REQUEST: Final = Query(
+    "SELECT client_id, redirect_uri, scope, acr, logged_in_since, jkt, code_challenge, state, nonce, message_of,"
+    " message_hash, browser_hash, expires_at, used_at FROM oauth_request WHERE request_hash = :request_hash",
+    AuthorizationRequest,
+)
+REQUEST_OF_BROWSER: Final = Query(
+    "SELECT request_hash FROM oauth_request WHERE browser_hash = :browser_hash AND expires_at > :now LIMIT 1", One
+)
+# A browser that has it keeps it, and its time does not begin anew.
+CLAIM_REQUEST: Final = Query(
+    "UPDATE oauth_request SET expires_at = CASE WHEN browser_hash IS NULL THEN :until ELSE expires_at END,"
+    " browser_hash = :browser_hash WHERE request_hash = :request_hash AND used_at IS NULL AND expires_at > :now"
+    " AND (browser_hash IS NULL OR browser_hash = :browser_hash) RETURNING request_hash",
+    One,
+)
+USE_REQUEST: Final = Query(
+    "UPDATE oauth_request SET used_at = :now WHERE request_hash = :request_hash AND browser_hash = :browser_hash"
+    " AND used_at IS NULL AND expires_at > :now RETURNING request_hash",
     One,
 )
 
@@ -143,6 +180,7 @@ USE_PROOF: Final = Query(
 # expiry, in the order that leaves nothing pointing nowhere
 PURGE: Final = (
     Query("DELETE FROM oauth_replay WHERE expires_at <= :now", Nothing),
+    Query("DELETE FROM oauth_request WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_session WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_fido2_token WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM password_try WHERE expires_at <= :now", Nothing),

@@ -75,6 +75,25 @@ class AuthSession(msgspec.Struct, frozen=True):
     used_at: int | None
 
 
+class AuthorizationRequest(msgspec.Struct, frozen=True):
+    """An authorization request that waits in a browser, or for one; `message_of` where it was pushed."""
+
+    client_id: str
+    redirect_uri: str
+    scope: str
+    acr: str
+    logged_in_since: int
+    jkt: str
+    code_challenge: str
+    state: str | None
+    nonce: str | None
+    message_of: str | None
+    message_hash: str | None
+    browser_hash: str | None
+    expires_at: int
+    used_at: int | None
+
+
 class Fido2Token(msgspec.Struct, frozen=True):
     """What a fido2_token stands for."""
 

@@ -10,6 +10,7 @@ from fidoloop.server.http.messages import HttpProblem, Request, Response
 STATIC = "/web/static/*"
 _DIRECTORY = STATIC.removesuffix("*")
 STYLE = f"{_DIRECTORY}fidoloop.css"
+_WAYS = b"<!-- ways -->\n"
 _OPERATION = b"<!-- operation -->\n"
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
@@ -29,17 +30,26 @@ HEADERS = (
 
 def page(name: str, title: str, *, logged_in: bool) -> Response:
     """Return the page whose content is `static/NAME.html`, run by `static/NAME.js`, which may ask who is logged in."""
-    content = static(f"{name}.html").replace(_OPERATION, static("operation.html"))
+    content = static(f"{name}.html").replace(_WAYS, static("ways.html")).replace(_OPERATION, static("operation.html"))
+    script = f'<script type="module" src="{_DIRECTORY}{name}.js"></script>\n'
+    return _framed(title, content.decode("utf-8"), head=script, body=" data-logged-in" if logged_in else "")
+
+
+def words_page(title: str, words: str, *, status: int) -> Response:
+    """Return a page that says something and does nothing."""
+    return _framed(title, f"<main>\n<h1>{escape(title)}</h1>\n<p>{escape(words)}</p>\n</main>\n", status=status)
+
+
+def _framed(title: str, content: str, *, head: str = "", body: str = "", status: int = 200) -> Response:
     text = (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)} · fidoloop</title>\n"
         '<link rel="icon" href="data:,">\n'
         f'<link rel="stylesheet" href="{STYLE}">\n'
-        f'<script type="module" src="{_DIRECTORY}{name}.js"></script>\n</head>\n'
-        f"<body{' data-logged-in' if logged_in else ''}>\n{content.decode('utf-8')}</body>\n</html>\n"
+        f"{head}</head>\n<body{body}>\n{content}</body>\n</html>\n"
     )
-    return Response(200, text.encode("utf-8"), "text/html; charset=utf-8", HEADERS)
+    return Response(status, text.encode("utf-8"), "text/html; charset=utf-8", HEADERS)
 
 
 async def serve_static(environment: Environment, request: Request) -> Response:
@@ -62,5 +72,5 @@ def static(name: str) -> bytes:
 
 
 def elsewhere(path: str) -> Response:
-    """Return the way to another page of this server."""
+    """Return the way to another page."""
     return Response(303, headers=(*HEADERS, (b"location", path.encode("ascii"))))

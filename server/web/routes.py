@@ -24,7 +24,7 @@ def web_routes() -> Routes:
         "/web/passkeys": passkeys.listed,
     }.items():
         routes[path] = {"GET": Endpoint(handler=_if_on(handler), produces=JSON)}
-    posted = {
+    services = {
         "/web/login": log_in.begin,
         "/web/login/finish": log_in.finish,
         "/web/logout": account.log_out,
@@ -39,11 +39,12 @@ def web_routes() -> Routes:
         "/web/operation/status": watching.status,
         "/web/operation/cancel": watching.cancel,
     }
-    routes["/web/operation/stream"] = _posted(watching.stream, EVENT_STREAM)
-    return routes | {path: _posted(handler, JSON) for path, handler in posted.items()}
+    routes["/web/operation/stream"] = posted(watching.stream, EVENT_STREAM)
+    return routes | {path: posted(handler, JSON) for path, handler in services.items()}
 
 
-def _posted(handler: Handler, produces: str) -> dict[str, Endpoint]:
+def posted(handler: Handler, produces: str) -> dict[str, Endpoint]:
+    """Return a service that takes JSON from this server's own pages, where there are any."""
     return {"POST": Endpoint(handler=_if_on(from_own_pages(handler)), consumes=JSON, produces=produces)}
 
 

@@ -16,7 +16,8 @@ from fidoloop.protocol.oauth.message_hash import message_hash
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request, Response
 from fidoloop.server.oauth.answers import OAuthError, oauth_json
-from fidoloop.server.oauth.challenge import fido2_step, uaf_step
+from fidoloop.server.oauth.authorization.pushed import PushedRequest
+from fidoloop.server.oauth.challenge import fido2_step, uaf_step, web_step
 from fidoloop.server.oauth.challenge.sessions import (
     change_session,
     find_session,
@@ -30,6 +31,7 @@ from fidoloop.server.oauth.passwords import WRONG as WRONG_PASSWORD
 from fidoloop.server.oauth.passwords import check_password
 from fidoloop.server.oauth.proofs import read_proof, use_proof
 from fidoloop.server.store import oauth_queries
+from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.oauth_rows import AuthSession
 
 MORE: Final = "insufficient_authorization"
@@ -48,13 +50,15 @@ class ChallengeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class MoreNeeded(OAuthError, frozen=True, omit_defaults=True):
-    """A further step is needed: what is to be signed, and the session that it belongs to."""
+    """A further step is needed: what is to be signed, and the session that it belongs to; or a browser."""
 
     auth_session: str | UnsetType = UNSET
     device_session: str | UnsetType = UNSET
     acr_values: str | UnsetType = UNSET
     fido2_options: dict[str, Any] | UnsetType = UNSET
     uaf_request: str | UnsetType = UNSET
+    request_uri: str | UnsetType = UNSET
+    expires_in: int | UnsetType = UNSET
 
 
 class _Attempt(NamedTuple):
@@ -77,6 +81,8 @@ async def serve(environment: Environment, request: Request) -> Response:
     if parameters.get("response_type", "code") != "code":
         raise OAuthRefusal("unsupported_response_type", "response_type is code")
     attempt = await _attempt(environment, request, parameters)
+    if isinstance(attempt, MoreNeeded):
+        return oauth_json(attempt, 400)
     try:
         if any(name in parameters for name in _PROOFS):
             username = await _proved(environment, request, parameters, attempt.session)
@@ -91,25 +97,52 @@ async def serve(environment: Environment, request: Request) -> Response:
         return oauth_json(answer, status, headers)
 
 
-async def _attempt(environment: Environment, request: Request, parameters: Mapping[str, str]) -> _Attempt:
-    """Check client, key and session, before anything is said about a person."""
+async def _attempt(environment: Environment, request: Request, parameters: Mapping[str, str]) -> _Attempt | MoreNeeded:
+    """Check client, key and session, before anything is said about a person; there is no session for a browser."""
     proof = read_proof(environment, request, request.path.rstrip("/"))
     if parameters.get("dpop_jkt", proof.thumbprint) != proof.thumbprint:
         raise OAuthRefusal("invalid_dpop_proof", "dpop_jkt is not the thumbprint of the proof's key")
-    text = named_session(parameters)
+    uri = environment.authorization_server.uri(request.path.rstrip("/"))
+    sent = message_hash(request.method, uri, media_type_of(request), request.body)
+    found: MoreNeeded | tuple[str, AuthSession]
     async with environment.store.transaction() as transaction:
         client = await authenticate_client(environment, transaction, request, parameters, proof)
-        if text is None:
-            text, session = await open_session(environment, transaction, parameters, client, proof.thumbprint)
+        if web_step.is_for_web(environment, parameters, client):
+            pushed = await web_step.push_for_web(
+                environment, transaction, parameters, client, jkt=proof.thumbprint, message=("authz-challenge", sent)
+            )
+            found = _redirect_to_web(pushed)
         else:
-            found = await find_session(environment, transaction, text, client.client.id, proof.thumbprint)
-            session = await change_session(transaction, found, parameters, client)
+            found = await _session(environment, transaction, parameters, client, proof.thumbprint)
         await use_proof(transaction, proof.replay_key, proof.expires_at)
         await client.use_proof(transaction)
+    if isinstance(found, MoreNeeded):
+        return found
     metadata = strictjson.decode(client.client.metadata, ClientMetadata)
     old = metadata.fipa_dialect == OLD_DIALECT or "device_session" in parameters or "use_device_session" in parameters
-    uri = environment.authorization_server.uri(request.path.rstrip("/"))
-    return _Attempt(text, session, client, old, message_hash(request.method, uri, media_type_of(request), request.body))
+    return _Attempt(*found, client, old, sent)
+
+
+async def _session(
+    environment: Environment,
+    transaction: Transaction,
+    parameters: Mapping[str, str],
+    client: AuthenticatedClient,
+    jkt: str,
+) -> tuple[str, AuthSession]:
+    """Return the session that a request names, with what it asks for anew, or a fresh one."""
+    text = named_session(parameters)
+    if text is None:
+        return await open_session(environment, transaction, parameters, client, jkt)
+    row = await find_session(environment, transaction, text, client.client.id, jkt)
+    return text, await change_session(transaction, row, parameters, client)
+
+
+def _redirect_to_web(pushed: PushedRequest | None) -> MoreNeeded:
+    answer = MoreNeeded("redirect_to_web", "this needs a browser: begin at the authorization endpoint")
+    if pushed is None:
+        return answer
+    return msgspec.structs.replace(answer, request_uri=pushed.request_uri, expires_in=pushed.expires_in)
 
 
 async def _next_step(
