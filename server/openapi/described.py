@@ -19,7 +19,7 @@ class Described:
     `empty` are further statuses, with a problem document and with nothing; where there is `refused`, the service may
     say it instead of a problem document. `names` says whose id ends the path. `form` are the parameters of a form
     (name, what it is, whether it must be there), `errors` statuses of OAuth errors,
-    whose message is `error` where it says more than usual.
+    whose message is `error` where it says more than usual. `pages` are further statuses with a page for a person.
     """
 
     group: str
@@ -38,3 +38,4 @@ class Described:
     form: tuple[tuple[str, str, bool], ...] = ()
     errors: tuple[tuple[int, str], ...] = ()
     error: Any = None
+    pages: tuple[tuple[int, str], ...] = ()

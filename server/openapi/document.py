@@ -145,6 +145,8 @@ def _responses(words: Described, endpoint: Endpoint) -> Json:
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}."}
     for status, what in sorted(_problems(words, endpoint).items()):
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}.", "content": problem}
+    for status, what in words.pages:
+        found[str(status)] = {"description": f"{what}.", "content": {"text/html": {"schema": {"type": "string"}}}}
     for status, what in words.errors:
         found[str(status)] = {
             "description": f"{what}.",

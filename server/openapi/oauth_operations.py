@@ -5,15 +5,19 @@ from typing import Any
 from fidoloop.protocol.oauth.client_metadata import ClientRegistration
 from fidoloop.server.oauth import api
 from fidoloop.server.oauth.attester import AttestRequest, AttestResponse, EvidenceNonce
+from fidoloop.server.oauth.authorization import consent
+from fidoloop.server.oauth.authorization.pushed import PushedRequest
 from fidoloop.server.oauth.authorization_server import (
     ASSERTION_RESULT,
     ATTEST,
     ATTESTER_NONCE,
+    AUTHORIZE,
     AUTHORIZE_CHALLENGE,
     AUTHZ_CHALLENGE,
     CHALLENGE,
     INTROSPECT,
     JWKS,
+    PAR,
     REGISTER,
     REVOKE,
     TOKEN,
@@ -24,7 +28,7 @@ from fidoloop.server.oauth.discovery import METADATA_PATH, Challenge, KeySet
 from fidoloop.server.oauth.grants import TokenResponse
 from fidoloop.server.oauth.registration import ClientInformation, StaleEvidence
 from fidoloop.server.oauth.token_state import Introspection
-from fidoloop.server.openapi.described import CREDENTIAL, Described
+from fidoloop.server.openapi.described import CREDENTIAL, LOGGED_IN, Described
 
 _GROUP = "OAuth"
 _CLIENT = (
@@ -44,7 +48,7 @@ _REFUSED = (
 
 def oauth() -> dict[tuple[str, str], Described]:
     """Return the operations by method and path."""
-    return _discovery() | _registration() | _challenges() | _tokens() | _api()
+    return _discovery() | _registration() | _challenges() | _in_a_browser() | _tokens() | _api()
 
 
 def _discovery() -> dict[tuple[str, str], Described]:
@@ -118,11 +122,13 @@ def _registration() -> dict[tuple[str, str], Described]:
 
 def _challenges() -> dict[tuple[str, str], Described]:
     form = (
-        ("acr_values", "pw-enroll, uaf, uaf-hw, fido2 or fido2-hw; the first that can be", False),
+        ("acr_values", "pw-enroll, uaf, uaf-hw, fido2 or fido2-hw; the first that can be; web for a browser", False),
         ("scope", "What the tokens are to be good for", False),
         ("code_challenge", "S256 (RFC 7636)", False),
         ("code_challenge_method", "S256", False),
         ("nonce", "For the id_token", False),
+        ("redirect_uri", "Where a browser is to go back to, if the answer is `redirect_to_web`", False),
+        ("state", "Comes back with that browser", False),
         ("auth_session", "Of the answer before this request", False),
         ("device_session", "The same, in the older dialect", False),
         ("username", "Where the acr is pw-enroll", False),
@@ -134,7 +140,8 @@ def _challenges() -> dict[tuple[str, str], Described]:
         *_CLIENT,
     )
     errors = (
-        *_REFUSED,
+        *_REFUSED[1:],
+        (400, f"{_REFUSED[0][1]}; or a browser is needed (`redirect_to_web`), for which the request may be kept"),
         (403, "A further step is needed (`insufficient_authorization`), or the proof is not accepted"),
         (429, "Too many attempts; Retry-After says how long to wait"),
     )
@@ -162,6 +169,71 @@ def _challenges() -> dict[tuple[str, str], Described]:
         errors=((400, "The request, the proof or the session is not accepted"), (403, "The assertion does not verify")),
     )
     return found
+
+
+_AUTHORIZATION = (
+    ("response_type", "code", True),
+    ("redirect_uri", "One that the client registered, character by character", True),
+    ("scope", "What the tokens are to be good for", False),
+    ("state", "Comes back with the answer", False),
+    ("nonce", "For the id_token", False),
+    ("code_challenge", "S256 (RFC 7636)", True),
+    ("code_challenge_method", "S256", True),
+    ("dpop_jkt", "Thumbprint of the DPoP key (RFC 9449 section 10); not needed beside a DPoP proof", False),
+    ("acr_values", "uaf, fido2, uaf-hw or fido2-hw, the best first; web for any of the first two", False),
+    ("max_age", "So many seconds ago the log-in may be", False),
+    ("prompt", "login for a new log-in", False),
+)
+
+
+def _in_a_browser() -> dict[tuple[str, str], Described]:
+    off = (404, "the pages are turned off")
+    foreign = (403, "Origin is not this server's, or the request is answered, expired or another browser's")
+    return {
+        ("POST", PAR): Described(
+            group=_GROUP,
+            summary="Push an authorization request",
+            description="RFC 9126. The answer's request_uri is good once, for this client." + _ATTESTED,
+            form=(*_AUTHORIZATION, *_CLIENT),
+            answer=PushedRequest,
+            status=201,
+            errors=_REFUSED,
+            problems=(off,),
+        ),
+        ("GET", AUTHORIZE): Described(
+            group=_GROUP,
+            summary="The page where a person allows a client access",
+            description="RFC 6749 section 4.1 with PKCE and DPoP always. Answers go to the redirect_uri with `state`"
+            " and `iss` (RFC 9207). An unknown client or redirect_uri is told to the person alone.",
+            answer=str,
+            media="text/html",
+            query=(
+                ("client_id", "Who asks"),
+                ("request_uri", "Of a pushed request; all else then stands in that"),
+                *((name, what) for name, what, _ in _AUTHORIZATION),
+            ),
+            empty=((303, "to the client with `error`: what it asks for cannot be"),),
+            pages=((400, "The client or its redirect_uri is unknown, or there is no such pushed request"),),
+            problems=(off,),
+        ),
+        ("POST", consent.OPEN): Described(
+            group="Pages",
+            summary="What an authorization request asks for",
+            description="Sets the cookie of the browser that opened it, which alone can answer it.",
+            request=consent.OpenRequest,
+            answer=consent.Opened,
+            problems=((400, "it cannot be answered"), foreign, off),
+        ),
+        ("POST", consent.DECIDE): Described(
+            group="Pages",
+            summary="A person's yes or no to an authorization request",
+            description="Once; a yes needs the log-in that was shown.",
+            request=consent.Decide,
+            answer=consent.Decided,
+            who=LOGGED_IN,
+            problems=((401, "this browser is not logged in"), foreign, off),
+        ),
+    }
 
 
 def _tokens() -> dict[tuple[str, str], Described]:

@@ -26,6 +26,7 @@ from fidoloop.server.openapi.page import render_page
 from fidoloop.server.routes import make_routes
 from tests.protocol.builders import AT, root
 from tests.server.harness import BASE, JSON, REDEEM, UAF, Bench, running
+from tests.server.oauth.browser_flow import METADATA, asking
 from tests.server.oauth.client import FORM, VERIFIER, new_client, write_policy
 from tests.server.oauth.test_registration import evidence
 from tests.server.oauth.test_registration import nonce as nonce_for
@@ -408,6 +409,7 @@ async def every_page(bench: Bench, call: Post) -> None:
     await post("/web/login/finish", {"id": begun["id"], "remember": True})
     for path in ("/account", "/confirm"):
         await call("GET", path, api=False)
+    await every_authorization_service(bench, call, post)
     await call("GET", "/", api=False, status=303)
     await post("/web/confirm", {"text": "Pay 5 to mia"})
     await post("/web/confirm", {"text": "Pay 5 to mia", "device": "no such"}, status=404)
@@ -431,6 +433,25 @@ async def every_page(bench: Bench, call: Post) -> None:
     await post("/web/login", {"by": "push", "username": "mia"}, status=429)
     await post("/web/operation/cancel", {"id": begun["id"]}, status=204)
     await post("/web/login", {"by": "qr"}, JSON, status=403)
+
+
+async def every_authorization_service(bench: Bench, call: Post, post: Post) -> None:
+    """With a browser that is logged in."""
+    client = await new_client(bench, **METADATA)
+    par = dict(client.headers("/par"))
+    pushed = await call("POST", "/par", urlencode(asking(client)), headers=par, api=False, status=201)
+    await call("POST", "/par", "x", headers={"content-type": FORM}, api=False, status=400)
+    await call("POST", "/par", urlencode(asking(client)), headers={"content-type": FORM}, api=False, status=401)
+    query = urlencode({"client_id": client.client_id, "request_uri": pushed["request_uri"]})
+    await call("GET", f"/authorize?{query}", api=False)
+    await call("GET", "/authorize", api=False, status=400)
+    await call("GET", f"/authorize?{urlencode(asking(client, scope=None, dpop_jkt=None))}", api=False, status=303)
+    opened = await post("/web/authorize", {"query": query})
+    await post("/web/authorize", {"query": ""}, status=400)
+    await post("/web/authorize", {"query": query}, JSON, status=403)
+    await post("/web/authorize/decide", {"id": opened["id"], "allow": True}, status=403)
+    await post("/web/authorize/decide", {"id": opened["id"], "allow": True, "username": opened["username"]})
+    await post("/web/authorize/decide", {"id": opened["id"], "allow": False}, status=403)
 
 
 async def every_fido2_service(call: Post) -> None:

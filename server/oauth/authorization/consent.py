@@ -199,5 +199,6 @@ async def _acr_of(environment: Environment, wanted: Wanted, login: WebLogin) -> 
 async def _in_hardware(environment: Environment, login: WebLogin) -> bool:
     if login.aaid == logged_in.PASSKEY:
         return await fido2_step.in_hardware(environment, login.key_id)
+    environment.metadata.refresh(environment.clock())
     key = StatusAuthenticator(login.aaid, login.key_id)
     return await uaf_step.in_hardware(environment, login.username, (key,))

@@ -166,8 +166,8 @@ class OAuthClient:
         return dict(answer.json())
 
 
-async def new_client(bench: Bench, method: str = BY_POP, client_id: str = "") -> OAuthClient:
-    """Return a registered client whose device the policy allows."""
+async def new_client(bench: Bench, method: str = BY_POP, client_id: str = "", **metadata: Any) -> OAuthClient:  # noqa: ANN401
+    """Return a registered client, of this metadata, whose device the policy allows."""
     client = OAuthClient(bench, client_id or f"client-{next(_NUMBERS)}", method)
     jwk = jose.public_jwk(client.key.public_key())
     await bench.store.execute(
@@ -176,7 +176,7 @@ async def new_client(bench: Bench, method: str = BY_POP, client_id: str = "") ->
         jkt=jwk.thumbprint,
         jwk=jwk.to_json(),
         auth_method=method,
-        metadata="{}",
+        metadata=json.dumps(metadata),
         device=json.dumps(DEVICE),
         registration_token_hash="",
         now=bench.clock(),
