@@ -20,7 +20,7 @@ async function show() {
   asked = await call("/web/authorize", { query: location.search.slice(1) });
   const enough = asked.username && !asked.acr;
   described($("facts"), [
-    ["App", asked.client],
+    ["It calls itself", asked.client],
     ["Goes on at", asked.destination],
     ...(asked.username ? [["You are", asked.username]] : []),
   ]);
