@@ -1,20 +1,21 @@
 """Public JWKs, compact JWS and compact JWE with allow-lists per use (RFC 7515 to 7518, 7638; HTTP contract 6 and 9).
 
-Private keys are `cryptography` private keys, hardware ones included; joserfc does the formats. Only JWS are verified
-here, since joserfc takes as long again as the signature does: every request to the OAuth services carries one or more.
+Private keys are `cryptography` private keys, hardware ones included. joserfc does JWE. JWS are signed and verified
+here, since joserfc takes as long again as the signature does: every request to the OAuth services carries some.
 """
 
 import hashlib
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from joserfc import jwe, jws
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
@@ -43,12 +44,6 @@ _SIGNATURE_ALGORITHMS = {"P-256": ("ES256",), "P-384": ("ES384",), "RSA": ("PS25
 
 class JoseRefusal(ValueError):
     """A JWS or JWE is well formed and is refused: algorithm, key or signature. Says nothing of the content."""
-
-
-class _JwsRegistry(jws.JWSRegistry):
-    """joserfc's own limit refuses a header that holds an RSA key or a certificate."""
-
-    max_header_length = MAX_HEADER_CHARACTERS
 
 
 class _JweRegistry(jwe.JWERegistry):
@@ -133,12 +128,37 @@ def sign_compact(
     Raises:
         ValueError: the key is neither EC P-256/P-384 nor RSA, or not one for `algorithm`.
     """
-    jose_key, jwk = jose_private_key(key)
-    algorithm = algorithm or jwk.signature_algorithms[0]
-    if algorithm not in jwk.signature_algorithms:
+    possible = _signature_algorithms(key)
+    algorithm = algorithm or possible[0]
+    if algorithm not in possible:
         raise ValueError(f"the key does not sign by {algorithm}")
-    registry = _JwsRegistry(algorithms=[algorithm], strict_check_header=False)
-    return jws.serialize_compact({"alg": algorithm, **(header or {})}, payload, jose_key, registry=registry)
+    head = base64url.encode(strictjson.encode({"alg": algorithm, **(header or {})}).encode("utf-8"))
+    signing_input = f"{head}.{base64url.encode(payload)}"
+    return f"{signing_input}.{base64url.encode(_sign(key, signing_input.encode('ascii'), algorithm))}"
+
+
+def _signature_algorithms(key: PrivateKeyTypes) -> tuple[str, ...]:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        for name, curve in _CURVES.items():
+            if curve.name == key.curve.name:
+                return _SIGNATURE_ALGORITHMS[name]
+    elif isinstance(key, rsa.RSAPrivateKey):
+        return _SIGNATURE_ALGORITHMS["RSA"]
+    raise ValueError("JOSE needs an EC P-256, P-384 or RSA key")
+
+
+def _sign(key: PrivateKeyTypes, data: bytes, algorithm: str) -> bytes:
+    """Return the signature as JWS has it: of ECDSA both numbers at full length (RFC 7518 section 3.4)."""
+    if not algorithm.startswith("ES"):
+        return cast("rsa.RSAPrivateKey", key).sign(data, _rsa_padding(algorithm), hashes.SHA256())
+    private = cast("ec.EllipticCurvePrivateKey", key)
+    size = (private.key_size + 7) // 8
+    r, s = decode_dss_signature(private.sign(data, _ECDSA[size]))
+    return r.to_bytes(size) + s.to_bytes(size)
+
+
+def _rsa_padding(algorithm: str) -> padding.PSS | padding.PKCS1v15:
+    return _PSS if algorithm.startswith("PS") else padding.PKCS1v15()
 
 
 def verify_compact(token: str, key: PublicJwk, where: str = "$") -> bytes:
@@ -194,11 +214,13 @@ def verify_parsed(parsed: CompactJws, key: PublicJwk, algorithms: Collection[str
     if algorithm not in algorithms or algorithm not in key.signature_algorithms:
         raise JoseRefusal("JWS refused: its algorithm is not allowed")
     try:
-        if isinstance(key.key, ec.EllipticCurvePublicKey):
-            _verify_ecdsa(parsed, key.key)
+        # By its members: asking an object of cryptography's whether it is one of its interfaces takes microseconds.
+        if key.members["kty"] == "EC":
+            _verify_ecdsa(parsed, cast("ec.EllipticCurvePublicKey", key.key))
         else:
-            scheme = _PSS if algorithm.startswith("PS") else padding.PKCS1v15()
-            key.key.verify(parsed.signature, parsed.signing_input, scheme, hashes.SHA256())
+            cast("rsa.RSAPublicKey", key.key).verify(
+                parsed.signature, parsed.signing_input, _rsa_padding(algorithm), hashes.SHA256()
+            )
     except InvalidSignature:
         raise JoseRefusal("JWS refused: its signature does not verify") from None
 
@@ -300,7 +322,17 @@ def _check_header(token: str, parts: int, where: str) -> dict[str, Any]:
     pieces = token.split(".")
     if len(pieces) != parts:
         raise MalformedError(where, f"not a compact serialisation of {parts} parts")
-    header = strictjson.loads(base64url.decode(pieces[0], f"{where} header"), f"{where} header")
+    return read_header(pieces[0], where)
+
+
+@lru_cache(maxsize=1024)
+def read_header(segment: str, where: str = "$") -> dict[str, Any]:
+    """Return a header, which is not to be changed: those of one sender are all alike, so it is kept.
+
+    Raises:
+        MalformedError: not an object with alg; JoseRefusal: a critical header.
+    """
+    header = strictjson.loads(base64url.decode(segment, f"{where} header"), f"{where} header")
     if not isinstance(header, dict) or not isinstance(header.get("alg"), str):
         raise MalformedError(f"{where} header", "not an object with alg")
     if "crit" in header:

@@ -77,7 +77,8 @@ def verify_client_assertion(
     if not 1 <= len(claims.jti) <= MAX_JTI_CHARACTERS:
         raise OAuthRefusal(INVALID, f"jti is not 1 to {MAX_JTI_CHARACTERS} characters")
     seen = f"assertion|{claims.sub}|{claims.jti}"
-    return ClientAssertion(claims.sub, base64url.encode(hashlib.sha256(seen.encode("utf-8")).digest()), claims.exp + 1)
+    replay_key = base64url.encode(hashlib.sha256(seen.encode("utf-8")).digest())
+    return ClientAssertion(claims.sub, replay_key, claims.exp + 1)
 
 
 def _read(assertion: str) -> tuple[jose.CompactJws, AssertionClaims]:

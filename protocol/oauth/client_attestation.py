@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -119,12 +120,12 @@ def verify_client_attestation(
     """
     if not fields:
         raise OAuthRefusal(INVALID_CLIENT, "there is no client attestation")
-    parsed = _parse(fields, "OAuth-Client-Attestation", ATTESTATION_TYPE)
-    attester = parsed.header.get("kid")
-    if not isinstance(attester, str) or attester not in attesters:
+    field = _only(fields, "OAuth-Client-Attestation")
+    attester = _kid(field)
+    if attester not in attesters:
         raise OAuthRefusal(INVALID, "the attester's key is not one that is trusted")
-    _verify_signature(parsed, attesters[attester], ALGORITHMS)
-    claims = _decode(parsed.payload, AttestationClaims, "client attestation")
+    signed = _signed(field, attesters[attester].to_json())
+    claims = signed.claims
     if claims.exp <= now - SKEW_SECONDS:
         raise OAuthRefusal(USE_FRESH, "the client attestation is expired")
     issued_at = None if claims.iat is UNSET else claims.iat
@@ -132,13 +133,13 @@ def verify_client_attestation(
         raise OAuthRefusal(INVALID, "iat of the client attestation is in the future")
     if max_age is not None and (issued_at is None or now - issued_at > max_age):
         raise OAuthRefusal(USE_FRESH, "the client attestation is older than is allowed")
-    jwk = _instance_key(claims.cnf.jwk)
     if expected_client_id is not None and not hmac.compare_digest(
         claims.sub.encode("utf-8"), expected_client_id.encode("utf-8")
     ):
         raise OAuthRefusal(INVALID, "the client attestation is of another client")
-    everything = strictjson.loads(parsed.payload, "client attestation")
-    return ClientAttestation(claims.sub, attester, claims.exp, issued_at, jwk, jwk.thumbprint, everything)
+    return ClientAttestation(
+        claims.sub, attester, claims.exp, issued_at, signed.jwk, signed.thumbprint, signed.everything
+    )
 
 
 def verify_pop(
@@ -162,7 +163,7 @@ def verify_pop(
         OAuthRefusal: use_attestation_challenge where the challenge is missing or not good, otherwise
             invalid_client_attestation.
     """
-    parsed = _parse(fields, "OAuth-Client-Attestation-PoP", POP_TYPE)
+    parsed = _read(_only(fields, "OAuth-Client-Attestation-PoP"), "OAuth-Client-Attestation-PoP", POP_TYPE)
     _verify_signature(parsed, attestation.jwk, ALGORITHMS)
     claims = _decode(parsed.payload, PopClaims, "proof of possession")
     if not 1 <= len(claims.jti) <= MAX_JTI_CHARACTERS:
@@ -191,12 +192,45 @@ def check_combined(attestation: ClientAttestation, proof_thumbprint: str) -> Non
         raise OAuthRefusal(INVALID, "the DPoP proof is by another key than the attested one")
 
 
-def _parse(fields: Sequence[str], name: str, typ: str) -> jose.CompactJws:
+class _Signed(NamedTuple):
+    claims: AttestationClaims
+    jwk: PublicJwk
+    thumbprint: str
+    everything: dict[str, Any]
+
+
+@lru_cache(maxsize=1024)
+def _signed(field: str, attester: str) -> _Signed:
+    """Return what an attestation says if the attester's key (a JWK text) signed it.
+
+    Kept: a client shows the same attestation with every request, and its signature does not change. Its time does.
+    """
+    parsed = _read(field, "OAuth-Client-Attestation", ATTESTATION_TYPE)
+    _verify_signature(parsed, jose.parse_public_jwk(attester, "attester"), ALGORITHMS)
+    claims = _decode(parsed.payload, AttestationClaims, "client attestation")
+    jwk = _instance_key(claims.cnf.jwk)
+    everything = strictjson.loads(parsed.payload, "client attestation")
+    return _Signed(claims, jwk, jwk.thumbprint, everything)
+
+
+def _kid(field: str) -> str:
+    try:
+        kid = jose.read_header(field.partition(".")[0], "OAuth-Client-Attestation").get("kid")
+    except (MalformedError, jose.JoseRefusal) as error:
+        raise OAuthRefusal(INVALID, str(error)) from None
+    return kid if isinstance(kid, str) else ""
+
+
+def _only(fields: Sequence[str], name: str) -> str:
     if len(fields) != 1:
         raise OAuthRefusal(INVALID, f"{len(fields)} {name} header fields, 1 expected")
     field = fields[0]
     if len(field) > MAX_CHARACTERS or not _TOKEN68.fullmatch(field):
         raise OAuthRefusal(INVALID, f"{name} is too long or no token")
+    return field
+
+
+def _read(field: str, name: str, typ: str) -> jose.CompactJws:
     try:
         parsed = jose.parse_compact(field, name)
     except (MalformedError, jose.JoseRefusal) as error:

@@ -19,9 +19,9 @@ from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.protocol.oauth.message_hash import PreviousMessage
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request
-from fidoloop.server.oauth.proofs import use_proof
+from fidoloop.server.oauth.proofs import UsedProof
 from fidoloop.server.store import oauth_queries
-from fidoloop.server.store.base import Statements, Transaction
+from fidoloop.server.store.base import Statements
 from fidoloop.server.store.oauth_rows import Client
 
 ATTESTATION: Final = b"oauth-client-attestation"
@@ -33,14 +33,6 @@ METHODS: Final = (BY_POP, BY_DPOP, BY_KEY)
 INVALID: Final = "invalid_client"
 
 
-class UsedProof(NamedTuple):
-    """A proof to use up once all else has passed; `expires_at` is in epoch seconds, `code` says what a replay is."""
-
-    replay_key: str
-    expires_at: int
-    code: str
-
-
 class AuthenticatedClient(NamedTuple):
     """A client, what its device is granted by which rule, the proof it showed and the message that proof names."""
 
@@ -49,11 +41,6 @@ class AuthenticatedClient(NamedTuple):
     grants: Grants
     proof: UsedProof | None
     previous: PreviousMessage | None
-
-    async def use_proof(self, transaction: Transaction) -> None:
-        """Use up the proof of possession. Raises OAuthRefusal: it was used before."""
-        if self.proof is not None:
-            await use_proof(transaction, self.proof.replay_key, self.proof.expires_at, code=self.proof.code)
 
 
 class _Shown(NamedTuple):

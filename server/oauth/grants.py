@@ -79,7 +79,7 @@ async def add_code(
         jkt=approved.jkt,
         nonce=approved.nonce,
         now=now,
-        expires_at=expires_at + 1000 * environment.config.oauth.refresh_token,
+        expires_at=expires_at,
     )
     await transaction.execute(
         oauth_queries.ADD_CODE,
@@ -103,20 +103,17 @@ async def issue_tokens(
     settings = environment.config.oauth
     access = _access_token(environment, approved, scope=scope, now=now)
     refresh = secrets.token_urlsafe(32)
-    for kind, token, its_scope, seconds in (
-        (ACCESS, access, scope, settings.access_token),
-        (REFRESH, refresh, approved.scope, settings.refresh_token),
-    ):
-        await transaction.execute(
-            oauth_queries.ADD_TOKEN,
-            token_hash=token_hash(token),
-            kind=kind,
-            grant_id=grant_id,
-            scope=its_scope,
-            now=now,
-            expires_at=now + 1000 * seconds,
-        )
-    await transaction.execute(oauth_queries.EXTEND_GRANT, id=grant_id, expires_at=now + 1000 * settings.refresh_token)
+    await transaction.execute(
+        oauth_queries.ADD_TOKENS,
+        grant_id=grant_id,
+        now=now,
+        access_hash=token_hash(access),
+        access_scope=scope,
+        access_expires_at=now + 1000 * settings.access_token,
+        refresh_hash=token_hash(refresh),
+        refresh_scope=approved.scope,
+        refresh_expires_at=now + 1000 * settings.refresh_token,
+    )
     id_token = _id_token(environment, approved, now=now) if "openid" in scope.split() else UNSET
     return TokenResponse(access, "DPoP", settings.access_token, scope, refresh, id_token)
 

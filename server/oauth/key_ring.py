@@ -22,15 +22,16 @@ KEPT_AFTER: Final = timedelta(days=2)
 """A key is published so long after its successor began to sign: longer than any token it signed is good."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _RELOAD_MILLIS: Final = 1000
+_PUBLISHED_MILLIS: Final = int(PUBLISHED_BEFORE.total_seconds() * 1000)
 
 
 class SigningKey(NamedTuple):
-    """A private key, its public JWK and since when it is there; `kid` is the thumbprint."""
+    """A private key, its public JWK, and when it was made (epoch milliseconds); `kid` is the thumbprint."""
 
     key: ec.EllipticCurvePrivateKey
     jwk: PublicJwk
     kid: str
-    made_at: datetime
+    made_at: int
 
 
 class KeyRing:
@@ -46,6 +47,7 @@ class KeyRing:
         self._role: Role = role
         self._names: list[str] = []
         self._keys: list[SigningKey] = []
+        self._public: dict[str, PublicJwk] = {}
         if not self._listed():
             rotate(directory, role, now)
         self._looked_at = now
@@ -60,13 +62,15 @@ class KeyRing:
 
     def signing_key(self, now: int) -> SigningKey:
         """Return the newest key that was published long enough."""
-        latest = datetime.fromtimestamp(now / 1000, UTC) - PUBLISHED_BEFORE
-        ready = [key for key in self._keys if key.made_at <= latest]
-        return ready[-1] if ready else self._keys[0]
+        latest = now - _PUBLISHED_MILLIS
+        for key in reversed(self._keys):
+            if key.made_at <= latest:
+                return key
+        return self._keys[0]
 
     def public_keys(self) -> dict[str, PublicJwk]:
         """Return every published key by its kid."""
-        return {key.kid: key.jwk for key in self._keys}
+        return self._public
 
     def secrets(self, label: str) -> list[bytes]:
         """Return 32 bytes for each key, newest first, that are as secret as it is; those of one label tell of none."""
@@ -79,6 +83,7 @@ class KeyRing:
         names = self._listed()
         self._keys = [_load(self._directory / name, self._role) for name in names]
         self._names = names
+        self._public = {key.kid: key.jwk for key in self._keys}
 
 
 def rotate(directory: Path, role: Role, now: int) -> tuple[str, list[str]]:
@@ -105,7 +110,7 @@ def rotate(directory: Path, role: Role, now: int) -> tuple[str, list[str]]:
 def _load(path: Path, role: Role) -> SigningKey:
     key = ensure_key(path, "the signing key")
     jwk = jose.public_jwk(key.public_key())
-    return SigningKey(key, jwk, jwk.thumbprint, _made_at(path.name, role))
+    return SigningKey(key, jwk, jwk.thumbprint, int(_made_at(path.name, role).timestamp() * 1000))
 
 
 def _made_at(name: str, role: Role) -> datetime:

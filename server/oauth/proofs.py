@@ -1,5 +1,7 @@
 """DPoP proofs at the authorization server, and the single use of every proof (RFC 9449 sections 5, 8 and 11.1)."""
 
+from typing import NamedTuple
+
 from fidoloop.protocol.oauth.dpop import INVALID, DpopProof, verify_dpop_proof
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.server.environment import Environment
@@ -8,6 +10,14 @@ from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.base import Transaction
 
 HEADER = b"dpop"
+
+
+class UsedProof(NamedTuple):
+    """A proof to use up once all else has passed; `expires_at` is in epoch seconds, `code` says what a replay is."""
+
+    replay_key: str
+    expires_at: int
+    code: str
 
 
 def read_proof(environment: Environment, request: Request, path: str) -> DpopProof:
@@ -35,4 +45,27 @@ async def use_proof(transaction: Transaction, replay_key: str, expires_at: int, 
     """
     used = await transaction.fetch_one(oauth_queries.USE_PROOF, replay_key=replay_key, expires_at=1000 * expires_at)
     if used is None:
+        raise OAuthRefusal(code, "the proof was used before")
+
+
+async def use_proofs(transaction: Transaction, proof: DpopProof | None, second: UsedProof | None) -> None:
+    """Use up a request's DPoP proof and its proof of possession, as far as there are any, in one statement.
+
+    Raises:
+        OAuthRefusal: one of them was used before.
+    """
+    if proof is None or second is None:
+        only = second if proof is None else UsedProof(proof.replay_key, proof.expires_at, INVALID)
+        if only is not None:
+            await use_proof(transaction, only.replay_key, only.expires_at, code=only.code)
+        return
+    used = await transaction.fetch_all(
+        oauth_queries.USE_PROOFS,
+        replay_key=proof.replay_key,
+        expires_at=1000 * proof.expires_at,
+        second_key=second.replay_key,
+        second_until=1000 * second.expires_at,
+    )
+    if len(used) != 2:
+        code = second.code if any(row.value == proof.replay_key for row in used) else INVALID
         raise OAuthRefusal(code, "the proof was used before")

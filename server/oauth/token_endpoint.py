@@ -25,7 +25,7 @@ from fidoloop.server.oauth.grants import (
     token_hash,
 )
 from fidoloop.server.oauth.parameters import read_parameters, required
-from fidoloop.server.oauth.proofs import read_proof, use_proof
+from fidoloop.server.oauth.proofs import read_proof, use_proofs
 from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.oauth_rows import CodeGrant, TokenGrant
@@ -53,8 +53,7 @@ async def serve(environment: Environment, request: Request) -> Response:
         async with environment.store.transaction() as transaction:
             client = await authenticate_client(environment, transaction, request, parameters, proof)
             tokens = await redeem(environment, transaction, parameters, client, proof)
-            await use_proof(transaction, proof.replay_key, proof.expires_at)
-            await client.use_proof(transaction)
+            await use_proofs(transaction, proof, client.proof)
     except _ReusedError as reused:
         async with environment.store.transaction() as transaction:
             await revoke_grant(transaction, reused.grant_id, now=environment.clock())

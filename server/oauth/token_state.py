@@ -13,7 +13,7 @@ from fidoloop.server.oauth.authorization_server import REVOKE
 from fidoloop.server.oauth.client_authentication import authenticate_client
 from fidoloop.server.oauth.grants import ACCESS, REFRESH, revoke_grant, token_hash
 from fidoloop.server.oauth.parameters import read_parameters, required
-from fidoloop.server.oauth.proofs import HEADER, read_proof, use_proof
+from fidoloop.server.oauth.proofs import HEADER, read_proof, use_proofs
 from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.oauth_rows import TokenGrant
 
@@ -80,9 +80,7 @@ async def revoke(environment: Environment, request: Request) -> Response:
                 await revoke_grant(transaction, token.grant_id, now=now)
             else:
                 await transaction.execute(oauth_queries.REMOVE_TOKEN, token_hash=its_hash)
-        if proof is not None:
-            await use_proof(transaction, proof.replay_key, proof.expires_at)
-        await client.use_proof(transaction)
+        await use_proofs(transaction, proof, client.proof)
     return oauth_json({})
 
 

@@ -39,7 +39,6 @@ ADD_GRANT: Final = Query(
     " VALUES (:id, :client_id, :username, :scope, :acr, :auth_time, :jkt, :nonce, :now, :expires_at)",
     Nothing,
 )
-EXTEND_GRANT: Final = Query("UPDATE oauth_grant SET expires_at = :expires_at WHERE id = :id", Nothing)
 REVOKE_GRANT: Final = Query("UPDATE oauth_grant SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", Nothing)
 REVOKE_GRANTS_OF_CLIENT: Final = Query(
     "UPDATE oauth_grant SET revoked_at = :now WHERE client_id = :client_id AND revoked_at IS NULL", Nothing
@@ -92,9 +91,10 @@ USE_REQUEST: Final = Query(
 )
 
 # tokens
-ADD_TOKEN: Final = Query(
-    "INSERT INTO oauth_token (token_hash, kind, grant_id, scope, issued_at, expires_at)"
-    " VALUES (:token_hash, :kind, :grant_id, :scope, :now, :expires_at)",
+ADD_TOKENS: Final = Query(
+    "INSERT INTO oauth_token (token_hash, kind, grant_id, scope, issued_at, expires_at) VALUES"
+    " (:access_hash, 'access', :grant_id, :access_scope, :now, :access_expires_at),"
+    " (:refresh_hash, 'refresh', :grant_id, :refresh_scope, :now, :refresh_expires_at)",
     Nothing,
 )
 TOKEN: Final = Query(
@@ -176,6 +176,11 @@ USE_PROOF: Final = Query(
     " ON CONFLICT (replay_key) DO NOTHING RETURNING replay_key",
     One,
 )
+USE_PROOFS: Final = Query(
+    "INSERT INTO oauth_replay (replay_key, expires_at) VALUES (:replay_key, :expires_at), (:second_key, :second_until)"
+    " ON CONFLICT (replay_key) DO NOTHING RETURNING replay_key",
+    One,
+)
 
 # expiry, in the order that leaves nothing pointing nowhere
 PURGE: Final = (
@@ -186,5 +191,10 @@ PURGE: Final = (
     Query("DELETE FROM password_try WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_token WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_code WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM oauth_grant WHERE expires_at <= :now", Nothing),
+    # A grant lives as long as what came of it.
+    Query(
+        "DELETE FROM oauth_grant WHERE expires_at <= :now"
+        " AND NOT EXISTS (SELECT 1 FROM oauth_token t WHERE t.grant_id = oauth_grant.id)",
+        Nothing,
+    ),
 )

@@ -15,7 +15,7 @@ from fidoloop.server.oauth.authorization_server import PAR
 from fidoloop.server.oauth.client_authentication import authenticate_client
 from fidoloop.server.oauth.grants import token_hash
 from fidoloop.server.oauth.parameters import INVALID, media_type_of, read_parameters
-from fidoloop.server.oauth.proofs import HEADER, read_proof, use_proof
+from fidoloop.server.oauth.proofs import HEADER, read_proof, use_proofs
 from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.base import Transaction
 
@@ -46,9 +46,7 @@ async def serve(environment: Environment, request: Request) -> Response:
             client.client, parameters, redirect_uri, jkt, grants=client.grants, now=environment.clock()
         )
         pushed = await push(environment, transaction, wanted, ("par", sent))
-        if proof is not None:
-            await use_proof(transaction, proof.replay_key, proof.expires_at)
-        await client.use_proof(transaction)
+        await use_proofs(transaction, proof, client.proof)
     return oauth_json(pushed, 201)
 
 

@@ -29,7 +29,7 @@ from fidoloop.server.oauth.grants import Approved, add_code, token_hash
 from fidoloop.server.oauth.parameters import media_type_of, read_parameters
 from fidoloop.server.oauth.passwords import WRONG as WRONG_PASSWORD
 from fidoloop.server.oauth.passwords import check_password
-from fidoloop.server.oauth.proofs import read_proof, use_proof
+from fidoloop.server.oauth.proofs import read_proof, use_proofs
 from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.oauth_rows import AuthSession
@@ -114,8 +114,7 @@ async def _attempt(environment: Environment, request: Request, parameters: Mappi
             found = _redirect_to_web(pushed)
         else:
             found = await _session(environment, transaction, parameters, client, proof.thumbprint)
-        await use_proof(transaction, proof.replay_key, proof.expires_at)
-        await client.use_proof(transaction)
+        await use_proofs(transaction, proof, client.proof)
     if isinstance(found, MoreNeeded):
         return found
     metadata = strictjson.decode(client.client.metadata, ClientMetadata)
