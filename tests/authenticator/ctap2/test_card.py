@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fido2 import cbor
 from fido2.client import DefaultClientDataCollector, Fido2Client
-from fido2.ctap import CtapError
+from fido2.ctap import STATUS, CtapError
 from fido2.ctap1 import Ctap1
 from fido2.ctap2 import ClientPin, CredentialManagement, Ctap2  # type: ignore[attr-defined]  # the package's names
 from fido2.hid import CTAPHID
@@ -191,6 +191,44 @@ def test_a_host_polls_while_the_user_is_asked(slow: Slow) -> None:
     assert answer[0] == 0
     assert cbor.decode(answer[1:])[1] == "packed"  # type: ignore[index]
     assert slow.poll()[1] == 0x6985
+
+
+@pytest.fixture
+def slow_device(
+    slow: Slow, fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory
+) -> Iterator[tuple[Slow, CtapPcscDevice]]:
+    """A card in the session's first reader whose user takes his time."""
+    with LabCard(fidoloop_pcscd, fidoloop_card_factory, FidoApplet(slow.authenticator, patience=0.01)) as card:
+        (device,) = CtapPcscDevice.list_devices(card.reader)
+        yield slow, device
+        device.close(release=True)
+
+
+def test_a_platform_polls_over_the_reader(slow_device: tuple[Slow, CtapPcscDevice]) -> None:
+    slow, device = slow_device
+    told = []
+
+    def on_keepalive(status: int) -> None:
+        told.append(status)
+        if status == STATUS.UPNEEDED:
+            slow.user.go_on.set()
+
+    made = Ctap2(device).make_credential(HASH, RP, USER, ES256, on_keepalive=on_keepalive)
+    assert told[-1] == STATUS.UPNEEDED
+    slow.user.go_on.clear()
+    called_off = threading.Event()
+
+    def call_off(status: int) -> None:
+        if status == STATUS.UPNEEDED:
+            called_off.set()
+
+    allow: list[Mapping[str, Any]] = [{"type": "public-key", "id": credential_id(made)}]
+    with pytest.raises(CtapError) as caught:
+        Ctap2(device).get_assertion(RP_ID, HASH, allow, event=called_off, on_keepalive=call_off)
+    assert caught.value.code is ERR.KEEPALIVE_CANCEL
+    slow.user.go_on.set()
+    slow.authenticator.power_cycle()  # waits for what was called off
+    Ctap2(device).get_assertion(RP_ID, HASH, allow).verify(HASH, public_key(made))
 
 
 def test_a_host_calls_a_command_off(slow: Slow) -> None:
