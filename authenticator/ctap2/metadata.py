@@ -20,10 +20,14 @@ _ALGORITHM_NAMES: Final = {
 }
 _STRENGTH: Final = 128
 """Bits: that of ES256, which servers ask for first."""
-_PRESENCE: Final = {"userVerificationMethod": "presence_internal"}
-_CLIENT_PIN: Final = {
+_PRESENCE: Final[dict[str, Any]] = {"userVerificationMethod": "presence_internal"}
+_CLIENT_PIN: Final[dict[str, Any]] = {
     "userVerificationMethod": "passcode_external",
     "caDesc": {"base": 64, "minLength": MIN_PIN_LENGTH, "maxRetries": 8, "blockSlowdown": 0},
+}
+_TOKEN_PIN: Final[dict[str, Any]] = {
+    "userVerificationMethod": "passcode_internal",
+    "caDesc": {"base": 64, "minLength": 4},
 }
 # The names of getInfo's members in metadata statements (section 3.12).
 _INFO_NAMES: Final = {
@@ -48,23 +52,27 @@ _INFO_NAMES: Final = {
 }
 
 
-def card_statement(store: KeyStore) -> dict[str, Any]:
-    """Return the statement of the contactless card that `card run --fido` makes of this token.
+def fido_card_statements(store: KeyStore) -> list[dict[str, Any]]:
+    """Return the statements of the contactless cards that `card run --fido` makes of this token.
 
-    Attestation is full only after `attest_init`.
+    The second is that of one that verifies its user itself. Attestation is full only after `attest_init`.
 
     Raises:
         KeyStoreError: the token cannot be read.
     """
+    return [_statement(store, verifies=verifies) for verifies in (False, True)]
+
+
+def _statement(store: KeyStore, *, verifies: bool) -> dict[str, Any]:
     token = store.info()
     root = attestation_root(store)
-    model = aaguid(token, full_attestation=root is not None, built_in_verification=False)
+    model = aaguid(token, full_attestation=root is not None, built_in_verification=verifies)
     algorithms = supported(token)
     info = describe(
         Settings(epoch=b""),
         aaguid=model,
         algorithms=algorithms,
-        verifies=False,
+        verifies=verifies,
         transports=("nfc",),
         room=MAX_RESIDENT,
     )
@@ -72,7 +80,7 @@ def card_statement(store: KeyStore) -> dict[str, Any]:
     return {
         "legalHeader": "A statement of a laboratory, about itself.",
         "aaguid": str(uuid.UUID(bytes=model)),
-        "description": f"fidoloop FIDO2 card, {token.kind}",
+        "description": f"fidoloop FIDO2 card, {token.kind}, {'token PIN' if verifies else 'presence'}",
         "authenticatorVersion": FIRMWARE_VERSION,
         "protocolFamily": "fido2",
         "schema": 3,
@@ -80,7 +88,7 @@ def card_statement(store: KeyStore) -> dict[str, Any]:
         "authenticationAlgorithms": [_ALGORITHM_NAMES[number] for number in algorithms],
         "publicKeyAlgAndEncodings": ["cose"],
         "attestationTypes": ["basic_surrogate" if root is None else "basic_full"],
-        "userVerificationDetails": [[_PRESENCE], [_CLIENT_PIN], [_PRESENCE, _CLIENT_PIN]],
+        "userVerificationDetails": _verifications(verifies=verifies),
         "keyProtection": [protection],
         "matcherProtection": ["software"],
         "cryptoStrength": _STRENGTH,
@@ -90,3 +98,9 @@ def card_statement(store: KeyStore) -> dict[str, Any]:
         "authenticatorGetInfo": {_INFO_NAMES[number]: value for number, value in sorted(info.items())}
         | {"aaguid": model.hex()},
     }
+
+
+def _verifications(*, verifies: bool) -> list[list[dict[str, Any]]]:
+    """Return what a user may be verified by: one of these lists, all of it."""
+    ways = [[_PRESENCE], [_CLIENT_PIN], [_PRESENCE, _CLIENT_PIN]]
+    return [*ways, [_TOKEN_PIN]] if verifies else ways

@@ -80,13 +80,16 @@ def test_exported_metadata_is_taken_by_the_server(uri: str, tmp_path: Path) -> N
 
 def test_metadata_of_a_fido2_card_is_taken_by_the_server(uri: str, tmp_path: Path) -> None:
     keys("attest-init", uri)
-    (path,) = keys("metadata", uri, "--fido-card", "--out", str(tmp_path / "md"), "--json").json["metadata"]
+    paths = keys("metadata", uri, "--fido-card", "--out", str(tmp_path / "md"), "--json").json["metadata"]
     home = ("--home", str(tmp_path / "home"))
-    added = invoke("server", "metadata", "add", path, *home, "--json")
+    added = invoke("server", "metadata", "add", *paths, *home, "--json")
     assert added.code == Exit.OK, added.all
-    assert added.json["fido2"] == [Path(path).stem.replace("-", "")]
-    (row,) = invoke("server", "metadata", "list", "--fido2", *home, "--json").json["models"]
-    assert row["description"] == "fidoloop FIDO2 card, softhsm"
+    assert added.json["fido2"] == [Path(path).stem.replace("-", "") for path in paths]
+    rows = invoke("server", "metadata", "list", "--fido2", *home, "--json").json["models"]
+    assert [row["description"] for row in rows] == [
+        "fidoloop FIDO2 card, softhsm, token PIN",
+        "fidoloop FIDO2 card, softhsm, presence",
+    ]
 
 
 def test_metadata_lands_in_the_present_directory_unless_told_otherwise(

@@ -271,6 +271,24 @@ def test_a_phone_registers_and_logs_in_with_a_uaf_card_in_a_reader(
         assert process.wait(30) == Exit.OK
 
 
+def test_a_security_key_verifies_its_user_by_the_tokens_pin(
+    reader: tuple[str, ...], fidoloop_make_token: Callable[[], str], tmp_path: Path
+) -> None:
+    uri = parse_uri(fidoloop_make_token()).without_pin()
+    command = ("card", "run", *reader, "--home", str(tmp_path), "--json", "--fido", "--keys", uri, "--uv", "pin")
+    rp, user = {"id": "rp.example"}, {"id": b"1"}
+    algorithms: list[Mapping[str, Any]] = [{"type": "public-key", "alg": -7}]
+    with running(*command, FIDOLOOP_PIN=SOFTHSM_PIN) as process:
+        (device,) = CtapPcscDevice.list_devices(announced(process)["reader"])
+        ctap = Ctap2(device)
+        assert ctap.info.options["uv"] is True
+        made = ctap.make_credential(bytes(32), rp, user, algorithms, options={"uv": True})
+        assert made.auth_data.is_user_verified()
+        device.close(release=True)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == Exit.OK
+
+
 @pytest.mark.parametrize("options", [("--uaf",), ("--fido",), ("--keys", "pkcs11:token=lab")])
 def test_an_authenticator_needs_keys_and_keys_an_authenticator(tmp_path: Path, options: tuple[str, ...]) -> None:
     refused = invoke("card", "run", "--home", str(tmp_path), *options)

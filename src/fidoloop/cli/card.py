@@ -17,8 +17,9 @@ from fidoloop.authenticator.fido_applet import FidoApplet
 from fidoloop.authenticator.state import AuthenticatorState
 from fidoloop.authenticator.uaf_applet import UafApplet
 from fidoloop.authenticator.user_verification import InTheField
-from fidoloop.cli.common import Home, Json, home_directory, note, show
+from fidoloop.cli.common import Home, Json, Verification, home_directory, note, show
 from fidoloop.cli.key_store import open_store
+from fidoloop.cli.phone_session import verifier_of
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.sim.card import Applet
 from fidoloop.hsm.sim.factory import CERTIFICATE_FILE, FIRMWARE, Factory
@@ -70,6 +71,14 @@ def run(  # noqa: PLR0917 - each is an option
         str | None,
         typer.Option(metavar="URI", help="Key store for --uaf, whose VERIFY takes its PIN, and for --fido."),
     ] = None,
+    verification: Annotated[
+        Verification,
+        typer.Option(
+            "--uv",
+            help="How the security key's user is there: auto, by the card's being in the reader; prompt, by saying yes "
+            "here; pin, by typing the token's PIN here, which verifies who it is.",
+        ),
+    ] = Verification.AUTO,
     as_json: Json = False,
 ) -> None:
     """Run the card until it is interrupted; one line on standard output says which reader it is in.
@@ -89,7 +98,7 @@ def run(  # noqa: PLR0917 - each is an option
         if keys is not None:
             key_store = opened.enter_context(open_store(keys))
             further += [_uaf_applet(key_store, directory, opened)] if uaf else []
-            further += [_fido_applet(key_store, directory, opened)] if fido else []
+            further += [_fido_applet(key_store, directory, verification, opened)] if fido else []
         inserted = InsertedCard(piv_card(store, *further), port=port or DEFAULT_PORT + reader)
         opened.callback(inserted.pull)
         try:
@@ -109,10 +118,13 @@ def _uaf_applet(key_store: KeyStore, directory: Path, opened: contextlib.ExitSta
     return UafApplet(key_store, state)
 
 
-def _fido_applet(key_store: KeyStore, directory: Path, opened: contextlib.ExitStack) -> Applet:
+def _fido_applet(
+    key_store: KeyStore, directory: Path, verification: Verification, opened: contextlib.ExitStack
+) -> Applet:
     state = Ctap2State(directory / "fido.sqlite", key_store)
     opened.callback(state.close)
-    return FidoApplet(Authenticator(key_store, state, InTheField(), transports=("nfc",)))
+    user = InTheField() if verification is Verification.AUTO else verifier_of(verification, key_store, deny=False)
+    return FidoApplet(Authenticator(key_store, state, user, transports=("nfc",)))
 
 
 def _card_in(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from fidoloop.authenticator.ctap2.metadata import card_statement
+from fidoloop.authenticator.ctap2.metadata import fido_card_statements
 from fidoloop.authenticator.models import Form, card_statements, token_statements
 from fidoloop.cli.common import FormOption, Json, Verification, check_form, show
 from fidoloop.cli.key_store import Uri, open_store
@@ -32,7 +32,7 @@ def metadata(
     ] = False,
     fido_card: Annotated[
         bool,
-        typer.Option("--fido-card", help="Of a FIDO2 card with its keys in this token (card run --fido), instead."),
+        typer.Option("--fido-card", help="Of FIDO2 cards with their keys in this token (card run --fido), instead."),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -40,7 +40,7 @@ def metadata(
     check_form(form, verification)
     with open_store(uri) as store:
         if fido_card:
-            written = [_write_fido2(card_statement(store), out)]
+            written = [_write_fido2(statement, out) for statement in fido_card_statements(store)]
         else:
             statements = card_statements(store) if uaf_card else token_statements(store, verification.method, form)
             written = write_statements(statements, out)

@@ -8,11 +8,12 @@ import pytest
 from fido2 import cbor
 
 from fidoloop.authenticator.ctap2.authenticator import Authenticator
-from fidoloop.authenticator.ctap2.metadata import card_statement
+from fidoloop.authenticator.ctap2.metadata import fido_card_statements
 from fidoloop.authenticator.ctap2.state import Ctap2State
 from fidoloop.authenticator.user_verification import InTheField
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.protocol.uaf.metadata_names import in_numbers
+from fidoloop.protocol.uaf.registry import UserVerification
 from fidoloop.protocol.webauthn.attestation import verify_attestation
 from fidoloop.protocol.webauthn.attestation_object import parse_attestation_object
 from fidoloop.protocol.webauthn.models import read_model
@@ -43,7 +44,7 @@ def test_a_server_trusts_a_card_by_its_statement(
     request: pytest.FixtureRequest, tmp_path: Path, token: str, algorithm: int
 ) -> None:
     store: KeyStore = request.getfixturevalue(token)
-    model = read_model(json.loads(json.dumps(card_statement(store))))
+    model = read_model(json.loads(json.dumps(fido_card_statements(store)[0])))
     _, attestation = made_by_card(store, tmp_path / "fido.sqlite", algorithm)
     found = parse_attestation_object(attestation)
     attested = verify_attestation(found, HASH)
@@ -61,7 +62,7 @@ def test_a_server_trusts_a_card_by_its_statement(
 @TOKENS
 def test_a_statement_says_what_get_info_says(request: pytest.FixtureRequest, tmp_path: Path, token: str) -> None:
     store: KeyStore = request.getfixturevalue(token)
-    statement = card_statement(store)
+    statement = fido_card_statements(store)[0]
     info, _ = made_by_card(store, tmp_path / "fido.sqlite", -7)
     aaguid = info.pop(3)
     assert isinstance(aaguid, bytes)
@@ -73,6 +74,11 @@ def test_a_statement_says_what_get_info_says(request: pytest.FixtureRequest, tmp
 
 @TOKENS
 def test_names_in_a_statement_are_the_registrys(request: pytest.FixtureRequest, token: str) -> None:
-    numbers = in_numbers(card_statement(request.getfixturevalue(token)), "$")
-    assert numbers["attestationTypes"] == [0x3E07 if token == "store" else 0x3E08]
-    assert all(type(number) is int for number in numbers["authenticationAlgorithms"])
+    silent, verifying = fido_card_statements(request.getfixturevalue(token))
+    assert silent["aaguid"] != verifying["aaguid"]
+    for statement in (silent, verifying):
+        numbers = in_numbers(statement, "$")
+        assert numbers["attestationTypes"] == [0x3E07 if token == "store" else 0x3E08]
+        assert all(type(number) is int for number in numbers["authenticationAlgorithms"])
+    assert verifying["authenticatorGetInfo"]["options"]["uv"] is True
+    assert verifying["authenticatorGetInfo"]["uvModality"] == int(UserVerification.PASSCODE)
