@@ -5,6 +5,7 @@ from starlette.applications import Starlette
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.environment import Clock, Environment, make_environment, system_clock
 from fidoloop.server.http.dispatch import Dispatch, Routes
+from fidoloop.server.lab.faults import recorded
 from fidoloop.server.routes import make_routes
 from fidoloop.server.store.base import Store
 
@@ -27,5 +28,9 @@ def app_of(environment: Environment, routes: Routes | None = None) -> Starlette:
     app = Starlette()
     app.router.redirect_slashes = False
     # What no Starlette route takes comes here: a table look-up instead of a walk through patterns.
-    app.router.default = Dispatch(environment, routes or make_routes())
+    lab = environment.lab
+    if lab is None:
+        app.router.default = Dispatch(environment, routes or make_routes())
+    else:
+        app.router.default = recorded(environment, lab, routes or make_routes(lab=True))
     return app

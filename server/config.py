@@ -46,6 +46,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         self._check_transport()
         _check_link_base(self.link_base_url)
         self._check_push()
+        self._check_lab()
         if len(set(self.uaf_versions)) < len(self.uaf_versions):
             raise SettingError("uaf_versions", "one of them twice")
         fill("fido2", filled_fido2(self.fido2, web_facet))
@@ -82,6 +83,21 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
                 raise SettingError(f"tls.{name}", f"needs tls.{other} beside it")
         if self.insecure and self.tls.cert:
             raise SettingError("insecure", "plain http shows no certificate; set either insecure or tls.cert")
+
+    def _check_lab(self) -> None:
+        """Refuse a lab console that others could reach, unless that is said, and by TLS only."""
+        if not self.lab:
+            return
+        if not self.web:
+            raise SettingError("lab", "the lab console is a page, and needs the setting web")
+        name = urlsplit(self.base_url).hostname or ""
+        if is_loopback(self.host) and is_loopback(name):
+            return
+        where = name if is_loopback(self.host) else self.host
+        if not self.lab_anywhere:
+            raise SettingError("lab", f"{where} is no loopback address: set lab_anywhere if others may reach the lab")
+        if not self.base_url.startswith("https:"):
+            raise SettingError("lab", f"{where} is no loopback address, and plain http is for those only")
 
     def _check_push(self) -> None:
         for text in self.web_push.networks:

@@ -13,6 +13,7 @@ from fidoloop.server.config import ServerConfig
 from fidoloop.server.dispatchers.base import Dispatcher
 from fidoloop.server.dispatchers.configured import make_dispatchers
 from fidoloop.server.fido2.models import ModelDirectory
+from fidoloop.server.lab.console import Lab
 from fidoloop.server.metadata import MetadataDirectory
 from fidoloop.server.metrics import Metrics
 from fidoloop.server.oauth.authorization_server import AuthorizationServer
@@ -70,7 +71,7 @@ class Environment:
     """One server.
 
     `channels` None: no response need name its channel. `prepared` are its usernameless authentication requests by the
-    name of their policy.
+    name of their policy. `lab` None: there is no lab console, and nothing is recorded.
     """
 
     config: ServerConfig
@@ -87,6 +88,7 @@ class Environment:
     remembered: Remembered = field(default_factory=Remembered)
     metrics: Metrics = field(default_factory=Metrics)
     channels: Channels | None = None
+    lab: Lab | None = None
     tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     def later(self, work: Coroutine[None, None, None]) -> None:
@@ -135,4 +137,5 @@ def make_environment(
         AuthorizationServer(config, clock()),
         models,
         channels=make_channels(config, certificate),
+        lab=Lab() if config.lab else None,
     )

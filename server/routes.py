@@ -4,6 +4,7 @@ from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import FIDO_UAF, JOSE, JSON
+from fidoloop.server.lab.routes import lab_routes
 from fidoloop.server.oauth.routes import oauth_routes
 from fidoloop.server.services import (
     application_server_key,
@@ -27,8 +28,8 @@ from fidoloop.server.web import link_page
 from fidoloop.server.web.routes import web_routes
 
 
-def make_routes() -> Routes:
-    """Return every service by path and method."""
+def make_routes(*, lab: bool = False) -> Routes:
+    """Return every service by path and method, those of the lab console where it is on."""
     own = {
         "/healthz": Endpoint(handler=health.serve),
         "/metrics": Endpoint(handler=metrics.serve),
@@ -38,7 +39,8 @@ def make_routes() -> Routes:
         f"{CONTEXT_PATH}{path}": methods
         for path, methods in (_uaf() | _tokens() | _targets() | _devices() | _status() | _fido2()).items()
     }
-    return documented(routes | web_routes() | oauth_routes() | _jans_fido2())
+    routes |= web_routes() | oauth_routes() | _jans_fido2()
+    return documented(routes | lab_routes() if lab else routes, lab=lab)
 
 
 def _uaf() -> Routes:

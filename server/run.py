@@ -46,12 +46,14 @@ _log = logging.getLogger("fidoloop.server")
 class Listening:
     """The server's URL, the port that it listens on, and the lab CA's certificate to trust.
 
-    None of the latter where it is plain http, or TLS by certificate files.
+    None of the latter where it is plain http, or TLS by certificate files. `lab` opens the lab console, once, where it
+    is on.
     """
 
     url: str
     port: int
     ca: Path | None
+    lab: str | None = None
 
 
 Announce = Callable[[Listening], None]
@@ -81,6 +83,12 @@ def run_server(home: Path, options: Mapping[str, object], announce: Announce) ->
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(config, listener, transport, announce))
+
+
+def lab_url(environment: Environment) -> str | None:
+    """Return the URL that opens the lab console, once: its token stands behind the #, so that no log has it."""
+    lab = environment.lab
+    return None if lab is None else f"{environment.config.base_url}/lab#{lab.access.token}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +193,7 @@ async def _serve(config: ServerConfig, listener: socket.socket, transport: _Tran
             timeout_graceful_shutdown=config.stop_seconds,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
-        listening = Listening(config.base_url, listener.getsockname()[1], transport.ca)
+        listening = Listening(config.base_url, listener.getsockname()[1], transport.ca, lab_url(environment))
         server = _Server(settings, lambda: announce(listening), environment)
         spare_collections()
         jobs = [_purge_for_ever(environment)]

@@ -7,8 +7,8 @@ from fidoloop.server.http.messages import JSON
 
 OPEN, CREDENTIAL, MAYBE, DEVICE_HEADER, DEVICE_BODY = "open", "credential", "maybe", "device header", "device body"
 """Who may call: everybody, holders of an API credential, those if the user is named, a device by what it signs."""
-BROWSER, LOGGED_IN, REMEMBERED = "browser", "logged in", "remembered"
-"""A browser by its pre-login cookie, by its log-in cookie, by the cookie it is remembered by."""
+BROWSER, LOGGED_IN, REMEMBERED, LAB = "browser", "logged in", "remembered", "lab"
+"""A browser by its pre-login cookie, by its log-in cookie, by the cookie it is remembered by, by that of the lab."""
 
 
 @dataclass(frozen=True, kw_only=True)

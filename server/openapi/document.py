@@ -27,6 +27,7 @@ from fidoloop.server.contexts import (
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import JSON, PROBLEM
 from fidoloop.server.http.problems import Problem
+from fidoloop.server.lab.access import COOKIE as LAB_COOKIE
 from fidoloop.server.oauth.answers import OAuthError
 from fidoloop.server.oauth.parameters import FORM
 from fidoloop.server.openapi.described import (
@@ -34,6 +35,7 @@ from fidoloop.server.openapi.described import (
     CREDENTIAL,
     DEVICE_BODY,
     DEVICE_HEADER,
+    LAB,
     LOGGED_IN,
     MAYBE,
     REMEMBERED,
@@ -73,9 +75,12 @@ _INTRODUCTION = (
 )
 
 
-def build_document(routes: Routes, *, base_url: str) -> Json:
-    """Return the document. Every route must be described, and every description have its route."""
-    words = described()
+def build_document(routes: Routes, *, base_url: str, lab: bool = False) -> Json:
+    """Return the document. Every route must be described, and every description have its route.
+
+    `lab`: the lab console is among them.
+    """
+    words = described(lab=lab)
     paths: Json = {}
     for path, methods in routes.items():
         for method, endpoint in methods.items():
@@ -89,7 +94,7 @@ def build_document(routes: Routes, *, base_url: str) -> Json:
         "servers": [{"url": base_url}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": _schemas(lab=lab),
             "securitySchemes": {
                 "apiCredential": {
                     "type": "http",
@@ -100,6 +105,7 @@ def build_document(routes: Routes, *, base_url: str) -> Json:
                 "preLoginCookie": {"type": "apiKey", "in": "cookie", "name": PRE_LOGIN},
                 "browserCookie": {"type": "apiKey", "in": "cookie", "name": BROWSER_COOKIE},
                 "logInCookie": {"type": "apiKey", "in": "cookie", "name": LOGIN},
+                **({"labCookie": {"type": "apiKey", "in": "cookie", "name": LAB_COOKIE}} if lab else {}),
             },
         },
     }
@@ -127,6 +133,7 @@ def _operation(words: Described, endpoint: Endpoint, path: str) -> Json:
         BROWSER: [{"preLoginCookie": []}],
         LOGGED_IN: [{"logInCookie": []}],
         REMEMBERED: [{"browserCookie": []}],
+        LAB: [{"labCookie": []}],
     }.get(words.who, [])
     operation["responses"] = _responses(words, endpoint)
     return operation
@@ -179,9 +186,9 @@ def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
     return found | dict(words.problems)
 
 
-def _schemas() -> Json:
+def _schemas(*, lab: bool) -> Json:
     """Return the messages' schemas by their names, with what stands in their JSON texts."""
-    spoken = [(words.request, words.answer, words.refused, words.error) for words in described().values()]
+    spoken = [(words.request, words.answer, words.refused, words.error) for words in described(lab=lab).values()]
     types = {one for three in spoken for one in three if _is_message(one)}
     ordered = sorted({*types, *_INNER, Problem, OAuthError}, key=lambda type_: str(type_.__name__))
     _, schemas = msgspec.json.schema_components(ordered, ref_template=f"{_REF}{{name}}")

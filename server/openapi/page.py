@@ -14,6 +14,7 @@ _SECURITY = {
     "preLoginCookie": "pre-login cookie",
     "logInCookie": "log-in cookie",
     "browserCookie": "cookie of a remembered browser",
+    "labCookie": "cookie of the lab console",
 }
 
 

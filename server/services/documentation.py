@@ -13,8 +13,8 @@ _POLICY = b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action '
 _PAGE = ((b"content-security-policy", _POLICY), (b"referrer-policy", b"no-referrer"))
 
 
-def documented(routes: Routes) -> Routes:
-    """Return `routes` and the services that describe them, themselves included."""
+def documented(routes: Routes, *, lab: bool = False) -> Routes:
+    """Return `routes` and the services that describe them, themselves included; `lab`: its console is among them."""
     known: dict[str, bytes] = {}
     style = resources.files("fidoloop.server.openapi").joinpath("docs.css").read_bytes()
     whole: Routes = {}
@@ -23,7 +23,7 @@ def documented(routes: Routes) -> Routes:
         if not environment.config.docs:
             raise HttpProblem(404, "there is nothing at this path")
         if not known:
-            document = build_document(whole, base_url=environment.config.base_url)
+            document = build_document(whole, base_url=environment.config.base_url, lab=lab)
             known["json"] = strictjson.encode(document).encode("utf-8")
             known["page"] = render_page(document).encode("utf-8")
         return known[name]

@@ -19,7 +19,7 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import EventStream, Request, Response, json_response
 from fidoloop.server.sessions import ENDED, FAILED
 from fidoloop.server.store import queries
-from fidoloop.server.store.rows import SessionStatus
+from fidoloop.server.store.rows import LabSessionRow, SessionStatus
 
 UNKNOWN = "unknown"
 ASK_AGAIN_SECONDS = 0.5
@@ -86,13 +86,13 @@ async def read_status(environment: Environment, session_id: str) -> StatusRespon
     )
 
 
-def expiry(row: SessionStatus, now: int) -> int | None:
+def expiry(row: SessionStatus | LabSessionRow, now: int) -> int | None:
     """Return when an open session ran out of time: its token unredeemed, or its request unanswered."""
     deadline = deadline_of(row)
     return deadline if row.state not in ENDED and deadline is not None and deadline <= now else None
 
 
-def deadline_of(row: SessionStatus) -> int | None:
+def deadline_of(row: SessionStatus | LabSessionRow) -> int | None:
     """Return until when the session's token can be redeemed, or its request answered."""
     return row.token_expires_at if row.request_expires_at is None else row.request_expires_at
 

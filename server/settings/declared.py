@@ -197,6 +197,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "loopback"
     docs: Annotated[bool, Meta(description="Whether /openapi.json and its page /docs are there.")] = True
     web: Annotated[bool, Meta(description="Whether the pages for browsers, from / on, are there.")] = True
+    lab: Annotated[
+        bool,
+        Meta(
+            description="Whether the lab console /lab is there: messages are recorded, and faults can be injected."
+            " docs/lab-console.md."
+        ),
+    ] = False
+    lab_anywhere: Annotated[
+        bool,
+        Meta(description="The lab console may be on although others than this machine can reach the server, by TLS."),
+    ] = False
     stop_seconds: Annotated[
         int, _seconds("When the server is stopped, requests in flight and streams have so long to end.")
     ] = 10

@@ -148,6 +148,24 @@ class SessionStatus(msgspec.Struct, frozen=True):
     authenticators: str | None
 
 
+class LabSessionRow(msgspec.Struct, frozen=True):
+    """A session as the lab console lists it."""
+
+    id: str
+    op: str
+    username: str | None
+    state: str
+    created_at: int
+    updated_at: int
+    token_expires_at: int | None
+    redeemed_at: int | None
+    dispatcher: str | None
+    request_expires_at: int | None
+    uaf_status: int | None
+    asm_status: int | None
+    client_error: int | None
+
+
 class OpenSession(msgspec.Struct, frozen=True):
     """A session that has not ended, and what it hangs on."""
 

@@ -56,7 +56,7 @@ async def show(environment: Environment, request: Request) -> Response:
     app_id = environment.config.app_id
     keys = await environment.store.fetch_all(queries.CREDENTIALS_OF, username=login.username, app_id=app_id)
     current = (login.aaid, login.key_id)
-    shown = tuple(_shown(environment, key, current=(key.aaid, key.key_id) == current) for key in keys)
+    shown = tuple(shown_key(environment, key, current=(key.aaid, key.key_id) == current) for key in keys)
     devices = await devices_of(environment, environment.store, login.username)
     return json_response(Account(login.username, login.created_at, login.expires_at, shown, devices))
 
@@ -83,7 +83,8 @@ async def log_out(environment: Environment, request: Request) -> Response:
     return Response(204, headers=(cookies.remove_cookie(cookies.LOGIN),))
 
 
-def _shown(environment: Environment, key: Credential, *, current: bool) -> KeyShown:
+def shown_key(environment: Environment, key: Credential, *, current: bool = False) -> KeyShown:
+    """Return a key as pages show it."""
     entry = environment.metadata.get(key.aaid)
     statement = None if entry is None else entry.statement
     return KeyShown(

@@ -29,10 +29,15 @@ HEADERS = (
 
 
 def page(name: str, title: str, *, logged_in: bool) -> Response:
-    """Return the page whose content is `static/NAME.html`, run by `static/NAME.js`, which may ask who is logged in."""
+    """Return the page whose content is `static/NAME.html`, run by `static/NAME.js`, which may ask who is logged in.
+
+    It has a style of its own where there is a `static/NAME.css`.
+    """
     content = static(f"{name}.html").replace(_WAYS, static("ways.html")).replace(_OPERATION, static("operation.html"))
-    script = f'<script type="module" src="{_DIRECTORY}{name}.js"></script>\n'
-    return _framed(title, content.decode("utf-8"), head=script, body=" data-logged-in" if logged_in else "")
+    head = f'<script type="module" src="{_DIRECTORY}{name}.js"></script>\n'
+    if f"{name}.css" in _names():
+        head = f'<link rel="stylesheet" href="{_DIRECTORY}{name}.css">\n{head}'
+    return _framed(title, content.decode("utf-8"), head=head, body=" data-logged-in" if logged_in else "")
 
 
 def words_page(title: str, words: str, *, status: int) -> Response:

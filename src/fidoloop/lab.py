@@ -31,7 +31,8 @@ class LabError(RuntimeError):
 class LabServer:
     """A fidoloop server in a process of its own, on a free port of the loopback, with lab TLS; a context manager.
 
-    `url` is its base URL, `port` the one it listens on, `ca` the PEM file of the lab CA to trust.
+    `url` is its base URL, `port` the one it listens on, `ca` the PEM file of the lab CA to trust, `console` what opens
+    its lab console, once; empty where that is off.
     """
 
     def __init__(self, home: Path) -> None:
@@ -40,6 +41,7 @@ class LabServer:
         self.url = ""
         self.port = 0
         self.ca = Path()
+        self.console = ""
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
@@ -62,6 +64,7 @@ class LabServer:
             raise LabError(f"the server did not start: {log.read_text(encoding='utf-8')[-2000:]}")
         announced = json.loads(line)
         self.url, self.port, self.ca = announced["url"], announced["port"], Path(announced["ca"])
+        self.console = announced.get("lab", "")
         return self
 
     def stop(self) -> None:

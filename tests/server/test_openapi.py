@@ -54,19 +54,19 @@ def strictly(document: dict[str, Any]) -> dict[str, Any]:
     return {"schemas": schemas}
 
 
-def check_against(schema: dict[str, Any], value: Any) -> None:  # noqa: ANN401 - JSON
+def check_against(schema: dict[str, Any], value: Any, document: dict[str, Any] = DOCUMENT) -> None:  # noqa: ANN401
     """Hold a value, and the JSON texts in it, against a schema of the document."""
-    components = strictly(DOCUMENT)
+    components = strictly(document)
     Draft202012Validator({**schema, "components": components}).validate(value)
     name = schema.get("$ref", "").rpartition("/")[2]
     for member, inner in components["schemas"].get(name, {}).get("properties", {}).items():
         if "contentSchema" in inner and member in value:
-            check_against(inner["contentSchema"], json.loads(value[member]))
+            check_against(inner["contentSchema"], json.loads(value[member]), document)
 
 
-def check_answer(method: str, path: str, answer: httpx2.Response) -> None:
+def check_answer(method: str, path: str, answer: httpx2.Response, document: dict[str, Any] = DOCUMENT) -> None:
     """Hold an answer against what the document says of its status."""
-    operation = DOCUMENT["paths"][path][method.lower()]
+    operation = document["paths"][path][method.lower()]
     response = operation["responses"][str(answer.status_code)]
     content = response.get("content")
     if content is None:
@@ -75,7 +75,7 @@ def check_answer(method: str, path: str, answer: httpx2.Response) -> None:
     media = answer.headers["content-type"].partition(";")[0]
     assert media in content
     if media.endswith("json") or media.endswith("+uaf"):
-        check_against(content[media]["schema"], answer.json())
+        check_against(content[media]["schema"], answer.json(), document)
 
 
 def test_every_route_is_described_and_every_description_has_its_route() -> None:
@@ -131,17 +131,7 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
         async def post(path: str, body: Any, headers: dict[str, str], **options: Any) -> Any:  # noqa: ANN401 - JSON
             return await call("POST", f"{CONTEXT_PATH}{path}", body, headers=headers, **options)
 
-        for path in ("/healthz", "/metrics", "/link", "/openapi.json", "/docs", "/docs/docs.css"):
-            await call("GET", path)
-        await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
-        await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets", headers={"if-none-match": "*"}, status=304)
-        await call("GET", f"{CONTEXT_PATH}/web-push/key")
-        phone = await every_uaf_service(bench, post)
-        await every_token_service(bench, post)
-        await every_target_service(bench, call, phone)
-        await every_page(bench, call)
-        await every_oauth_service(bench, call)
-        await every_fido2_service(call)
+        await every_service(bench, call, post)
         # And what they refuse.
         for path, methods in make_routes().items():
             for method, endpoint in methods.items():
@@ -163,6 +153,20 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
 
 
 Post = Callable[..., Awaitable[Any]]
+
+
+async def every_service(bench: Bench, call: Post, post: Post) -> None:
+    for path in ("/healthz", "/metrics", "/link", "/openapi.json", "/docs", "/docs/docs.css"):
+        await call("GET", path)
+    await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
+    await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets", headers={"if-none-match": "*"}, status=304)
+    await call("GET", f"{CONTEXT_PATH}/web-push/key")
+    phone = await every_uaf_service(bench, post)
+    await every_token_service(bench, post)
+    await every_target_service(bench, call, phone)
+    await every_page(bench, call)
+    await every_oauth_service(bench, call)
+    await every_fido2_service(call)
 
 
 async def every_oauth_service(bench: Bench, call: Post) -> None:

@@ -49,6 +49,24 @@ export function buttons(...made) {
   return line;
 }
 
+// Server-sent events read from a POST: what is watched stands in no URL.
+export async function* events(path, body, signal) {
+  const answer = await checked(await post(path, body, "text/event-stream", signal));
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const parts = text.split("\n\n");
+    text = parts.pop();
+    for (const part of parts) {
+      const data = part.split("\n").find((line) => line.startsWith("data: "));
+      if (data) yield JSON.parse(data.slice(6));
+    }
+  }
+}
+
 // Fills a <dl>.
 export function described(list, pairs) {
   list.replaceChildren();

@@ -1,6 +1,6 @@
 // The part of a page that shows what a phone has to do: code, number, words, countdown, buttons; and how it goes on.
 
-import { $, Refused, call, checked, post } from "./base.js";
+import { $, Refused, call, events } from "./base.js";
 
 const POLL_MILLIS = 1000;
 
@@ -27,24 +27,6 @@ const pause = (millis, signal) =>
     const timer = setTimeout(done, millis);
     signal.addEventListener("abort", () => (clearTimeout(timer), done()), { once: true });
   });
-
-// Server-sent events read from a POST: what is watched stands in no URL.
-async function* events(path, body, signal) {
-  const answer = await checked(await post(path, body, "text/event-stream", signal));
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    text += value;
-    const parts = text.split("\n\n");
-    text = parts.pop();
-    for (const part of parts) {
-      const data = part.split("\n").find((line) => line.startsWith("data: "));
-      if (data) yield JSON.parse(data.slice(6));
-    }
-  }
-}
 
 const isFinal = (state) => ["succeeded", "failed", "gone"].includes(state.state);
 

@@ -41,6 +41,10 @@ def run(  # noqa: PLR0917 - each is an option
         LogFormat | None, typer.Option(help="Log lines on standard error.", show_default="plain")
     ] = None,
     access_log: Annotated[bool | None, typer.Option("--access-log", help="Log one line per request.")] = None,
+    lab: Annotated[
+        bool | None,
+        typer.Option("--lab", help="The lab console /lab: watch log-ins, inject faults; docs/lab-console.md."),
+    ] = None,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -61,13 +65,19 @@ def run(  # noqa: PLR0917 - each is an option
         base_url=base_url,
         log_format=log_format,
         access_log=access_log,
+        lab=lab,
         **{"tls.cert": tls_cert, "tls.key": tls_key},
     )
 
     def announce(listening: Listening) -> None:
         ca = str(listening.ca) if listening.ca else None
         trust = f" (CA certificate: {ca})" if ca else " (plain http)" if listening.url.startswith("http:") else ""
-        say(as_json, {"url": listening.url, "port": listening.port, "ca": ca}, f"listening on {listening.url}{trust}")
+        members = {"url": listening.url, "port": listening.port, "ca": ca}
+        text = f"listening on {listening.url}{trust}"
+        if listening.lab:
+            members["lab"] = listening.lab
+            text += f"\nlab console, good once: {listening.lab}"
+        say(as_json, members, text)
 
     run_server(home or default_home(), options, announce)
 
