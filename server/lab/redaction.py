@@ -43,6 +43,8 @@ _INSIDE = _names("""
     tokenInformation rp user pubKeyCredParams excludeCredentials authenticatorSelection allowCredentials
     createdCredentials authenticatedCredentials epk keys options response
     """)
+_FORM = _names("grant_type response_type client_id scope code_challenge_method token_type_hint")
+"""Parameters of forms that are kept; `state` is the client's secret there."""
 _TEXTS = frozenset({"uafRequest", "uafResponse", "context", "description"})
 """Members that are JSON texts."""
 _ENCODED = frozenset({"fcParams", "clientDataJSON"})
@@ -103,7 +105,10 @@ def _form(text: bytes) -> Json:
         pairs = dict(parse_qsl(text.decode("ascii"), max_num_fields=MAX_ENTRIES))
     except ValueError:
         return _size(text)
-    return _walk("", pairs, MAX_LEVEL)
+    return {
+        name if name in _FORM | _SECRET else UNKNOWN: value if name in _FORM else HIDDEN
+        for name, value in pairs.items()
+    }
 
 
 def _size(text: bytes | str) -> str:

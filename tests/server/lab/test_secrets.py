@@ -144,9 +144,9 @@ def test_no_secret_of_any_service_is_served(tmp_path: Path) -> None:
         (b"", "", None),
         (b"a.t0p-secret.c", "application/jose", HIDDEN),
         (
-            b"grant_type=password&password=t0p-secret&scope=openid",
+            b"grant_type=password&password=t0p-secret&scope=openid&state=t0p-secret",
             "application/x-www-form-urlencoded",
-            {"grant_type": "password", "password": HIDDEN, "scope": "openid"},
+            {"grant_type": "password", "password": HIDDEN, "scope": "openid", UNKNOWN: HIDDEN},
         ),
         (b'{"context":"{\\"dispatchTarget\\":{\\"target\\":\\"t0p-secret\\"}}"}', "application/json", None),
         (b'{"dispatcherInformation":{"name":"link","response":"t0p-secret"}}', "application/json", None),
