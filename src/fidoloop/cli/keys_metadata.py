@@ -32,7 +32,7 @@ def metadata(
     ] = False,
     fido_card: Annotated[
         bool,
-        typer.Option("--fido-card", help="Of FIDO2 cards with their keys in this token (card run --fido), instead."),
+        typer.Option("--fido-card", help="Of FIDO2 cards with their keys in this token, instead."),
     ] = False,
     as_json: Json = False,
 ) -> None:
