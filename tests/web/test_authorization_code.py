@@ -92,6 +92,11 @@ def test_a_browser_that_is_logged_in_is_only_asked_though_it_comes_from_another_
     # Loaded again, it is the same request still.
     tab.do(tab.page.reload)
     tab.wait_for_text("#facts", username)
+    second, another = lab.enrolled()
+    tab.click("#another")
+    assert not tab.shows("#allow")
+    second.scan(read_code(tab, tmp_path))
+    tab.wait_for_text("#facts", another)
     tab.click("#deny")
     back_at(app, tab)
     with pytest.raises(oauth.AuthorizationResponseError) as refused:
@@ -99,7 +104,7 @@ def test_a_browser_that_is_logged_in_is_only_asked_though_it_comes_from_another_
     assert refused.value.error == "access_denied"
     # And one that wants a log-in of its own gets it, from here.
     asking = app.asking(prompt="login")
-    go_by_link(app, tab, app.client.pushed_authorization_request(asking).uri)
+    go_by_link(app, tab, asking.uri)
     tab.wait_for_text("#why", "This app asks for a fresh log-in")
     assert not tab.shows("#allow")
     phone.scan(read_code(tab, tmp_path))

@@ -5,7 +5,7 @@ A request belongs to the first browser whose page opens it, known by a cookie of
 
 import secrets
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,6 +17,7 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request, Response
 from fidoloop.server.oauth.answers import oauth_json
 from fidoloop.server.oauth.authorization.opened import Asked, SentBack, read_asked
+from fidoloop.server.oauth.authorization.pushed import URN
 from fidoloop.server.oauth.authorization.requests import Wanted, answer_uri, metadata_of, wanted_of
 from fidoloop.server.oauth.challenge import fido2_step, uaf_step
 from fidoloop.server.oauth.grants import Approved, add_code, token_hash
@@ -41,10 +42,12 @@ class OpenRequest(msgspec.Struct, frozen=True):
 class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is asked: by which client (the name is its own word), which goes on at `destination`, for which scopes.
 
-    `username` is who is logged in; where that log-in does not do, `acr` says what does.
+    `username` is who is logged in; where that log-in does not do, `acr` says what does. By `query` the same browser
+    opens the same request again.
     """
 
     id: str
+    query: str
     client: str
     destination: str
     scopes: tuple[str, ...]
@@ -146,6 +149,7 @@ async def _opened(environment: Environment, asked: Asked, name: str, login: WebL
     destination = urlsplit(wanted.redirect_uri)
     found = Opened(
         name,
+        urlencode({"client_id": wanted.client_id, "request_uri": f"{URN}{name}"}),
         metadata.client_name or asked.client.id,
         destination.netloc if destination.scheme in ("https", "http") else f"the app {destination.scheme}",
         tuple(wanted.scope.split()),

@@ -105,7 +105,7 @@ def read_wanted(
         raise OAuthRefusal(INVALID, "response_mode is query")
     if "request" in parameters:
         raise OAuthRefusal("request_not_supported", "request objects are not taken")
-    for name in ("state", "nonce"):
+    for name in ("state", "nonce", "scope"):
         if len(parameters.get(name, "")) > MAX_TEXT:
             raise OAuthRefusal(INVALID, f"{name} has more than {MAX_TEXT} characters")
     challenge = required(parameters, "code_challenge")

@@ -18,6 +18,8 @@ let begin;
 
 async function show() {
   asked = await call("/web/authorize", { query: location.search.slice(1) });
+  // Loaded again, and after a log-in, it is this very request, whose time does not begin anew.
+  history.replaceState(null, "", `?${asked.query}`);
   const enough = asked.username && !asked.acr;
   described($("facts"), [
     ["It calls itself", asked.client],
@@ -44,7 +46,13 @@ function logIn(why) {
 }
 
 async function decide(allow) {
-  const { location: where } = await call("/web/authorize/decide", { id: asked.id, allow, username: asked.username });
+  let where;
+  try {
+    ({ location: where } = await call("/web/authorize/decide", { id: asked.id, allow, username: asked.username }));
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    return show();
+  }
   $("request").hidden = $("log-in").hidden = true;
   $("answer").textContent = "Going back to the app…";
   location.replace(where);

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -38,6 +39,10 @@ COOKIE = "__Host-fidoloop-authorize"
 
 def plain(client: OAuthClient, **changes: str | None) -> str:
     return urlencode(asking(client, **changes))
+
+
+async def plainly(client: OAuthClient, **changes: str | None) -> str:
+    return plain(client, **changes)
 
 
 def test_a_plain_request_ends_in_tokens_of_the_browsers_log_in(tmp_path: Path) -> None:
@@ -212,14 +217,25 @@ def test_a_pushed_request_is_good_once_for_its_client_and_what_else_stands_in_th
     run(tmp_path, check)
 
 
-def test_of_many_answers_to_one_request_one_is_taken(tmp_path: Path) -> None:
+def test_of_many_answers_to_one_request_one_is_taken(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench, client: OAuthClient, browser: Consenting) -> None:
         opened = await browser.open(await pushed(client))
         answers = await asyncio.gather(*(browser.decide(opened, allow=number % 2 == 0) for number in range(6)))
         assert sorted(answer.status_code for answer in answers) == [200, 403, 403, 403, 403, 403]
         assert await count(bench, "oauth_code") <= 1
 
-    run(tmp_path, check)
+    run(tmp_path, check, database=database)
+
+
+def test_of_many_browsers_that_open_one_request_one_has_it(tmp_path: Path, database: str) -> None:
+    async def check(bench: Bench, client: OAuthClient, browser: Consenting) -> None:
+        query = await pushed(client)
+        async with consenting(bench) as second, consenting(bench) as third:
+            opening = (one.post("/web/authorize", {"query": query}) for one in (browser, second, third))
+            answers = await asyncio.gather(*opening)
+            assert sorted(answer.status_code for answer in answers) == [200, 403, 403]
+
+    run(tmp_path, check, database=database)
 
 
 def test_opening_the_page_changes_nothing_and_it_can_be_opened_again_by_the_same_browser_only(tmp_path: Path) -> None:
@@ -296,13 +312,8 @@ def test_a_yes_needs_the_log_in_that_the_page_showed(tmp_path: Path) -> None:
         assert (await browser.decide(opened)).status_code == 401
         await browser.log_in(bench, await bench.registered("mia"))
         # The request that was there before the log-in is still this browser's.
-        assert (
-            await browser.open(
-                urlencode(
-                    {"client_id": client.client_id, "request_uri": f"urn:ietf:params:oauth:request_uri:{opened['id']}"}
-                )
-            )
-        )["username"] == "mia"
+        again = await browser.open(opened["query"])
+        assert (again["id"], again["username"]) == (opened["id"], "mia")
         assert (await browser.decide(opened, username="jeff")).status_code == 403
         await admin.disable_user(bench.store, "mia", now=bench.clock())
         assert (await browser.decide(opened, username="mia")).status_code == 401
@@ -342,20 +353,27 @@ def test_a_log_in_by_passkey_says_so(tmp_path: Path, acr: str) -> None:
     run(tmp_path, check)
 
 
+@pytest.mark.parametrize("way", [pushed, plainly])
 @pytest.mark.parametrize(
     ("changes", "again"), [({"max_age": "60"}, True), ({"max_age": "61"}, False), ({"prompt": "login"}, True)]
 )
-def test_a_log_in_that_is_too_old_is_asked_for_anew(tmp_path: Path, changes: dict[str, str], again: bool) -> None:
+def test_a_log_in_that_is_too_old_is_asked_for_anew(
+    tmp_path: Path, changes: dict[str, str], again: bool, way: Callable[..., Awaitable[str]]
+) -> None:
     async def check(bench: Bench, client: OAuthClient, browser: Consenting) -> None:
         bench.clock.advance(61)
         await client.fresh()
-        query = await pushed(client, **changes)
-        opened = await browser.open(query)
+        opened = await browser.open(await way(client, **changes))
         assert ("acr" in opened) == again
         assert (await browser.decide(opened)).status_code == (403 if again else 200)
         if again:
+            bench.clock.advance(2)
             await browser.log_in(bench, await bench.registered("mia"))
-            assert "code" in await browser.allowed(query)
+            async with consenting(bench) as other:
+                await other.open(opened["query"], 403)
+            # The same request, not one of now, than which this log-in would be older.
+            bench.clock.advance(2)
+            assert "code" in await browser.allowed(opened["query"])
 
     run(tmp_path, check)
 
