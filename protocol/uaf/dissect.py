@@ -98,6 +98,17 @@ def dissect_assertion(data: bytes) -> Node:
     return Node(0, len(data), "assertion", problem=problem, children=(first, *after) if first else ())
 
 
+def dissect_elements(data: bytes) -> Node:
+    """Return the tree of `data`, elements of any kind one after the other.
+
+    Raises:
+        MalformedError: more than MAX_BYTES.
+    """
+    if len(data) > MAX_BYTES:
+        raise MalformedError("$", f"{len(data)} bytes, at most {MAX_BYTES} are dissected")
+    return Node(0, len(data), "elements", children=tuple(_elements(data, 0, len(data), 0, Context.of(data))))
+
+
 def _elements(data: bytes, start: int, end: int, depth: int, context: Context) -> Iterator[Node]:
     while start < end:
         if end - start < HEADER.size:
