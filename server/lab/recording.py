@@ -4,6 +4,7 @@ A message is redacted before it is kept. Header fields and query strings are nev
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,11 +49,11 @@ class Recording:
         if scope["type"] != "http" or not self._is_recorded(scope["path"]):
             await self._inner(scope, receive, send)
             return
-        crossing = _Crossing(scope, receive, send)
+        crossing = _Crossing(scope, receive, send, self._keep)
         try:
             await self._inner(scope, crossing.receive, crossing.send)
         finally:
-            await self._keep(crossing.exchange())
+            await crossing.ended()
 
     def _is_recorded(self, path: str) -> bool:
         trimmed = path.removesuffix("/")
@@ -80,8 +81,10 @@ class Exchange(NamedTuple):
 
 
 class _Crossing:
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
+    """One exchange on its way; `keep` is called with it at its end, or as soon as its answer is a stream."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, keep: Callable[[Exchange], Awaitable[None]]) -> None:
+        self._scope, self._receive, self._send, self._keep = scope, receive, send, keep
         self._request, self._answer = bytearray(), bytearray()
         self._status, self._media = 0, ""
 
@@ -93,11 +96,17 @@ class _Crossing:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status, self._media = message["status"], _media(message["headers"])
+            if self._media == EVENT_STREAM:
+                await self._keep(self._exchange())
         elif self._media != EVENT_STREAM:
             _add(self._answer, message)
         await self._send(message)
 
-    def exchange(self) -> Exchange:
+    async def ended(self) -> None:
+        if self._media != EVENT_STREAM:
+            await self._keep(self._exchange())
+
+    def _exchange(self) -> Exchange:
         path, asked = self._scope["path"].rstrip("/"), _media(self._scope["headers"])
         request, answer = bytes(self._request), bytes(self._answer)
         return Exchange(self._scope["method"], path, asked, request, self._status, self._media, answer)

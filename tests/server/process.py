@@ -19,6 +19,7 @@ class Running:
     url: str
     port: int
     ca: Path | None
+    lab: str = ""
 
     def stop(self) -> int:
         """Stop it as an operator does, and return its exit code."""
@@ -39,7 +40,8 @@ def started(home: Path, *options: str, log: Path | None = None) -> Iterator[Runn
         line = process.stdout.readline()
         assert line, "the server did not start"
         listening = json.loads(line)
-        yield Running(process, listening["url"], listening["port"], listening["ca"] and Path(listening["ca"]))
+        ca = listening["ca"] and Path(listening["ca"])
+        yield Running(process, listening["url"], listening["port"], ca, listening.get("lab", ""))
     finally:
         if process.poll() is None:
             process.kill()

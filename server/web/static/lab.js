@@ -7,6 +7,7 @@ const OPERATIONS = { Reg: "Registration", Auth: "Authentication", Dereg: "Deregi
 const sessions = new Map();
 let chosen;
 let openPaths = new Set();
+let shownCode;
 
 const at = (millis) => {
   const made = element("time", new Date(millis).toLocaleTimeString());
@@ -94,6 +95,8 @@ function showSession(session) {
   const lines = session.changes.map((change) => element("li", `${change.state}${codes(change)} `, at(change.at)));
   item.querySelector("ol").replaceChildren(...lines);
   sessions.set(session.id, { item, session });
+  // A code whose token was used or has expired need not be scanned any more.
+  if (session.id === shownCode && session.state !== "tokenCreated") $("code").hidden = true;
 }
 
 async function watch() {
@@ -166,7 +169,8 @@ function showEntry(entry, path) {
 }
 
 function statusWord({ answer }) {
-  if (answer?.statusCode) return `UAF status ${answer.statusCode}${answer.description?.message ? `: ${answer.description.message}` : ""}`;
+  const words = answer?.description?.message;
+  if (answer?.statusCode) return `UAF status ${answer.statusCode}${words ? `: ${words}` : ""}`;
   return answer?.detail ?? answer?.status ?? answer?.dispatchResult ?? "";
 }
 
@@ -197,6 +201,9 @@ function branch(name, value, path) {
   if (isNode(value)) return element("li", "", named(name), nodes(value, path));
   if (value === null || typeof value !== "object") return element("li", "", named(name), String(value));
   if (!Object.keys(value).length) return element("li", "", named(name), Array.isArray(value) ? "[]" : "{}");
+  if (Array.isArray(value) && value.every((one) => typeof one !== "object")) {
+    return element("li", "", named(name), value.join(", "));
+  }
   return element("li", "", named(name), tree(value, path));
 }
 
@@ -219,7 +226,8 @@ function nodes(node, path) {
 
 // Sessions made here, and the faults they can bear.
 
-async function showCode({ link, qr }) {
+async function showCode({ id, link, qr }) {
+  shownCode = id;
   $("qr").src = `data:image/png;base64,${qr}`;
   $("link").href = link;
   $("code").hidden = false;

@@ -35,7 +35,7 @@ async def story_kinds(visitor: LabVisitor, session_id: str) -> list[str]:
     told = []
     for entry in await visitor.story(session_id):
         if entry["kind"] == "message":
-            told.append(str(entry["answer"].get("statusCode", "-")) + (" again" if entry.get("note") else ""))
+            told.append(str(entry["answer"]["statusCode"]).split()[0] + (" again" if entry.get("note") else ""))
         else:
             told.append(str(entry.get("state") or entry["fault"]))
     return told

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from fidoloop.protocol import jose
+from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.server.errors import StoreError
 from fidoloop.server.lab import changes, stories
+from fidoloop.server.lab.decoding import readable
 from fidoloop.server.lab.stories import NO_SESSION, Change, Fault, Message, Stories
 from tests.server.harness import JSON, UAF, Bench, session_id_of
 from tests.server.lab.visitor import LabVisitor, in_the_lab, lab_of
 from tests.server.test_device_services import ask
+from tests.server.test_openapi import every_fido2_service
 from tests.server.test_targets import make
 from tests.server.test_tokens import dispatch, target_of
 from tests.server.web.visitor import answer_link, redeem, visiting
@@ -79,7 +82,7 @@ def test_a_log_in_is_told_from_dispatch_to_success(tmp_path: Path) -> None:
         tree = response["assertions"][0]["assertion"]
         assert {"UAFV1_AUTH_ASSERTION", "SIGNATURE", "KEYID", "COUNTERS"} <= set(names(tree))
         assert leaves(tree) == tree["length"] > 0
-        assert answered["answer"]["statusCode"] == 1200
+        assert answered["answer"]["statusCode"] == "1200 OK"
         assert answered["answer"]["description"]["message"] == "OK. Operation completed."
         assert (await visitor.post("/lab/session", {"id": session_id})).json()["payload"]["JWE header"]["alg"]
 
@@ -92,7 +95,8 @@ def test_a_registration_is_told_with_its_policy_and_key(tmp_path: Path) -> None:
         (session,) = await changes.listed(bench.environment, lab_of(bench))
         assert (session.op, session.username, session.state) == ("Reg", "jeff", "succeeded")
         asked, answered = await visitor.messages(session.id)
-        assert asked["answer"]["uafRequest"][0]["policy"]["accepted"]
+        criterion = asked["answer"]["uafRequest"][0]["policy"]["accepted"][0][0]
+        assert criterion["authenticationAlgorithms"][0] == "1 SECP256R1_ECDSA_SHA256_RAW"
         assert "UAFV1_REG_ASSERTION" in names(answered["request"]["uafResponse"][0]["assertions"][0]["assertion"])
         shown = await visitor.overview()
         assert [user["username"] for user in shown["users"]] == ["jeff", "mia"]
@@ -109,11 +113,12 @@ def test_a_refusal_is_told_with_its_status(tmp_path: Path) -> None:
     async def check(bench: Bench, visitor: LabVisitor) -> None:
         phone = await bench.registered()
         request = await bench.uaf_request("Auth", {"username": "jeff"})
-        answer = await bench.respond("Auth", phone.give_up(request), {"asmStatusCode": 5, "clientErrorCode": 3})
+        answer = await bench.respond("Auth", phone.give_up(request), {"asmStatusCode": 3, "clientErrorCode": 3})
         session_id = session_id_of(request)
         assert await visitor.states(session_id) == ["clientAuthenticating", "failed"]
         last = [entry for entry in await visitor.story(session_id) if entry["kind"] == "change"][-1]
-        assert (last["uafStatusCode"], last["asmStatusCode"]) == (answer["statusCode"], 5)
+        assert last["uafStatusCode"] == f"{answer['statusCode']} {StatusCode(answer['statusCode']).name}"
+        assert (last["asmStatusCode"], last["clientErrorCode"]) == ("3 USER_CANCELLED", "3 USER_CANCELLED")
 
     run(tmp_path, check)
 
@@ -167,6 +172,38 @@ def test_what_belongs_to_no_session_stands_apart(tmp_path: Path) -> None:
         assert (refused["status"], refused["answer"]["detail"]) == (401, "an API credential is needed")
 
     run(tmp_path, check)
+
+
+def test_what_a_passkey_signs_is_taken_apart(tmp_path: Path) -> None:
+    async def check(bench: Bench, visitor: LabVisitor) -> None:
+        async def call(method: str, path: str, body: Any = None, **options: Any) -> Any:  # noqa: ANN401 - JSON
+            content = json.dumps(body) if isinstance(body, dict) else body
+            headers = options.get("headers", JSON) | (bench.api if options.get("api", True) else {})
+            return (await bench.client.request(method, path, content=content, headers=headers)).json()
+
+        await every_fido2_service(call)
+        told = [message for message in await visitor.messages(NO_SESSION) if message["status"] == 200]
+        (made,) = [one for one in told if one["path"] == "/nevisfido/fido2/attestation/result"]
+        response = made["request"]["response"]
+        assert response["clientDataJSON"]["type"] == "webauthn.create"
+        assert response["attestationObject"]["authData"]["credentialId"]
+        (used,) = [one for one in told if one["path"] == "/nevisfido/fido2/assertion/result"]
+        assert used["request"]["response"]["authenticatorData"]["flags"].startswith("0x")
+        assert "UP" in used["request"]["response"]["authenticatorData"]["flags"]
+
+    run(tmp_path, check)
+
+
+@pytest.mark.parametrize("value", ["AA", "not base64url!", 5, None])
+def test_what_cannot_be_taken_apart_is_shown_as_it_is(value: object) -> None:
+    request = dict.fromkeys(("attestationObject", "authenticatorData", "userVerification"), value)
+    shown = readable(message(**request))
+    assert shown["request"] == request | ({"userVerification": "5 PRESENCE|PASSCODE"} if value == 5 else {})
+
+
+def test_bytes_that_are_no_assertion_are_still_named() -> None:
+    tree = readable(message(assertion="AAAA"))["request"]["assertion"]
+    assert (tree["length"], bool(tree["problem"])) == (3, True)
 
 
 def test_a_store_that_fails_while_recording_does_not_fail_the_answer(
