@@ -67,7 +67,6 @@ def metadata(environment: Environment) -> dict[str, Any]:
             "require_pushed_authorization_requests": False,
             "authorization_response_iss_parameter_supported": True,
             "response_modes_supported": ["query"],
-            "request_uri_parameter_supported": True,
             "request_parameter_supported": False,
         }
     if server.settings.attestation_challenges:

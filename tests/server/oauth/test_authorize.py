@@ -51,7 +51,12 @@ def test_a_plain_request_ends_in_tokens_of_the_browsers_log_in(tmp_path: Path) -
         bench.clock.advance(120)
         await client.fresh()
         query = plain(client)
-        assert (await browser.page(query)).status_code == 200
+        page = await browser.page(query)
+        assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        assert "set-cookie" not in page.headers
+        assert not any(value in page.text for value in (client.client_id, "Photo", "jeff", "n-1"))
         opened = await browser.open(query)
         assert (opened["client"], opened["destination"]) == ("Photo <app>", "app.example")
         assert (opened["scopes"], opened["username"]) == (["openid", "api"], "jeff")
@@ -268,8 +273,8 @@ def test_two_tabs_of_a_browser_wait_side_by_side(tmp_path: Path) -> None:
 
 def test_nobody_chooses_a_browsers_cookie(tmp_path: Path) -> None:
     async def check(bench: Bench, client: OAuthClient, browser: Consenting) -> None:
-        browser.client.cookies.set(COOKIE, "x" * 43, domain="localhost")
-        answer = await browser.post("/web/authorize", {"query": plain(client)})
+        chosen = {"cookie": f"{COOKIE}={'x' * 43}"}
+        answer = await browser.post("/web/authorize", {"query": plain(client)}, **chosen)
         kept = answer.headers["set-cookie"]
         assert kept.startswith(f"{COOKIE}=")
         assert "x" * 43 not in kept

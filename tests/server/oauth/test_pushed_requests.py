@@ -89,6 +89,7 @@ def test_the_key_is_named_by_the_proof_by_the_parameter_or_by_both_alike(tmp_pat
         ({"prompt": "none"}, "interaction_required"),
         ({"state": "s" * 1025}, "invalid_request"),
         ({"nonce": "n" * 1025}, "invalid_request"),
+        ({"scope": "api " * 257}, "invalid_request"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once_and_nothing_is_kept(
