@@ -10,6 +10,7 @@ from fidoloop.pytest_plugin import Lab, running_lab
 from tests.web.browser import Chromium, Tab
 from tests.web.foreign_application import NAME, Application, application
 from tests.web.reading import read_code
+from tests.web.test_passkeys import VirtualAuthenticator, logged_in_with_phone
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,26 @@ def test_a_browser_that_is_logged_in_is_only_asked_though_it_comes_from_another_
     tab.click("#allow")
     back_at(app, tab)
     assert app.client.authorization_code(app.answered(asking), validate=False).scope == "openid api"
+
+
+def test_an_app_that_wants_a_passkey_gets_one_though_the_phone_was_there_before(
+    lab: Lab, app: Application, fidoloop_token: str, tab: Tab, tmp_path: Path
+) -> None:
+    VirtualAuthenticator(tab)
+    username = logged_in_with_phone(lab, fidoloop_token, tab, tmp_path)
+    tab.click("#add-passkey")
+    tab.wait_for_text("#passkey-words", "The passkey is ready.")
+    asking = app.asking(acr_values="fido2")
+    go_by_link(app, tab, app.client.pushed_authorization_request(asking).uri)
+    tab.wait_for_text("#why", "This app asks for a fresh log-in with a passkey.")
+    assert not tab.shows("#allow")
+    tab.click("#by-passkey")
+    tab.do(lambda: tab.page.wait_for_selector("#allow"))
+    tab.click("#allow")
+    back_at(app, tab)
+    token = app.client.authorization_code(app.answered(asking), validate=False)
+    who = app.session.get(f"{lab.server.url}/api/whoami", auth=token).json()
+    assert (who["username"], who["acr"]) == (username, "fido2")
 
 
 def test_another_persons_browser_and_an_unknown_request_are_told_so(
