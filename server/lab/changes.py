@@ -9,7 +9,7 @@ from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.server.environment import Environment
 from fidoloop.server.lab.console import WAKE, Lab
-from fidoloop.server.lab.stories import Change
+from fidoloop.server.lab.stories import NO_SESSION, Change
 from fidoloop.server.services.status import ASK_AGAIN_SECONDS, SIGN_OF_LIFE_MILLIS, deadline_of, expiry
 from fidoloop.server.sessions import ENDED, FAILED
 from fidoloop.server.store import lab_queries
@@ -37,6 +37,13 @@ class SessionShown(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline: int | None = None
     madeHere: bool = False
     armed: tuple[str, ...] = ()
+
+
+class Others(msgspec.Struct, frozen=True):
+    """The story of messages that belong to no session: how many there were."""
+
+    id: str
+    entries: int
 
 
 def change_of(row: LabSessionRow, now: int) -> Change:
@@ -71,7 +78,7 @@ def _shown(lab: Lab, row: LabSessionRow, now: int) -> SessionShown:
         present.state,
         present.at,
         story.changes,
-        len(story.entries) + story.dropped,
+        story.length,
         row.dispatcher,
         None if present.state in ENDED else deadline_of(row),
         made_here is not None,
@@ -80,11 +87,15 @@ def _shown(lab: Lab, row: LabSessionRow, now: int) -> SessionShown:
 
 
 async def follow(environment: Environment, lab: Lab) -> AsyncIterator[tuple[str, str] | None]:
-    """Give an event `session` for each session as it is, and for each that changed, until the server stops."""
+    """Give an event `session` for each session as it is, and for each that changed, until the server stops.
+
+    The last of each round is that of no session.
+    """
     sent: dict[str, str] = {}
     said_at = environment.clock()
     while not environment.changes.stopping:
         texts = {session.id: strictjson.encode(session) for session in await listed(environment, lab)}
+        texts[NO_SESSION] = strictjson.encode(Others(NO_SESSION, lab.stories.of(NO_SESSION).length))
         for session_id, text in texts.items():
             if sent.get(session_id) != text:
                 yield "session", text

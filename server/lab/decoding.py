@@ -103,9 +103,18 @@ def _signed(data: AuthenticatorData) -> Json:
     return shown
 
 
+def _text(data: bytes) -> Json:
+    """Return the text of a transaction; a picture of one stays as it is."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedError("content", "no text") from None
+
+
 _BYTES: Final[Mapping[str, Callable[[bytes], Json]]] = {
     "assertion": _assertion,
     "attestationObject": _attestation,
     "authenticatorData": _authenticator_data,
+    "content": _text,
 }
 """Members that are base64url of bytes with a form."""

@@ -29,6 +29,7 @@ from fidoloop.server.store.rows import LabSessionRow
 RESPONSE_PATH: Final = f"{CONTEXT_PATH}/uaf/1.1/authentication"
 _NOT_RECORDED: Final = ("/lab", "/web/static/", "/docs", "/openapi.json", "/healthz", "/metrics", "/link")
 EVENTS: Final = "[events]"
+MAX_PATH: Final = 256
 _PAGES: Final = frozenset({"text/html"})
 _log = logging.getLogger("fidoloop.server.lab")
 
@@ -107,7 +108,7 @@ class _Crossing:
             await self._keep(self._exchange())
 
     def _exchange(self) -> Exchange:
-        path, asked = self._scope["path"].rstrip("/"), _media(self._scope["headers"])
+        path, asked = self._scope["path"].rstrip("/")[:MAX_PATH], _media(self._scope["headers"])
         request, answer = bytes(self._request), bytes(self._answer)
         return Exchange(self._scope["method"], path, asked, request, self._status, self._media, answer)
 

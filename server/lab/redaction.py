@@ -13,6 +13,8 @@ HIDDEN: Final = "[hidden]"
 UNKNOWN: Final = "[other members]"
 MAX_TEXT: Final = 8192
 MAX_ENTRIES: Final = 64
+MAX_NUMBER: Final = (1 << 53) - 1
+"""What any reader of JSON takes for the same number (RFC 8259 section 6)."""
 MAX_LEVEL: Final = 2
 """So deep are JSON texts in JSON texts: fcParams in a uafResponse in a SendUAFResponse."""
 Json = Any
@@ -120,9 +122,11 @@ def _walk(name: str, value: Json, level: int) -> Json:
         return dict(_member(name, member, level) for name, member in value.items())
     if isinstance(value, list):
         return [_walk(name, entry, level) for entry in value[:MAX_ENTRIES]]
-    if value is None or isinstance(value, bool) or name in _SHOWN:
-        return value[:MAX_TEXT] if isinstance(value, str) else value
-    return HIDDEN
+    if value is None or isinstance(value, bool):
+        return value
+    if name not in _SHOWN or (isinstance(value, int) and abs(value) > MAX_NUMBER):
+        return HIDDEN
+    return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
 def _member(name: str, value: Json, level: int) -> tuple[str, Json]:

@@ -65,6 +65,11 @@ class Story:
     dropped: int = 0
 
     @property
+    def length(self) -> int:
+        """How many entries there were, the dropped ones included."""
+        return len(self.entries) + self.dropped
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """The states the session came into."""
         return tuple(entry for entry in self.entries if isinstance(entry, Change))

@@ -54,7 +54,8 @@ def _seen() -> dict[tuple[str, str], Described]:
             group=_GROUP,
             summary="Sessions as they go on",
             description="Server-sent events `session`, each with a SessionShown: one for each session as it is, then"
-            " one for each that changed, until the server stops.",
+            " one for each that changed, until the server stops. With an empty id: messages that belong to no session."
+            "",
             request=dict,
             answer=str,
             media=EVENT_STREAM,

@@ -62,6 +62,7 @@ def test_a_log_in_by_the_phone_is_watched_from_code_to_success(
     states = tab.text("#sessions > li:first-child ol").split("\n")
     assert [state.split()[0] for state in states] == ["tokenCreated", "clientAuthenticating", "succeeded"]
     tab.wait_for_text("#entries", "/nevisfido/uaf/1.1/authentication")
+    tab.wait_for_text("#keys td:nth-child(6)", "1")  # the counter has moved on
     story = unfold(tab)
     for words in ("facetID", "UAFV1_AUTH_ASSERTION", "SIGNATURE", "KEYID", "policy", "HTTP 200", "UAF status 1200"):
         assert words in story
@@ -86,6 +87,49 @@ def test_a_fault_is_injected_and_its_outcome_is_told(lab: Lab, fidoloop_token: s
     story = unfold(tab)
     assert "Fault: expiredToken" in story
     assert "UAF status 1408" in story
+
+
+def test_a_real_phone_meets_a_wrong_key_a_clock_that_is_off_and_a_replay(
+    lab: Lab, fidoloop_token: str, tab: Tab, tmp_path: Path
+) -> None:
+    phone = PhoneCommand(lab, tmp_path / "home", fidoloop_token)
+    phone.enrolled()
+    enter(lab, tab)
+
+    def new_session() -> str:
+        before = tab.text("#story-heading")
+        tab.click("#make button")
+        chosen = "(before) => document.getElementById('story-heading').textContent !== before"
+        tab.do(lambda: tab.page.wait_for_function(chosen, arg=before))
+        tab.do(lambda: tab.page.wait_for_selector("#faults:not([hidden])"))
+        return str(tab.evaluate("document.getElementById('link').href"))
+
+    right = new_session()
+    tab.click('[data-fault="wrongKey"]')
+    tab.wait_for_text("#fault-words", "another phone's key")
+    wrong = str(tab.evaluate("document.getElementById('link').href"))
+    assert wrong != right
+    done = phone("open", wrong)
+    assert done.code == Exit.REFUSED, done.all
+    assert "/token/redeem" not in unfold(tab), "the phone asked for nothing"
+
+    code = new_session()
+    tab.fill("#minutes", "-30")
+    tab.click('[data-fault="clockSkew"]')
+    tab.wait_for_text("#fault-words", "-30 minutes")
+    done = phone("open", code)
+    assert done.code == Exit.REFUSED, done.all
+    tab.wait_for_text("#entries", "/nevisfido/uaf/1.1/authentication")
+    assert "UAF status 1491" in unfold(tab)
+
+    code = new_session()
+    tab.click('[data-fault="replay"]')
+    tab.wait_for_text("#fault-words", "As soon as the phone has answered")
+    done = phone("open", code)
+    assert done.code == Exit.OK, done.all
+    tab.wait_for_text("#entries", "sent again by the lab")
+    assert "UAF status 1491" in unfold(tab)
+    wait_for_state(tab, "succeeded")
 
 
 def test_the_printed_url_opens_the_lab_once_only(lab: Lab, browser: Chromium, tab: Tab) -> None:

@@ -3,6 +3,7 @@
 import { $, Refused, call, element, events, fetched } from "./base.js";
 
 const PAUSE_MILLIS = 2000;
+const MOST_SESSIONS = 100;
 const OPERATIONS = { Reg: "Registration", Auth: "Authentication", Dereg: "Deregistration" };
 const sessions = new Map();
 let chosen;
@@ -95,6 +96,11 @@ function showSession(session) {
   const lines = session.changes.map((change) => element("li", `${change.state}${codes(change)} `, at(change.at)));
   item.querySelector("ol").replaceChildren(...lines);
   sessions.set(session.id, { item, session });
+  const [oldest] = sessions.keys();
+  if (sessions.size > MOST_SESSIONS && oldest !== chosen) {
+    sessions.get(oldest).item.remove();
+    sessions.delete(oldest);
+  }
   // A code whose token was used or has expired need not be scanned any more.
   if (session.id === shownCode && session.state !== "tokenCreated") $("code").hidden = true;
 }
@@ -104,9 +110,11 @@ async function watch() {
     try {
       $("stream-words").textContent = "Watching: changes show as they happen.";
       for await (const session of events("/lab/stream", {})) {
-        showSession(session);
+        const before = sessions.get(session.id)?.session.state;
+        if (session.id) showSession(session);
         if (session.id === chosen) await showStory();
-        if (session.state === "succeeded") await showOverview();
+        // What ends well may have added a key, used one or removed one.
+        if (before && before !== session.state && session.state === "succeeded") await showOverview();
       }
     } catch (error) {
       if (error instanceof Refused) return shut(error.message);

@@ -9,6 +9,7 @@ import pytest
 
 from fidoloop.protocol import jose, outofband
 from fidoloop.server.lab import console
+from fidoloop.server.lab.changes import listed
 from fidoloop.server.lab.console import Lab, LabSession
 from fidoloop.server.settings.declared import DISPATCHERS
 from fidoloop.server.store import lab_queries
@@ -69,7 +70,7 @@ def test_a_lab_session_for_a_device_is_encrypted_to_it(tmp_path: Path) -> None:
     run(tmp_path, check)
 
 
-def test_an_expired_token_is_refused(tmp_path: Path) -> None:
+def test_an_expired_token_is_refused(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench, visitor: LabVisitor) -> None:
         made = await visitor.make()
         await visitor.inject(made["id"], "expiredToken")
@@ -78,7 +79,7 @@ def test_an_expired_token_is_refused(tmp_path: Path) -> None:
         again = await visitor.post("/lab/session/fault", {"id": made["id"], "fault": "expiredToken"})
         assert again.status_code == 409
 
-    run(tmp_path, check)
+    run(tmp_path, check, database=database)
 
 
 def test_a_payload_for_another_key_cannot_be_opened(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ async def answered(bench: Bench, phone: Phone, made: dict[str, Any]) -> None:
         await asyncio.gather(*bench.environment.tasks)
 
 
-def test_a_response_that_is_sent_again_is_refused(tmp_path: Path) -> None:
+def test_a_response_that_is_sent_again_is_refused(tmp_path: Path, database: str) -> None:
     async def check(bench: Bench, visitor: LabVisitor) -> None:
         phone = await bench.registered()
         made = await visitor.make()
@@ -116,7 +117,7 @@ def test_a_response_that_is_sent_again_is_refused(tmp_path: Path) -> None:
         assert (await story_kinds(visitor, made["id"]))[-2:] == ["replay", "1491 again"]
         assert await bench.state() == before
 
-    run(tmp_path, check)
+    run(tmp_path, check, database=database)
 
 
 def test_a_replay_can_wait_for_the_response(tmp_path: Path) -> None:
@@ -158,6 +159,19 @@ def test_a_challenge_is_issued_by_a_clock_that_is_off(
         assert (await story_kinds(visitor, made["id"])).count("clockSkew") == 1
 
     run(tmp_path, check)
+
+
+def test_a_clock_that_is_off_is_so_on_any_database(tmp_path: Path, database: str) -> None:
+    async def check(bench: Bench, visitor: LabVisitor) -> None:
+        phone = await bench.registered()
+        made = await visitor.make()
+        await visitor.inject(made["id"], "clockSkew", minutes=-2)
+        request = await redeem(bench, token_in(made["link"]))
+        assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1491
+        states = {session.id: session.state for session in await listed(bench.environment, lab_of(bench))}
+        assert states[made["id"]] == "failed"
+
+    run(tmp_path, check, database=database)
 
 
 def test_a_clocks_skew_that_makes_no_sense_is_refused(tmp_path: Path) -> None:

@@ -11,12 +11,16 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fidoloop.protocol import strictjson
 from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.lab.access import COOKIE
 from fidoloop.server.lab.changes import listed
+from fidoloop.server.lab.decoding import readable
 from fidoloop.server.lab.redaction import HIDDEN, UNKNOWN, redact
+from fidoloop.server.lab.stories import Message
 from tests.server.harness import Bench
 from tests.server.lab.visitor import LabVisitor, in_the_lab, lab_of
 from tests.server.test_openapi import every_service
@@ -26,6 +30,8 @@ HEADERS = ("authorization", "cookie", "dpop", "device-signature", "oauth-client-
 _NAMES = """token link qr response code access_token refresh_token auth_session password client_assertion
 registration_access_token target code_verifier data nma_data"""
 MEMBERS = frozenset(_NAMES.split())
+NAMES = [*_NAMES.split(), "uafRequest", "context", "fcParams", "assertion", "header", "statusCode", "content"]
+FORM = "application/x-www-form-urlencoded"
 SHORTEST = 8
 """What is shorter than that could be found anywhere."""
 
@@ -52,7 +58,7 @@ class Secrets:
                 self.found[name].add(secret)
 
     def _body(self, body: bytes, media: str) -> None:
-        if media.startswith("application/x-www-form-urlencoded"):
+        if media.startswith(FORM):
             pairs: Any = dict(parse_qsl(body.decode()))
         elif body.startswith(b"{"):
             pairs = json.loads(body)
@@ -145,12 +151,13 @@ def test_no_secret_of_any_service_is_served(tmp_path: Path) -> None:
         (b"a.t0p-secret.c", "application/jose", HIDDEN),
         (
             b"grant_type=password&password=t0p-secret&scope=openid&state=t0p-secret",
-            "application/x-www-form-urlencoded",
+            FORM,
             {"grant_type": "password", "password": HIDDEN, "scope": "openid", UNKNOWN: HIDDEN},
         ),
         (b'{"context":"{\\"dispatchTarget\\":{\\"target\\":\\"t0p-secret\\"}}"}', "application/json", None),
         (b'{"dispatcherInformation":{"name":"link","response":"t0p-secret"}}', "application/json", None),
         (b'{"channelLinking":{"content":"t0p-secret"}}', "application/json", {"channelLinking": HIDDEN}),
+        (b'{"statusCode":99999999999999999999}', "application/json", {"statusCode": HIDDEN}),
         (b'{"username":["a", true, null]}', "application/json", {"username": ["a", True, None]}),
         (b'{"description":"t0p-secret"}', "application/json", None),
     ],
@@ -160,6 +167,21 @@ def test_what_is_not_known_to_be_harmless_is_hidden(body: bytes, media: str, kep
     assert "t0p-secret" not in json.dumps(found)
     if kept is not None:
         assert found == kept
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+TEXTS = JSON.map(lambda value: json.dumps(value, ensure_ascii=False).encode())
+
+
+@given(TEXTS | st.binary(max_size=200), st.sampled_from(["application/json", "application/jose", FORM, "a/b"]))
+def test_whatever_comes_can_be_kept_and_shown(body: bytes, media: str) -> None:
+    kept = redact(body, media=media)
+    message = Message(0, "POST", "/x", 200, kept, None)
+    assert json.loads(strictjson.encode(readable(message)))["path"] == "/x"
 
 
 def test_texts_in_texts_are_followed_so_deep_only() -> None:
