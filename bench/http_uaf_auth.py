@@ -37,7 +37,7 @@ _REDEEM = head("/nevisfido/token/redeem/registration", media="application/json")
 _REGISTER = head("/nevisfido/uaf/1.1/registration")
 _WANTED = b'{"op":"Auth","context":"{}"}'
 _ACCEPTED = b'{"statusCode":1200'
-_Work = list[Callable[[], Awaitable[object]]]
+Work = list[Callable[[], Awaitable[object]]]
 
 
 class Turn(NamedTuple):
@@ -78,17 +78,17 @@ async def _register(connection: Connection, code: str, phone: SoftwarePhone) -> 
         raise RuntimeError(f"registration refused: {answer!r}")
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process (proc(5): fields 14 and 15, after the name in brackets)."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def _loaded(pid: int, work: _Work) -> tuple[float, float]:
+async def loaded(pid: int, work: Work) -> tuple[float, float]:
     """Return the rate of `work`, and the share of one core that the server took."""
-    cpu, started = _cpu_seconds(pid), time.perf_counter()
+    cpu, started = cpu_seconds(pid), time.perf_counter()
     measured = await rate_of(work, SECONDS)
-    return measured, (_cpu_seconds(pid) - cpu) / (time.perf_counter() - started)
+    return measured, (cpu_seconds(pid) - cpu) / (time.perf_counter() - started)
 
 
 async def _measure(port: int, pid: int, codes: list[str]) -> list[Turn]:
@@ -96,8 +96,8 @@ async def _measure(port: int, pid: int, codes: list[str]) -> list[Turn]:
     phones = [SoftwarePhone() for _ in codes]
     for connection, code, phone in zip(connections, codes, phones, strict=True):
         await _register(connection, code, phone)
-    minimal: _Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
-    full: _Work = [
+    minimal: Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
+    full: Work = [
         lambda connection=connection, phone=phone: _authenticate(connection, phone)  # type: ignore[misc]
         for connection, phone in zip(connections, phones, strict=True)
     ]
@@ -108,8 +108,8 @@ async def _measure(port: int, pid: int, codes: list[str]) -> list[Turn]:
     await rate_of(full, SECONDS)
     turns = []
     for _ in range(TURNS):
-        full_rate, full_load = await _loaded(pid, full)
-        minimal_rate, minimal_load = await _loaded(pid, minimal)
+        full_rate, full_load = await loaded(pid, full)
+        minimal_rate, minimal_load = await loaded(pid, minimal)
         cpu, started = time.process_time(), time.perf_counter()
         verifications = rate(lambda: public_key.verify(signature, data, algorithm), 0.2)
         verify_load = (time.process_time() - cpu) / (time.perf_counter() - started)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench.http_uaf_auth import CONNECTIONS, SECONDS
+from bench.http_uaf_auth import CONNECTIONS, SECONDS, Work, loaded
 from bench.lean_client import Connection, head, rate_of
 from bench.measure import Row, rate, row_of
 from bench.minimal_server import MINIMAL_PATH
@@ -37,10 +37,11 @@ from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.open import open_store
 
 TURNS = 11
+PREPARED = 96
+"""Proofs of each kind that every client has ready when a turn begins: more than it can use up in one."""
 _MINIMAL, _WANTED = head(MINIMAL_PATH), b'{"op":"Auth","context":"{}"}'
 _FORM = "application/x-www-form-urlencoded"
 _POLICY = [{"name": "any", "grants": {"acr": ["uaf"], "scopes": ["api"]}}]
-_Work = list[Callable[[], Awaitable[object]]]
 _DEVICE = {"evidence_type": "piv-attestation", "tier": "attested"}
 
 
@@ -61,6 +62,8 @@ class Session:
         self._nonce, self._resource_nonce, self._challenge = nonces
         self.refresh_token = ""
         self.access_token = ""
+        self._tokens: list[bytes] = []
+        self._calls: list[bytes] = []
 
     async def redeem(self) -> None:
         await self._token(f"grant_type=authorization_code&code={self._client.code}")
@@ -69,6 +72,21 @@ class Session:
         await self._token(f"grant_type=refresh_token&refresh_token={self.refresh_token}")
 
     async def call(self) -> None:
+        head_ = self._calls.pop() if self._calls else self._call_head()
+        await self._connection.post(head_, b"")
+
+    def prepare(self) -> None:
+        """Make proofs for what comes: it is the server that is measured, not who signs for it."""
+        self._tokens += [self._token_head() for _ in range(PREPARED - len(self._tokens))]
+        self._calls += [self._call_head() for _ in range(PREPARED - len(self._calls))]
+
+    async def _token(self, form: str) -> None:
+        head_ = self._tokens.pop() if self._tokens else self._token_head()
+        answer: dict[str, Any] = json.loads(await self._connection.post(head_, form.encode()))
+        self.refresh_token = answer["refresh_token"]
+        self.access_token = self.access_token or answer["access_token"]
+
+    def _call_head(self) -> bytes:
         claims = DpopClaims(
             secrets.token_urlsafe(16),
             "GET",
@@ -78,10 +96,9 @@ class Session:
             nonce=self._resource_nonce,
         )
         proof = make_dpop_proof(self._client.key, claims)
-        fields = f"Authorization: DPoP {self.access_token}\r\nDPoP: {proof}\r\n"
-        await self._connection.post(_with(fields, "GET", "/api/whoami"), b"")
+        return _with(f"Authorization: DPoP {self.access_token}\r\nDPoP: {proof}\r\n", "GET", "/api/whoami")
 
-    async def _token(self, form: str) -> None:
+    def _token_head(self) -> bytes:
         now = int(time.time())
         dpop = DpopClaims(secrets.token_urlsafe(16), "POST", f"{self._base}/token", now, nonce=self._nonce)
         pop = PopClaims(self._base, secrets.token_urlsafe(16), now, self._challenge)
@@ -90,8 +107,7 @@ class Session:
             f"OAuth-Client-Attestation: {self._client.attestation}\r\n"
             f"OAuth-Client-Attestation-PoP: {make_pop(self._client.key, pop)}\r\n"
         )
-        answer: dict[str, Any] = json.loads(await self._connection.post(_with(fields, "POST", "/token"), form.encode()))
-        self.refresh_token, self.access_token = answer["refresh_token"], answer["access_token"]
+        return _with(fields, "POST", "/token")
 
 
 def run() -> list[Row]:
@@ -107,12 +123,12 @@ def run() -> list[Row]:
                 assert process.stdout is not None
                 port = int(process.stdout.readline())
                 with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
-                    return runner.run(_measure(Path(name), port, bearer))
+                    return runner.run(_measure(Path(name), port, process.pid, bearer))
             finally:
                 process.terminate()
 
 
-async def _measure(home: Path, port: int, bearer: str) -> list[Row]:
+async def _measure(home: Path, port: int, pid: int, bearer: str) -> list[Row]:
     base = f"http://127.0.0.1:{port}"
     config = load_config(home, {"base_url": base})
     store = await open_store(config.database)
@@ -126,41 +142,60 @@ async def _measure(home: Path, port: int, bearer: str) -> list[Row]:
     sessions = [Session(connection, base, client, nonces) for connection, client in pairs]
     for session in sessions:
         await session.redeem()
-    minimal: _Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
+    minimal: Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
     introspect = _with(f"Authorization: Bearer {bearer}\r\n", "POST", "/introspect")
     body = f"token={sessions[0].access_token}".encode()
-    known: _Work = [lambda connection=each: connection.post(introspect, body) for each in connections]  # type: ignore[misc]
-    subjects: dict[str, tuple[_Work, int, float | None]] = {
-        "oauth-token": ([session.refresh for session in sessions], 3, 0.5),
-        "oauth-api": ([session.call for session in sessions], 2, None),
-        "oauth-introspect": (known, 0, None),
+    known: Work = [lambda connection=each: connection.post(introspect, body) for each in connections]  # type: ignore[misc]
+    subjects = {
+        "oauth-token": Subject([session.refresh for session in sessions], lambda: _prepare(sessions), 3, 0.5),
+        "oauth-api": Subject([session.call for session in sessions], lambda: _prepare(sessions), 2),
+        "oauth-introspect": Subject(known, lambda: None, 0),
     }
-    rows = [await _row(name, work, minimal, count, wanted) for name, (work, count, wanted) in subjects.items()]
+    rows = []
+    for name, subject in subjects.items():
+        rows += await _rows(name, pid, subject, minimal)
     for connection in connections:
         connection.close()
     return rows
 
 
-async def _row(
-    name: str,
-    work: _Work,
-    minimal: _Work,
-    verifications: int,
-    wanted: float | None,
-) -> Row:
+class Subject(NamedTuple):
+    """What is measured: its work, made ready by `prepare`, and how many bare verifications it needs."""
+
+    work: Work
+    prepare: Callable[[], None]
+    verifications: int
+    wanted: float | None = None
+
+
+async def _rows(name: str, pid: int, subject: Subject, minimal: Work) -> list[Row]:
+    """Return the rates beside their floors, by the clock and by the server's processor time."""
     key = ec.generate_private_key(ec.SECP256R1())
     data, algorithm = os.urandom(160), ec.ECDSA(hashes.SHA256())
     signature, public_key = key.sign(data, algorithm), key.public_key()
-    await rate_of(work, SECONDS)
+    await rate_of(subject.work, SECONDS)
     await rate_of(minimal, SECONDS)
-    pairs = []
+    pairs, by_cpu, loads = [], [], []
     for _ in range(TURNS):
-        value = await rate_of(work, SECONDS)
-        posts = await rate_of(minimal, SECONDS)
+        subject.prepare()
+        value, load = await loaded(pid, subject.work)
+        posts, minimal_load = await loaded(pid, minimal)
+        cpu, started = time.process_time(), time.perf_counter()
         bare = rate(lambda: public_key.verify(signature, data, algorithm), 0.1)
-        pairs.append((value, 1 / (1 / posts + verifications / bare)))
-    assert statistics.median(value for value, _ in pairs) > 0
-    return row_of(name, pairs, wanted=wanted)
+        bare_load = (time.process_time() - cpu) / (time.perf_counter() - started)
+        pairs.append((value, 1 / (1 / posts + subject.verifications / bare)))
+        by_cpu.append((value / load, 1 / (minimal_load / posts + subject.verifications * bare_load / bare)))
+        loads.append(load)
+    return [
+        row_of(name, pairs, wanted=subject.wanted),
+        row_of(f"{name}: by server CPU", by_cpu, wanted=None),
+        Row(f"{name}: server CPU", round(100 * statistics.median(loads), 1), "% of a core"),
+    ]
+
+
+def _prepare(sessions: list[Session]) -> None:
+    for session in sessions:
+        session.prepare()
 
 
 def _with(fields: str, method: str, path: str) -> bytes:

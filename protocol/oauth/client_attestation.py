@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from fidoloop.protocol import base64url, jose, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.jose import PublicJwk
+from fidoloop.protocol.oauth.device_facts import DeviceFacts
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.protocol.oauth.message_hash import PreviousMessage
 
@@ -67,7 +68,10 @@ class PopClaims(msgspec.Struct, frozen=True):
 
 
 class ClientAttestation(NamedTuple):
-    """A verified attestation: whose, until when (epoch seconds), the instance's key and every claim."""
+    """A verified attestation: whose, until when (epoch seconds), the instance's key and every claim.
+
+    `facts` are those of the device, None where the claims name none that can be read.
+    """
 
     client_id: str
     attester: str
@@ -76,6 +80,7 @@ class ClientAttestation(NamedTuple):
     jwk: PublicJwk
     thumbprint: str
     claims: dict[str, Any]
+    facts: DeviceFacts | None
 
 
 class Pop(NamedTuple):
@@ -138,7 +143,14 @@ def verify_client_attestation(
     ):
         raise OAuthRefusal(INVALID, "the client attestation is of another client")
     return ClientAttestation(
-        claims.sub, attester, claims.exp, issued_at, signed.jwk, signed.thumbprint, signed.everything
+        claims.sub,
+        attester,
+        claims.exp,
+        issued_at,
+        signed.jwk,
+        signed.thumbprint,
+        signed.everything,
+        signed.facts,
     )
 
 
@@ -197,6 +209,7 @@ class _Signed(NamedTuple):
     jwk: PublicJwk
     thumbprint: str
     everything: dict[str, Any]
+    facts: DeviceFacts | None
 
 
 @lru_cache(maxsize=1024)
@@ -210,7 +223,14 @@ def _signed(field: str, attester: str) -> _Signed:
     claims = _decode(parsed.payload, AttestationClaims, "client attestation")
     jwk = _instance_key(claims.cnf.jwk)
     everything = strictjson.loads(parsed.payload, "client attestation")
-    return _Signed(claims, jwk, jwk.thumbprint, everything)
+    return _Signed(claims, jwk, jwk.thumbprint, everything, _facts(everything))
+
+
+def _facts(claims: dict[str, Any]) -> DeviceFacts | None:
+    try:
+        return msgspec.convert(claims, DeviceFacts)
+    except msgspec.ValidationError:
+        return None
 
 
 def _kid(field: str) -> str:
