@@ -3,7 +3,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench
 
-.PHONY: demo test check lint unit bench format docs lock setup-demo setup-test clean
+.PHONY: demo test test-all check lint unit bench format docs lock setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -21,6 +21,10 @@ lint:
 
 unit:
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# What takes too long for every day: the server's tests once more, on PostgreSQL.
+test-all: test
+	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
 
 bench: setup-test
 	@mkdir -p build

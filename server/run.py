@@ -174,7 +174,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(config: ServerConfig, listener: socket.socket, transport: _Transport, announce: Announce) -> None:
-    store = await open_store(config.database)
+    store = await open_store(config.database, migrate=config.migrate)
     environment: Environment | None = None
     try:
         async with store.transaction() as transaction:

@@ -167,6 +167,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"secret": True},
         ),
     ] = ""
+    migrate: Annotated[
+        bool,
+        Meta(
+            description="Bring a PostgreSQL database's tables up to date at each start, as `fidoloop server migrate` does;"
+            " otherwise a database that is not is refused. A file's are always brought up to date."
+        ),
+    ] = False
     log_format: Annotated[LogFormat, Meta(description="Log lines for people (plain) or for machines (json).")] = "plain"
     access_log: Annotated[bool, Meta(description="Log one line per request.")] = False
     channel_binding: Annotated[

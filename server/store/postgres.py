@@ -10,11 +10,18 @@ from typing import Any
 import asyncpg
 
 from fidoloop.server.errors import ConflictError, StoreError
-from fidoloop.server.store.base import Change, Query, Row, Value, migrations
+from fidoloop.server.store.base import Change, Query, Row, Value
+from fidoloop.server.store.schema import APPLIED, TABLE, missing, refuse_old
 
 MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
+_CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 _DIALECT = ((re.compile(r"\bBLOB\b"), "BYTEA"), (re.compile(r" WITHOUT ROWID$"), ""))
+
+
+def postgres_text(query: Query[Any]) -> str:
+    """Return a statement with its parameters as PostgreSQL numbers them."""
+    return _translated_query(query.numbered)
 
 
 @lru_cache(maxsize=512)
@@ -29,20 +36,26 @@ class PostgresStore:
         self._pool = pool
 
     @classmethod
-    async def open(cls, url: str) -> "PostgresStore":
-        """Connect and bring the tables up to date; several processes may do so at once. Raises StoreError."""
+    async def open(cls, url: str, *, migrate: bool) -> "PostgresStore":
+        """Connect; bring the tables up to date if `migrate`, and otherwise see that they are. Raises StoreError."""
+        if migrate:
+            await migrate_postgres(url)
         try:
             pool = await asyncpg.create_pool(url, min_size=1, max_size=POOL_SIZE)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        except _CANNOT_CONNECT as error:
             raise StoreError(f"PostgreSQL: cannot connect: {_reason(error)}") from None
+        store = cls(pool)
         try:
-            async with pool.acquire() as connection, connection.transaction():
-                await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-                await _migrate(connection)
+            if not migrate:
+                async with pool.acquire() as connection:
+                    refuse_old(await _applied(connection))
         except (OSError, asyncpg.PostgresError) as error:
-            await pool.close()
-            raise StoreError(f"PostgreSQL: its tables cannot be brought up to date: {_reason(error)}") from None
-        return cls(pool)
+            await store.close()
+            raise StoreError(f"PostgreSQL: its tables cannot be read: {_reason(error)}") from None
+        except StoreError as error:
+            await store.close()
+            raise StoreError(f"PostgreSQL: {error}") from None
+        return store
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["_PostgresTransaction"]:
@@ -120,18 +133,45 @@ class _PostgresTransaction:
             raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
 
 
-async def _migrate(connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
-    await connection.execute(
-        "CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)"
-    )
-    applied = {row["number"] for row in await connection.fetch("SELECT number FROM schema_migration")}
-    for number, statements in migrations():
-        if number not in applied:
-            for statement in statements:
-                await connection.execute(_translated(statement))
-            await connection.execute(
-                "INSERT INTO schema_migration VALUES ($1, $2)", number, time.time_ns() // 1_000_000
-            )
+async def migrate_postgres(url: str) -> list[int]:
+    """Bring the tables up to date, and return the numbers of the migrations that it took.
+
+    All are applied or none, and by one of any number of processes that do so at once.
+
+    Raises:
+        StoreError: it cannot be connected to or changed, or is newer than this version.
+    """
+    try:
+        connection = await asyncpg.connect(url)
+    except _CANNOT_CONNECT as error:
+        raise StoreError(f"PostgreSQL: cannot connect: {_reason(error)}") from None
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+            return await _migrate(connection)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise StoreError(f"PostgreSQL: its tables cannot be brought up to date: {_reason(error)}") from None
+    except StoreError as error:
+        raise StoreError(f"PostgreSQL: {error}") from None
+    finally:
+        await connection.close()
+
+
+async def _applied(connection: Any) -> set[int]:  # noqa: ANN401 - asyncpg ships no types
+    try:
+        return {row["number"] for row in await connection.fetch(APPLIED.numbered)}
+    except asyncpg.UndefinedTableError:
+        return set()
+
+
+async def _migrate(connection: Any) -> list[int]:  # noqa: ANN401 - asyncpg ships no types
+    await connection.execute(TABLE)
+    lacking = missing(await _applied(connection))
+    for number, statements in lacking:
+        for statement in statements:
+            await connection.execute(_translated(statement))
+        await connection.execute("INSERT INTO schema_migration VALUES ($1, $2)", number, time.time_ns() // 1_000_000)
+    return [number for number, _ in lacking]
 
 
 def _translated(statement: str) -> str:

@@ -14,8 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from fidoloop.server.errors import ConflictError, StoreError
-from fidoloop.server.store.base import Change, Query, Row, Value, migrations
+from fidoloop.server.store.base import Change, Query, Row, Value
 from fidoloop.server.store.checkpoints import Checkpoints
+from fidoloop.server.store.schema import TABLE, missing
 from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, is_busy, patiently
 
 CACHED_STATEMENTS = 256
@@ -39,9 +40,11 @@ class SqliteStore:
             self._transaction = _SqliteTransaction(self.commits, self.connection.cursor())
             try:
                 self._prepare()
-            except sqlite3.Error:
+            except (sqlite3.Error, StoreError):
                 self.connection.close()
                 raise
+        except StoreError as error:
+            raise StoreError(f"{path}: {error}") from None
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: {error}") from None
 
@@ -53,13 +56,12 @@ class SqliteStore:
         run("PRAGMA foreign_keys=ON")
         run("BEGIN IMMEDIATE")
         try:
-            run("CREATE TABLE IF NOT EXISTS schema_migration (number BIGINT PRIMARY KEY, applied_at BIGINT NOT NULL)")
+            run(TABLE)
             applied = {number for (number,) in run("SELECT number FROM schema_migration")}
-            for number, statements in migrations():
-                if number not in applied:
-                    for statement in statements:
-                        run(statement)
-                    run("INSERT INTO schema_migration VALUES (?, ?)", (number, time.time_ns() // 1_000_000))
+            for number, statements in missing(applied):
+                for statement in statements:
+                    run(statement)
+                run("INSERT INTO schema_migration VALUES (?, ?)", (number, time.time_ns() // 1_000_000))
         except BaseException:
             run("ROLLBACK")
             raise

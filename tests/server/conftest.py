@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.server.postgres import cluster
+from tests.server import harness
+from tests.server.postgres import cluster, schema_of
 
 
 @pytest.fixture(scope="session")
@@ -19,19 +20,26 @@ def postgres_url() -> Iterator[str]:
             yield url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def servers_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have `harness.running` use the database of --store."""
+    if request.config.getoption("--store") == "sqlite":
+        yield
+        return
+    url: str = request.getfixturevalue("postgres_url")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness, "postgres_url", url)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _only_where_it_fits(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("sqlite_only") and request.config.getoption("--store") != "sqlite":
+        pytest.skip("about the file, or beside a process that has only the home")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'server.sqlite'}"
-    url: str = request.getfixturevalue("postgres_url")
-    schema = f"s{tmp_path.name.encode().hex()[-40:]}"
-    asyncio.run(_make_schema(url, schema))
-    return f"{url}&options=-csearch_path%3D{schema}"
-
-
-async def _make_schema(url: str, schema: str) -> None:
-    import asyncpg
-
-    connection = await asyncpg.connect(url)
-    await connection.execute(f"CREATE SCHEMA {schema}")
-    await connection.close()
+    return asyncio.run(schema_of(request.getfixturevalue("postgres_url"), tmp_path))

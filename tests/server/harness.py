@@ -19,11 +19,14 @@ from fidoloop.server.store.base import Query, Store
 from fidoloop.server.store.open import open_store
 from fidoloop.server.store.rows import One
 from tests.server.phone import NOW, Model, Phone, full_model, surrogate_model
+from tests.server.postgres import schema_of
 
 BASE = "https://localhost:8443"
 UAF = {"content-type": "application/fido+uaf;charset=UTF-8", "accept": "application/fido+uaf"}
 JSON = {"content-type": "application/json", "accept": "application/json"}
 REDEEM = {"content-type": "application/json", "accept": "application/fido+uaf"}
+postgres_url = ""
+"""Set by --store=postgresql: where `running` makes a schema for each home, unless it is told another database."""
 TABLES = ("account", "api_key", "credential", "dispatch_target")
 
 
@@ -145,9 +148,11 @@ async def running(
     """Run a server on a fresh store with the users jeff and mia and one API credential."""
     full, surrogate = full_model(), surrogate_model()
     write_metadata(home, full, surrogate)
+    if postgres_url and not database:
+        database = await schema_of(postgres_url, home)
     config = ServerConfig(home=home, base_url=BASE, database=database, **overrides)
     clock = Clock()
-    store = await open_store(config.database)
+    store = await open_store(config.database, migrate=True)
     environment: Environment | None = None
     try:
         for name in users:

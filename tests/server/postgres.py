@@ -1,5 +1,6 @@
 """A private PostgreSQL cluster for tests: Unix socket in a temporary directory, no TCP, gone afterwards."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -46,3 +47,14 @@ def cluster(directory: Path) -> Iterator[str]:
         yield f"postgresql://fidoloop@/postgres?host={sockets}"
     finally:
         call("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+
+
+async def schema_of(url: str, home: Path) -> str:
+    """Return the URL of a schema of `home`'s own, which is made where it is not there yet."""
+    import asyncpg
+
+    schema = f"s{hashlib.sha256(str(home).encode()).hexdigest()[:32]}"
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    await connection.close()
+    return f"{url}&options=-csearch_path%3D{schema}"

@@ -279,5 +279,5 @@ def test_a_postgresql_that_cannot_be_used_says_why_and_not_the_password(postgres
         ("postgresql://fido:sesame@[:1/fido", "cannot connect: the URL"),
     ):
         with pytest.raises(StoreError, match=reason) as refused:
-            asyncio.run(open_store(url))
+            asyncio.run(open_store(url, migrate=True))
         assert "sesame" not in str(refused.value)

@@ -10,6 +10,7 @@ from fidoloop.cli import (
     server_config,
     server_keys,
     server_metadata,
+    server_migrate,
     server_oauth,
     server_passkey,
     server_policy,
@@ -97,6 +98,7 @@ for _command in (
     server_accounts.enrol,
     server_keys.audit,
     server_config.config,
+    server_migrate.migrate,
     server_backup.backup,
     server_backup.restore,
 ):

@@ -34,7 +34,7 @@ def do(home: Path | None, action: Callable[[Store], Awaitable[T]]) -> T:
         # Where the store is does not depend on the URL, which may not be known yet.
         with using_home(directory):
             config = load_config(directory, fallback_base_url="https://localhost")
-            store = await open_store(config.database)
+            store = await open_store(config.database, migrate=config.migrate)
             try:
                 return await action(store)
             finally:
