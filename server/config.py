@@ -90,6 +90,8 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             return
         if not self.web:
             raise SettingError("lab", "the lab console is a page, and needs the setting web")
+        if self.workers > 1:
+            raise SettingError("lab", "what the lab console records is in one process: set workers to 1")
         name = urlsplit(self.base_url).hostname or ""
         if is_loopback(self.host) and is_loopback(name):
             return

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fidoloop.protocol.uaf.facets import origin
 from fidoloop.server.certificate_files import ServerCertificate
+from fidoloop.server.changes import Changes
 from fidoloop.server.channels import Channels, make_channels
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.dispatchers.base import Dispatcher
@@ -20,7 +21,9 @@ from fidoloop.server.oauth.authorization_server import AuthorizationServer
 from fidoloop.server.policies import Policies
 from fidoloop.server.prepared_requests import PreparedRequest
 from fidoloop.server.remembered import Remembered
+from fidoloop.server.shared_changes import SharedChanges
 from fidoloop.server.store.base import Store
+from fidoloop.server.store.open import POSTGRESQL
 
 _log = logging.getLogger("fidoloop.server")
 Clock = Callable[[], int]
@@ -29,41 +32,6 @@ Clock = Callable[[], int]
 def system_clock() -> int:
     """Return the time in epoch milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-class Changes:
-    """Wakes the status streams of this process when a session changes; other processes' changes they find by asking."""
-
-    def __init__(self) -> None:
-        self.stopping = False
-        """Whether streams are to end, since the server is about to."""
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-
-    def stop(self) -> None:
-        """Have all streams end."""
-        self.stopping = True
-        for session_id in self._waiting:
-            self.announce(session_id)
-
-    def announce(self, session_id: str) -> None:
-        """Wake those who wait for `session_id`."""
-        for event in self._waiting.get(session_id, ()):
-            event.set()
-
-    async def wait(self, session_id: str, seconds: float) -> None:
-        """Return when `session_id` changes, or after `seconds`."""
-        event = asyncio.Event()
-        self._waiting.setdefault(session_id, set()).add(event)
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
-        finally:
-            waiting = self._waiting[session_id]
-            waiting.discard(event)
-            if not waiting:
-                del self._waiting[session_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +104,7 @@ def make_environment(
         make_dispatchers(config),
         AuthorizationServer(config, clock()),
         models,
+        SharedChanges() if config.database.startswith(POSTGRESQL) else Changes(),
         channels=make_channels(config, certificate),
         lab=Lab() if config.lab else None,
     )

@@ -41,6 +41,8 @@ class Metrics:
         self.meters: list[Meter] = []
         self.operations: Counter[tuple[str, int]] = Counter()
         self.store_errors = 0
+        self.worker: str | None = None
+        """Which of several processes on one port this is; every figure bears it as a label."""
 
     def meter(self, method: str, path: str) -> Meter:
         """Return a new meter; `path` is the route's, never the caller's own text."""
@@ -56,7 +58,26 @@ def exposition(metrics: Metrics, *, open_sessions: int | None) -> bytes:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    return generate_latest(registry)
+    if metrics.worker is None:
+        return generate_latest(registry)
+    labelled = CollectorRegistry()
+    labelled.register(_OfWorker(registry, metrics.worker))
+    return generate_latest(labelled)
+
+
+class _OfWorker(Collector):
+    """What a registry has, each sample with the worker's number."""
+
+    def __init__(self, registry: CollectorRegistry, worker: str) -> None:
+        self._registry = registry
+        self._worker = worker
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, "worker": self._worker}) for sample in metric.samples
+            ]
+            yield metric
 
 
 class _Shown(Collector):

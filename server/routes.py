@@ -32,6 +32,7 @@ def make_routes(*, lab: bool = False) -> Routes:
     """Return every service by path and method, those of the lab console where it is on."""
     own = {
         "/healthz": Endpoint(handler=health.serve),
+        "/readyz": Endpoint(handler=health.serve_readiness),
         "/metrics": Endpoint(handler=metrics.serve),
         link_page.PATH: Endpoint(handler=link_page.serve),
     }

@@ -6,9 +6,10 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,17 +22,19 @@ from fidoloop.server.app import app_of
 from fidoloop.server.certificate_files import ServerCertificate, warn_about
 from fidoloop.server.config import ServerConfig, make_config
 from fidoloop.server.environment import Environment, make_environment, system_clock
-from fidoloop.server.errors import ConfigError, ListenError, StoreError
+from fidoloop.server.errors import ConfigError, StoreError
 from fidoloop.server.home_lock import using_home
 from fidoloop.server.http.dispatch import TLS_UNIQUE
 from fidoloop.server.logs import configure_logging
 from fidoloop.server.oauth import grants
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
+from fidoloop.server.shared_changes import SharedChanges
 from fidoloop.server.store import queries
 from fidoloop.server.store.open import open_store
 from fidoloop.server.tls import ensure_lab_tls
 from fidoloop.server.web import operations
+from fidoloop.server.workers import Worker, listen_together, supervise
 
 PURGE_SECONDS = 600.0
 LOOK_AT_FILES_SECONDS = 2.0
@@ -75,14 +78,44 @@ def run_server(home: Path, options: Mapping[str, object], announce: Announce) ->
     make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{settings.port}")
     configure_logging(settings.log_format)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with using_home(home), _listen(settings) as listener:
-        config = make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{listener.getsockname()[1]}")
+    with using_home(home), ExitStack() as opened:
+        listeners = listen_together(settings.host, settings.port, settings.workers)
+        for listener in listeners:
+            opened.enter_context(listener)
+        port: int = listeners[0].getsockname()[1]
+        config = make_config(home, layers, fallback_base_url=f"{scheme}://localhost:{port}")
         with layers.locating():
             transport = _transport(config)
         # Until the loop takes signals itself, SIGTERM unwinds like SIGINT instead of ending the process in the middle.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(config, listener, transport, announce))
+
+        def say(lab: str | None) -> None:
+            announce(Listening(config.base_url, port, transport.ca, lab))
+
+        with suppress(KeyboardInterrupt):
+            if len(listeners) == 1:
+                _work(config, transport, Worker(0, listeners[0], None, say))
+                return
+            # What is wrong is said once and before anybody serves, not by each worker.
+            asyncio.run(_try_out(config, transport))
+            supervise(
+                listeners,
+                partial(_work, config, transport),
+                announce=lambda: say(None),
+                stop_seconds=config.stop_seconds,
+            )
+
+
+def _work(config: ServerConfig, transport: "_Transport", worker: Worker) -> None:
+    """Serve in this process. Raises StoreError, ConfigError."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(config, transport, worker))
+
+
+async def _try_out(config: ServerConfig, transport: "_Transport") -> None:
+    """Open and close what a worker opens, the tables brought up to date. Raises StoreError, ConfigError."""
+    async with _opened(config, transport):
+        pass
 
 
 def lab_url(environment: Environment) -> str | None:
@@ -114,14 +147,6 @@ def _transport(config: ServerConfig) -> _Transport:
     lab = ensure_lab_tls(config.tls_directory, hosts=(host,))
     certificate = ServerCertificate(lab.certificate, lab.key, minimum_version=version, at=now)
     return _Transport(certificate, lab.ca, (host,))
-
-
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        raise ListenError(f"cannot listen on {settings.host} port {settings.port}: {error.strerror}") from None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -173,15 +198,25 @@ class _Server(uvicorn.Server):
             await asyncio.wait(left, timeout=CANCELLED_SECONDS)
 
 
-async def _serve(config: ServerConfig, listener: socket.socket, transport: _Transport, announce: Announce) -> None:
+@asynccontextmanager
+async def _opened(config: ServerConfig, transport: _Transport) -> AsyncIterator[Environment]:
     store = await open_store(config.database, migrate=config.migrate)
     environment: Environment | None = None
     try:
         async with store.transaction() as transaction:
             # Operators' commands in other processes make links to this server.
             await transaction.execute(queries.SET_SETTING, name=BASE_URL_SETTING, value=config.base_url)
+        environment = make_environment(config, store, system_clock, transport.certificate)
+        yield environment
+    finally:
+        if environment is not None:
+            await environment.close()
+        await store.close()
+
+
+async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) -> None:
+    async with _opened(config, transport) as environment:
         certificate = transport.certificate
-        environment = make_environment(config, store, system_clock, certificate)
         settings = uvicorn.Config(
             app_of(environment),
             lifespan="off",
@@ -193,21 +228,28 @@ async def _serve(config: ServerConfig, listener: socket.socket, transport: _Tran
             timeout_graceful_shutdown=config.stop_seconds,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
-        listening = Listening(config.base_url, listener.getsockname()[1], transport.ca, lab_url(environment))
-        server = _Server(settings, lambda: announce(listening), environment)
+        server = _Server(settings, lambda: worker.started(lab_url(environment)), environment)
         spare_collections()
         jobs = [_purge_for_ever(environment)]
+        if config.workers > 1:
+            environment.metrics.worker = str(worker.number)
+        if isinstance(environment.changes, SharedChanges):
+            jobs.append(environment.changes.share(config.database))
         if certificate is not None:
             jobs.append(_watch(certificate))
-        if transport.lab_hosts:
+        if transport.lab_hosts and worker.number == 0:
             jobs.append(_renew(config, transport.lab_hosts))
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload_now, certificate)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, _reload_now, certificate)
+        if worker.parent_gone is not None:
+            loop.add_reader(worker.parent_gone, _stop_orphan, server, worker.parent_gone)
         async with _beside(*jobs):
-            await server.serve(sockets=[listener])
-    finally:
-        if environment is not None:
-            await environment.close()
-        await store.close()
+            await server.serve(sockets=[worker.listener])
+
+
+def _stop_orphan(server: uvicorn.Server, parent_gone: int) -> None:
+    asyncio.get_running_loop().remove_reader(parent_gone)
+    server.handle_exit(signal.SIGTERM, None)
 
 
 def spare_collections() -> None:
@@ -236,13 +278,22 @@ async def _purge_for_ever(environment: Environment) -> None:
     keep_millis = 1000 * environment.config.lifetimes.finished_session
     while True:
         try:
-            await sessions.purge(environment.store, now=system_clock(), keep_millis=keep_millis)
-            await grants.purge(environment.store, now=system_clock())
-            await operations.purge(environment.store, now=system_clock())
+            await _purge(environment, keep_millis)
         except StoreError as error:
             environment.metrics.store_errors += 1
             _log.error("old sessions could not be removed: %s", error)
         await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _purge(environment: Environment, keep_millis: int) -> None:
+    """Remove what is of no more use, unless another process on this store has done so lately, or is at it."""
+    store, now = environment.store, system_clock()
+    # A moment less than the others sleep, so that none comes just too early.
+    until = now + int(1000 * (PURGE_SECONDS - 1))
+    if await store.execute(queries.CLAIM_JOB, name="purge", now=now, until=until) == 1:
+        await sessions.purge(store, now=now, keep_millis=keep_millis)
+        await grants.purge(store, now=now)
+        await operations.purge(store, now=now)
 
 
 async def _watch(certificate: ServerCertificate) -> None:

@@ -24,7 +24,7 @@ from fidoloop.server.openapi.fido2_operations import fido2, jans_fido2
 from fidoloop.server.openapi.lab_operations import lab_operations
 from fidoloop.server.openapi.oauth_operations import oauth
 from fidoloop.server.openapi.web_operations import web
-from fidoloop.server.services.health import Health
+from fidoloop.server.services.health import Health, Readiness
 
 
 def described(*, lab: bool = False) -> dict[tuple[str, str], Described]:
@@ -40,6 +40,12 @@ def described(*, lab: bool = False) -> dict[tuple[str, str], Described]:
 def _own() -> dict[tuple[str, str], Described]:
     return {
         ("GET", "/healthz"): Described(group="Operation", summary="Whether the server can do its work", answer=Health),
+        ("GET", "/readyz"): Described(
+            group="Operation",
+            summary="Whether requests should be sent to this server",
+            answer=Readiness,
+            problems=((503, "it is about to stop, its database does not answer or has tables of another version"),),
+        ),
         ("GET", "/metrics"): Described(
             group="Operation",
             summary="Counters of this process in Prometheus' text format",

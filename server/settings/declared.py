@@ -170,10 +170,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migrate: Annotated[
         bool,
         Meta(
-            description="Bring a PostgreSQL database's tables up to date at each start, as `fidoloop server migrate` does;"
-            " otherwise a database that is not is refused. A file's are always brought up to date."
+            description="Bring a PostgreSQL database's tables up to date at each start, as `fidoloop server migrate`"
+            " does; otherwise a database that is not is refused. A file's are always brought up to date."
         ),
     ] = False
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1, le=256, description="So many processes serve, each on the same port; any of them takes any request."
+        ),
+    ] = 1
     log_format: Annotated[LogFormat, Meta(description="Log lines for people (plain) or for machines (json).")] = "plain"
     access_log: Annotated[bool, Meta(description="Log one line per request.")] = False
     channel_binding: Annotated[

@@ -244,6 +244,12 @@ AUDIT_OF_SESSIONS: Final = Query(
     " ORDER BY updated_at DESC LIMIT :limit",
     EndedSession,
 )
+# One row is changed where nobody has claimed the job; a claim that is further off than one's own is of a wrong clock.
+CLAIM_JOB: Final = Query(
+    "INSERT INTO job (name, claimed_until) VALUES (:name, :until) ON CONFLICT (name) DO UPDATE"
+    " SET claimed_until = :until WHERE job.claimed_until <= :now OR job.claimed_until > :until",
+    Nothing,
+)
 SET_SETTING: Final = Query(
     "INSERT INTO setting (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = :value", Nothing
 )

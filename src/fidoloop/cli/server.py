@@ -31,6 +31,9 @@ def run(  # noqa: PLR0917 - each is an option
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port; 0 picks a free one.", show_default="8443")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Processes that serve, all on this port.", show_default="1")
+    ] = None,
     tls_dev: Annotated[bool, typer.Option("--tls-dev", help="TLS by the lab CA in HOME/tls (the default).")] = False,
     tls_cert: Annotated[
         str | None, typer.Option(metavar="PEM", help="TLS by this certificate, its chain behind it.")
@@ -62,6 +65,7 @@ def run(  # noqa: PLR0917 - each is an option
         settings,
         host=host,
         port=port,
+        workers=workers,
         insecure=insecure,
         base_url=base_url,
         log_format=log_format,
