@@ -41,7 +41,10 @@ class Change(NamedTuple):
 
 
 class Statements(Protocol):
-    """What runs statements: an open transaction, or the store itself, where each is a transaction of its own."""
+    """What runs statements: an open transaction, or the store itself, where each is a transaction of its own.
+
+    A text with U+0000, which PostgreSQL does not take, is a MalformedError there.
+    """
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
         """Return the first row, or None. Raises ConflictError."""

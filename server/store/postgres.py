@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 
+from fidoloop.protocol.errors import MalformedError
 from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.store.base import Change, Query, Row, Value
 from fidoloop.server.store.schema import APPLIED, TABLE, missing, refuse_old
@@ -124,7 +125,9 @@ class _PostgresTransaction:
 
     async def execute(self, query: Query[Any], **parameters: Value) -> int:
         status: str = await self._run(self._connection.execute, query, parameters)
-        return int(status.rpartition(" ")[2])
+        count = status.rpartition(" ")[2]
+        # None is given for what is no change of rows, such as of a table.
+        return int(count) if count.isdecimal() else 0
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:
         transaction: AbstractAsyncContextManager[None] = self._connection.transaction()
@@ -136,6 +139,9 @@ class _PostgresTransaction:
         except asyncpg.IntegrityConstraintViolationError:
             # The driver's own text holds the values.
             raise ConflictError("a row of this name exists already") from None
+        except asyncpg.CharacterNotInRepertoireError:
+            # No row holds such a text, and none can.
+            raise MalformedError("a text", "it holds the character U+0000") from None
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
 

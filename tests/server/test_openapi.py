@@ -156,7 +156,7 @@ Post = Callable[..., Awaitable[Any]]
 
 
 async def every_service(bench: Bench, call: Post, post: Post) -> None:
-    for path in ("/healthz", "/metrics", "/link", "/openapi.json", "/docs", "/docs/docs.css"):
+    for path in ("/healthz", "/readyz", "/metrics", "/link", "/openapi.json", "/docs", "/docs/docs.css"):
         await call("GET", path)
     await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets")
     await call("GET", f"{CONTEXT_PATH}/uaf/1.1/facets", headers={"if-none-match": "*"}, status=304)

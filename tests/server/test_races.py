@@ -247,6 +247,7 @@ def test_one_key_is_registered_once(tmp_path: Path, database: str) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.sqlite_only
 def test_processes_race_for_a_token_on_sqlite(tmp_path: Path) -> None:
     async def token() -> str:
         async with running(tmp_path) as bench:

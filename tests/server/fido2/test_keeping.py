@@ -67,6 +67,7 @@ def test_handles_say_nothing_and_decoys_are_of_usual_shapes() -> None:
     assert len(kinds) == 4
 
 
+@pytest.mark.sqlite_only
 def test_an_operator_lists_and_revokes_credentials(tmp_path: Path) -> None:
     async def enrol() -> tuple[Passkey, Passkey]:
         async with running(tmp_path) as bench:
@@ -105,6 +106,7 @@ def test_old_sessions_are_removed_and_the_audit_trail_stays(tmp_path: Path) -> N
     asyncio.run(check())
 
 
+@pytest.mark.sqlite_only
 def test_a_challenge_does_not_live_again_after_a_restore(tmp_path: Path) -> None:
     home, other, file = tmp_path / "home", tmp_path / "other", tmp_path / "backup.tar.gz"
     home.mkdir()

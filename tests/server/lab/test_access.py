@@ -178,6 +178,7 @@ def configured(home: Path, **overrides: object) -> None:
     ("overrides", "words"),
     [
         ({"host": "0.0.0.0"}, "lab_anywhere"),  # noqa: S104 - what is refused
+        ({"workers": 2}, "set workers to 1"),
         ({"base_url": "https://fido.example"}, "lab_anywhere"),
         ({"base_url": "http://fido.example", "insecure": True, "lab_anywhere": True}, "plain http"),
         ({"host": "0.0.0.0", "insecure": True, "lab_anywhere": True}, "loopback"),  # noqa: S104
