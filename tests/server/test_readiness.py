@@ -19,11 +19,11 @@ async def stop(bench: Bench) -> None:
 
 
 async def be_newer(bench: Bench) -> None:
-    await bench.store.execute(Query(f"INSERT INTO schema_migration VALUES ({NEWEST + 1}, 0)", Nothing))
+    await bench.store.execute(Query("INSERT INTO schema_migration VALUES (:number, 0)", Nothing), number=NEWEST + 1)
 
 
 async def be_older(bench: Bench) -> None:
-    await bench.store.execute(Query(f"DELETE FROM schema_migration WHERE number = {NEWEST}", Nothing))  # noqa: S608
+    await bench.store.execute(Query("DELETE FROM schema_migration WHERE number = :number", Nothing), number=NEWEST)
 
 
 async def fail(bench: Bench) -> None:

@@ -19,7 +19,6 @@ from fidoloop.server.store.open import migrate_store
 from fidoloop.server.store.postgres import postgres_text
 
 PYTHON_TYPES: dict[str, type] = {"text": str, "int8": int, "bytea": bytes}
-VALUES: dict[str, object] = {"text": "x", "int8": 1, "bytea": b"x"}
 
 
 def statements() -> Iterator[tuple[str, Query[Any]]]:
@@ -86,10 +85,14 @@ async def run_once(connection: Any, query: Query[Any]) -> tuple[list[str], list[
     try:
         # It may name rows that are not there; what it says of them is an answer, too.
         with suppress(asyncpg.ForeignKeyViolationError):
-            await prepared.fetch(*[VALUES[kind] for kind in parameters])
+            await prepared.fetch(*[_value(kind, at) for at, kind in enumerate(parameters)])
     finally:
         await transaction.rollback()
     return parameters, [each.type.name for each in prepared.get_attributes()]
+
+
+def _value(kind: str, at: int) -> object:
+    return {"text": f"x{at}", "int8": 1, "bytea": b"x"}[kind]
 
 
 def row_types(query: Query[Any]) -> list[type]:

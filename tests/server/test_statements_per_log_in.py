@@ -1,0 +1,103 @@
+"""What a log-in costs PostgreSQL, counted at the driver: statements, and commits that write."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.server.harness import JSON, UAF, Bench, running
+from tests.server.phone import Phone
+from tests.server.postgres import schema_of
+
+MOST_STATEMENTS = 5
+MOST_COMMITS = 2
+
+
+class Counted:
+    """Statements as they reach the database, in their order."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def statements(self) -> list[str]:
+        return [text for text in self.seen if _verb(text) not in {"BEGIN", "COMMIT", "SAVEPOINT", "RELEASE"}]
+
+    def commits(self) -> int:
+        """Count transactions that write: those begun and committed, and statements that are one of their own."""
+        found, inside = 0, False
+        for text in self.seen:
+            verb = _verb(text)
+            found += verb == "COMMIT" or (not inside and verb in {"INSERT", "UPDATE", "DELETE"})
+            inside = verb == "BEGIN" or (inside and verb not in {"COMMIT", "ROLLBACK"})
+        return found
+
+
+def _verb(text: str) -> str:
+    return text.split(maxsplit=1)[0].strip(";").upper()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    found = Counted()
+    create_pool = asyncpg.create_pool
+
+    async def listen(connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
+        connection.add_query_logger(lambda record: found.seen.append(record.query))
+
+    monkeypatch.setattr(asyncpg, "create_pool", lambda url, **options: create_pool(url, init=listen, **options))
+    yield found
+    assert found.seen, "nothing was counted"
+
+
+@asynccontextmanager
+async def logged_in_before(home: Path, postgres_url: str) -> AsyncIterator[tuple[Bench, Phone]]:
+    """Give a server and a phone that has logged in there once."""
+    async with running(home, database=await schema_of(postgres_url, home)) as bench:
+        phone = await bench.registered()
+        await log_in(bench, phone)
+        yield bench, phone
+
+
+async def log_in(bench: Bench, phone: Phone, *, remembered: bool = True) -> None:
+    answer = await bench.post("/uaf/1.1/request/authentication", {"op": "Auth", "context": "{}"}, UAF)
+    request = json.loads(answer.json()["uafRequest"])[0]
+    if not remembered:
+        # As where another worker issued the request.
+        bench.environment.remembered.take_request(request["header"]["serverData"])
+    assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1200
+
+
+@pytest.mark.parametrize(("remembered", "statements"), [(True, 3), (False, 5)], ids=["one worker", "two workers"])
+def test_a_log_in_takes_few_statements_and_two_commits(
+    tmp_path: Path, postgres_url: str, counted: Counted, remembered: bool, statements: int
+) -> None:
+    async def check() -> None:
+        async with logged_in_before(tmp_path, postgres_url) as (bench, phone):
+            counted.seen.clear()
+            await log_in(bench, phone, remembered=remembered)
+            assert len(counted.statements()) == statements <= MOST_STATEMENTS, counted.seen
+            assert counted.commits() == MOST_COMMITS, counted.seen
+
+    asyncio.run(check())
+
+
+def test_a_log_in_by_qr_code_takes_four_commits(tmp_path: Path, postgres_url: str, counted: Counted) -> None:
+    """One for the token, one for what became of its dispatch, one for its redemption, one for the response."""
+
+    async def check() -> None:
+        async with logged_in_before(tmp_path, postgres_url) as (bench, phone):
+            counted.seen.clear()
+            wanted = {"getUafRequest": {"op": "Auth", "context": '{"username":"jeff"}'}, "dispatcher": "png-qr-code"}
+            made = (await bench.post("/token/dispatch/authentication", wanted, JSON, api=True)).json()
+            request = json.loads((await bench.redeem(made["token"]))["uafRequest"])[0]
+            assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1200
+            assert (await bench.status(made["sessionId"]))["status"] == "succeeded"
+            assert counted.commits() == 4, counted.seen
+            assert len(counted.statements()) == 12, counted.seen
+
+    asyncio.run(check())
