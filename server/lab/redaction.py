@@ -28,27 +28,30 @@ def _names(text: str) -> frozenset[str]:
 _SHOWN = _names("""
     statusCode op lifetimeMillis major minor appID serverData id fail_if_unknown data challenge username policy
     aaid vendorID keyIDs keyID keyId userVerification keyProtection matcherProtection attachmentHint tcDisplay
-    authenticationAlgorithms assertionSchemes attestationTypes authenticatorVersion contentType content width height
-    bitDepth colorType compression filter interlace r g b assertionScheme assertion facetID serverEndPoint
-    tlsServerCertificate cid_pubkey mode aaids wildcards asmStatusCode clientErrorCode triesLeft message
-    dispatchResult sessionId dispatcher dispatchTargetId dispatchTargetID name deviceId kty crv alg enc kid use typ cty
-    status timestamp userId uafStatusCode tokenResult type title detail errorMessage fido2SessionId displayName rpId
-    timeout transports residentKey requireResidentKey authenticatorAttachment attestation rawId credentialId
-    userVerified format signature authenticatorData attestationObject origin crossOrigin documentDomain by state reason
-    deadline pushed remember now grant_type response_type client_id client_name scope code_challenge_method token_type
-    expires_in error error_description token_type_hint active acr
-    """)
+    authenticationAlgorithms assertionSchemes attestationTypes authenticatorVersion contentType content width
+    height bitDepth colorType compression filter interlace r g b assertionScheme assertion facetID
+    serverEndPoint tlsServerCertificate cid_pubkey mode aaids wildcards asmStatusCode clientErrorCode triesLeft
+    message dispatchResult sessionId dispatcher dispatchTargetId dispatchTargetID name deviceId kty crv alg enc
+    kid use typ cty status timestamp userId uafStatusCode tokenResult type title detail errorMessage
+    fido2SessionId displayName rpId timeout transports residentKey requireResidentKey authenticatorAttachment
+    attestation rawId credentialId userHandle userVerified format signature authenticatorData attestationObject
+    origin crossOrigin documentDomain by state reason deadline pushed remember now grant_type response_type
+    client_id client_name scope code_challenge_method token_type expires_in error error_description
+    token_type_hint active acr
+""")
 # Members that are objects or lists: what is in them is looked at member by member.
 _INSIDE = _names("""
     header upv exts accepted disallowed transaction tcDisplayPNGCharacteristics plte assertions channelBinding
     authenticators getUafRequest dispatcherInformation dispatchTarget dispatchTargets signatureKey encryptionKey
     tokenInformation rp user pubKeyCredParams excludeCredentials authenticatorSelection allowCredentials
-    createdCredentials authenticatedCredentials epk keys options response
+    createdCredentials authenticatedCredentials epk keys options response credential
     """)
 _FORM = _names("grant_type response_type client_id scope code_challenge_method token_type_hint")
 """Parameters of forms that are kept; `state` is the client's secret there."""
 _TEXTS = frozenset({"uafRequest", "uafResponse", "context", "description"})
 """Members that are JSON texts."""
+_BESIDE: Final = {"data": "fail_if_unknown", "content": "contentType", "assertion": "assertionScheme"}
+"""Members that are kept beside the other only: elsewhere the name may stand for anything."""
 _ENCODED = frozenset({"fcParams", "clientDataJSON"})
 """Members that are base64url of a JSON text."""
 # Known, and never shown: the page may say that they are there.
@@ -119,7 +122,7 @@ def _size(text: bytes | str) -> str:
 
 def _walk(name: str, value: Json, level: int) -> Json:
     if isinstance(value, dict):
-        return dict(_member(name, member, level) for name, member in value.items())
+        return dict(_member(name, member, level, value) for name, member in value.items())
     if isinstance(value, list):
         return [_walk(name, entry, level) for entry in value[:MAX_ENTRIES]]
     if value is None or isinstance(value, bool):
@@ -129,8 +132,8 @@ def _walk(name: str, value: Json, level: int) -> Json:
     return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
-def _member(name: str, value: Json, level: int) -> tuple[str, Json]:
-    if name in _SECRET:
+def _member(name: str, value: Json, level: int, around: dict[str, Json]) -> tuple[str, Json]:
+    if name in _SECRET or _BESIDE.get(name, name) not in around:
         return name, HIDDEN
     if name in _TEXTS and isinstance(value, str):
         return name, _parsed(value, level + 1)

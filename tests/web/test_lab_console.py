@@ -9,6 +9,7 @@ import pytest
 from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.exits import Exit
 from fidoloop.pytest_plugin import Lab, running_lab
+from tests.server.process import started
 from tests.web.browser import Chromium, Tab
 from tests.web.phone_command import PhoneCommand
 
@@ -172,3 +173,16 @@ def test_all_of_it_can_be_done_by_keyboard(lab: Lab, tab: Tab) -> None:
         tab.press("Tab")
         reached.add(tab.evaluate("document.activeElement.dataset.fault ?? document.activeElement.id"))
     assert {"link", "expiredToken", "wrongKey", "replay", "clockSkew", "minutes", "others"} <= reached
+
+
+def test_over_plain_http_on_the_loopback_it_opens_too_and_is_closed_again(tab: Tab, tmp_path: Path) -> None:
+    with started(tmp_path / "home", "--lab", "--insecure") as server:
+        tab.go(server.lab)
+        tab.do(lambda: tab.page.wait_for_selector("#lab:not([hidden])"))
+        tab.click("#make button")
+        wait_for_state(tab, "tokenCreated")
+        tab.click("#leave")
+        tab.wait_for_text("#words", "The lab is closed")
+        assert not tab.shows("#lab")
+        assert tab.cookies() == {}
+        assert server.stop() == 0

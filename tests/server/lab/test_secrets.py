@@ -21,6 +21,7 @@ from fidoloop.server.lab.changes import listed
 from fidoloop.server.lab.decoding import readable
 from fidoloop.server.lab.redaction import HIDDEN, UNKNOWN, redact
 from fidoloop.server.lab.stories import Message
+from fidoloop.server.store.lab_queries import NEWEST_SESSIONS
 from tests.server.harness import Bench
 from tests.server.lab.visitor import LabVisitor, in_the_lab, lab_of
 from tests.server.test_openapi import every_service
@@ -90,7 +91,7 @@ async def all_that_is_served(bench: Bench, visitor: LabVisitor) -> str:
     lab = lab_of(bench)
     sessions = await listed(bench.environment, lab)
     texts = [strictjson.encode(sessions), (await visitor.get("/lab")).text, json.dumps(await visitor.overview())]
-    for session_id in ["", *(session.id for session in sessions)]:
+    for session_id in ["", *(row.id for row in await bench.store.fetch_all(NEWEST_SESSIONS, limit=1000))]:
         texts.append((await visitor.post("/lab/session", {"id": session_id})).text)
     return "\n".join(texts)
 
@@ -156,6 +157,8 @@ def test_no_secret_of_any_service_is_served(tmp_path: Path) -> None:
         ),
         (b'{"context":"{\\"dispatchTarget\\":{\\"target\\":\\"t0p-secret\\"}}"}', "application/json", None),
         (b'{"dispatcherInformation":{"name":"link","response":"t0p-secret"}}', "application/json", None),
+        (b'{"data":"t0p-secret","content":"t0p-secret"}', "application/json", {"data": HIDDEN, "content": HIDDEN}),
+        (b'{"assertion":"t0p-secret"}', "application/json", {"assertion": HIDDEN}),
         (b'{"channelLinking":{"content":"t0p-secret"}}', "application/json", {"channelLinking": HIDDEN}),
         (b'{"statusCode":99999999999999999999}', "application/json", {"statusCode": HIDDEN}),
         (b'{"username":["a", true, null]}', "application/json", {"username": ["a", True, None]}),
