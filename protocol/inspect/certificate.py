@@ -175,10 +175,15 @@ def _recognised(value: x509.ExtensionType) -> str | None:
         names = ("digital_signature", "content_commitment", "key_encipherment", "key_agreement", "key_cert_sign")
         return ", ".join(name for name in names if getattr(value, name)) or "none that is known"
     if isinstance(value, x509.SubjectAlternativeName):
-        return ", ".join(str(getattr(name, "value", name)) for name in value)
+        return ", ".join(_general_name(name) for name in value)
     if isinstance(value, x509.SubjectKeyIdentifier):
         return value.digest.hex()
     return None
+
+
+def _general_name(name: x509.GeneralName) -> str:
+    value = name.value
+    return value.rfc4514_string() if isinstance(value, x509.Name) else str(value)
 
 
 def _verify(certificate: x509.Certificate, key: object) -> None:

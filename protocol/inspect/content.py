@@ -17,7 +17,8 @@ from fidoloop.protocol.inspect.node import Node
 MAX_BYTES: Final = 1 << 18
 MAX_NESTED: Final = 6
 NOT_JSON: Final = object()
-_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----(.*?)-----END \1-----", re.DOTALL)
+# Up to the next five hyphens only: linear, however many blocks are begun and never ended.
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----((?:[^-]|-(?!----))*+)-----END \1-----")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:]*)+")
 
 

@@ -49,15 +49,18 @@ def read_evidence(content: Content, context: Context) -> Node:
     """Return a file of evidence. Raises MalformedError where it is no JSON array."""
     if not isinstance(content.json, list):
         raise MalformedError("$", "not a JSON array of records")
-    tree = json_tree(content, context, "evidence", {})
-    records = tuple(_record(node, said, context) for node, said in zip(tree.children, content.json, strict=True))
-    tree = tree.but(children=records)
+    tree = records(json_tree(content, context, "evidence", {}), content.json, context)
     try:
         _, claims = describe_evidence(cmw.decode(content.data))
     except (MalformedError, EvidenceRefusal) as error:
         return tree.wrong(str(error))
     said = "; ".join(f"{name} {value}" for name, value in claims.items())
     return tree.but(meaning=f"not verified (`fidoloop keys verify-evidence` does); it says: {said}")
+
+
+def records(tree: Node, said: list[object], context: Context) -> Node:
+    """Return the tree of an array of records, each taken apart; `said` is the array."""
+    return tree.but(children=tuple(_record(node, one, context) for node, one in zip(tree.children, said, strict=True)))
 
 
 def _record(node: Node, said: object, context: Context) -> Node:

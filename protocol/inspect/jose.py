@@ -9,6 +9,7 @@ from fidoloop.protocol import base64url, jose, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.inspect.claims import CLAIMS, JWE_HEADER, JWK, JWS_HEADER, kind_of
 from fidoloop.protocol.inspect.content import MAX_BYTES, Content, Context, Kind
+from fidoloop.protocol.inspect.evidence import records
 from fidoloop.protocol.inspect.json_tree import PRIVATE, Member, Members, json_tree
 from fidoloop.protocol.inspect.metadata import BLOB
 from fidoloop.protocol.inspect.node import Node, held_against_key, octets
@@ -56,7 +57,13 @@ def _payload(inner: Content, context: Context, check: Any) -> Node:  # noqa: ANN
     if not isinstance(inner.json, dict):
         return context.find(inner, context) or octets(0, inner.data, "payload")
     members: Members = BLOB if inner.has("entries", "nextUpdate") else CLAIMS
-    return json_tree(inner, context, "payload", members, check).but(name="payload")
+    tree = json_tree(inner, context, "payload", members, check)
+    hardware = inner.member("hw")
+    if not isinstance(hardware, list):
+        return tree
+    return tree.but(
+        children=tuple(records(one, hardware, context) if one.name == "hw" else one for one in tree.children)
+    )
 
 
 def _signature(parts: list[str], header: dict[str, Any], at: int, context: Context) -> Node:

@@ -79,7 +79,7 @@ def inspect(
     Raises:
         MalformedError: nothing that is known here, not of `kind`, or too long.
     """
-    _check_size(data)
+    kind = _checked_size(data, kind)
     context = Context(_find, now, key, read_image)
     given = Content(data)
     try:
@@ -91,16 +91,16 @@ def inspect(
     return found
 
 
-def _check_size(data: bytes) -> None:
-    limit = MAX_BYTES
-    if data.startswith(_IMAGES):
-        limit = MAX_IMAGE_BYTES
-    elif data.lstrip()[:3] == b"eyJ":
-        limit = MAX_BLOB_BYTES
-    if len(data) > limit:
-        raise MalformedError("$", f"more than {limit} bytes")
+def _checked_size(data: bytes, kind: str | None) -> str | None:
+    """Return the kind that it has to be: what is large can be but an image or a metadata BLOB."""
     if not data.strip():
         raise MalformedError("$", "empty")
+    if len(data) <= MAX_BYTES:
+        return kind
+    large, limit = ("qr", MAX_IMAGE_BYTES) if data.startswith(_IMAGES) else ("jws", MAX_BLOB_BYTES)
+    if kind not in (None, large) or len(data) > limit or (large == "jws" and data.lstrip()[:3] != b"eyJ"):
+        raise MalformedError("$", f"more than {MAX_BYTES} bytes, and neither an image nor a metadata BLOB that is read")
+    return large
 
 
 def _guess(given: Content, context: Context) -> Inspection | None:

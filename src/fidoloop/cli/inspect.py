@@ -45,6 +45,7 @@ def inspect(
 ) -> None:
     """Take apart UAF messages, assertions, payloads, tokens, certificates, CTAP, APDUs, QR codes: byte by byte.
 
+    What was given is shown, tokens included; private keys and PINs in it are told and not shown.
     Each line is where it is, how long, its name, value and meaning, and in red what is wrong with it. Nothing is
     verified but, with --key, the signatures that say so. Exit 0 if it was read, whatever is wrong with it; 1 if it
     could not be read, or a signature does not verify with --key.

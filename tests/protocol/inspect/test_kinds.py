@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,8 @@ from fidoloop.protocol.inspect.content import MAX_BYTES
 from fidoloop.protocol.inspect.kinds import KINDS, inspect
 from fidoloop.protocol.inspect.node import Node
 
-from .examples import DPOP, JWK, KEY, PRIVATE_D, examples, tokens
+from ..evidence import builders as evidence
+from .examples import DPOP, JWK, KEY, PRIVATE_D, examples, statement_jwt, tokens
 
 CASES = [
     pytest.param(kind, data, id=f"{kind}-{index}")
@@ -140,6 +142,53 @@ def test_private_keys_are_told_and_never_shown() -> None:
         found = inspect(data)
         assert KEY.private_numbers().private_value.to_bytes(32).hex() not in repr(found)
         assert found.problems
+
+
+def test_the_hardwares_evidence_in_a_token_is_taken_apart() -> None:
+    names = [node.name for _, node in inspect(tokens()["device evidence (EAT, RFC 9711)"].encode()).tree.walk()]
+    assert {"media type", "tbsCertificate", "PIV attestation: firmware"} <= set(names)
+
+
+def test_several_pem_blocks_are_read_each() -> None:
+    chain = (
+        evidence.device().public_bytes(Encoding.PEM)
+        + examples()["private-key"][0]
+        + b"-----BEGIN X-----\n-----END X-----"
+    )
+    found = inspect(b"Some words before\n" + chain)
+    assert [node.name for node in found.tree.children] == ["certificate", "private key", "X"]
+
+
+def test_only_a_blob_may_be_large() -> None:
+    entry = {"aaid": "F10B#0112", "metadataStatement": {"description": "x" * 1000}}
+    blob = statement_jwt(None, {"no": 1, "nextUpdate": "2027-01-01", "entries": [entry] * 400})
+    found = inspect(blob.encode())
+    assert found.tree.name == "a BLOB of the FIDO metadata service"
+    assert len(found.problems) == 400
+    for large in (statement_jwt(None, {"a": "x" * 300_000}), "eyJ" * 100_000):
+        with pytest.raises(MalformedError):
+            inspect(large.encode())
+    with pytest.raises(MalformedError, match="more than"):
+        inspect(blob.encode(), kind="cbor")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"-----BEGIN A-----" * 15_000,
+        b'{"a":' * 15 + b"[" + b"1," * 60_000 + b"1]" + b"}" * 15,
+        b'["' + b"eyJ" * 80_000 + b'"]',
+        b"ab " * 80_000,
+        b"\x30\x80" * 120_000,
+        b"\x81" * 250_000,
+        b"a.b" * 80_000,
+    ],
+    ids=range(7),
+)
+def test_what_is_large_and_odd_comes_to_an_end(data: bytes) -> None:
+    assert len(data) <= MAX_BYTES
+    with suppress(MalformedError):
+        assert inspect(data).tree.name
 
 
 def test_a_pin_in_an_apdu_is_not_shown() -> None:
