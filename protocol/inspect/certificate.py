@@ -63,7 +63,9 @@ def _part(node: Node, certificate: x509.Certificate, context: Context) -> Node:
     if node.name == "subject":
         return node.but(value=certificate.subject.rfc4514_string(), meaning="whose key this is", children=())
     if node.name == "serialNumber":
-        return node.but(value=f"{certificate.serial_number:x}", meaning="of the certificate, in hexadecimal")
+        serial = certificate.serial_number
+        problem = "" if serial > 0 else "not positive (RFC 5280, 4.1.2.2)"
+        return node.but(value=f"{serial:x}", meaning="of the certificate, in hexadecimal").wrong(problem)
     if node.name == "validity":
         begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         return node.but(value=f"{begin:%Y-%m-%dT%H:%M:%SZ} to {end:%Y-%m-%dT%H:%M:%SZ}", children=()).wrong(

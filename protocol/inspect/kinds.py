@@ -1,6 +1,6 @@
 """The table of all kinds, and the one door: bytes in, an annotated tree out.
 
-Whatever the bytes, nothing but MalformedError is raised.
+Whatever the bytes, nothing but UnreadableError is raised.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,6 +34,10 @@ from fidoloop.protocol.uaf.metadata_blob import MAX_BLOB_BYTES
 
 MAX_IMAGE_BYTES: Final = 32 << 20
 _IMAGES: Final = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+
+
+class UnreadableError(MalformedError):
+    """What was given is nothing that is known here, not of the kind that was named, or too long."""
 
 
 class Inspection(NamedTuple):
@@ -77,10 +81,16 @@ def inspect(
         read_image: returns the texts of the QR codes in an image.
 
     Raises:
-        MalformedError: nothing that is known here, not of `kind`, or too long.
+        UnreadableError: nothing that is known here, not of `kind`, or too long.
     """
+    try:
+        return _inspected(data, kind, Context(_find, now, key, read_image))
+    except MalformedError as error:
+        raise UnreadableError(error.where, error.what) from None
+
+
+def _inspected(data: bytes, kind: str | None, context: Context) -> Inspection:
     kind = _checked_size(data, kind)
-    context = Context(_find, now, key, read_image)
     given = Content(data)
     try:
         found = _as_kind(given, KINDS[kind], context) if kind is not None else _guess(given, context)

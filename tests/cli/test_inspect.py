@@ -84,6 +84,12 @@ def test_what_cannot_be_read_is_told_with_what_to_do(arguments: tuple[str, ...],
     assert said in done.all
 
 
+def test_what_is_nothing_known_is_told_with_what_to_do_next() -> None:
+    done = run("inspect", typed="hello, world")
+    assert done.code == Exit.REFUSED
+    assert "next: give the whole of it; --as KIND reads what is broken" in done.err
+
+
 def test_the_kinds_are_listed() -> None:
     assert set(invoke("inspect", "--as", "list", "--json").json["kinds"]) == set(KINDS)
     assert all(name in invoke("inspect", "--as", "list").out for name in KINDS)

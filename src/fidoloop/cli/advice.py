@@ -62,6 +62,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "BridgeError": f"try again; {_DOCTOR}",
         # What was given to read, and the server.
         "MalformedError": "`fidoloop inspect FILE` says what it is, and what is wrong with it",
+        "UnreadableError": "give the whole of it; --as KIND reads what is broken (`fidoloop inspect --as list`)",
         "EvidenceRefusal": "check --root, --nonce and --at; `fidoloop inspect FILE` shows what the evidence says",
         "ConfigError": "correct it; `fidoloop server config` prints the settings and where each is from",
         "NotFoundError": "list what there is: user, credential, target, metadata, policy and apikey have `list`",

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,11 @@ import typer
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509 import load_pem_x509_certificate
 
 from fidoloop.bridge import qr_images
-from fidoloop.cli.common import Json, console, printable
+from fidoloop.cli.common import Json, console, interactive, note, printable
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol import jose
 from fidoloop.protocol.errors import MalformedError
@@ -58,6 +60,8 @@ def inspect(
             f"no kind {printable(kind)}: `fidoloop inspect --as list` lists them", param_hint="--as"
         )
     public = None if key is None else _key(key)
+    # What cryptography warns of, the tree tells where it is.
+    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
     found = inspect_bytes(_given(what), kind=kind, now=datetime.now(UTC), key=public, read_image=_read_image)
     if as_json:
         typer.echo(json.dumps(_as_json(found, asked=public is not None)))
@@ -69,6 +73,8 @@ def inspect(
 
 def _given(what: str) -> bytes:
     if what == _STANDARD_INPUT:
+        if interactive():
+            note("paste it, then end it by Ctrl-D")
         return sys.stdin.buffer.read(MAX_BYTES + 1)
     path = Path(what)
     if _is_file(path):

@@ -135,6 +135,14 @@ def test_a_vendors_extension_that_has_no_meaning_is_a_problem() -> None:
     assert any("touch policy" in one for one in found.problems)
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_a_serial_number_that_is_not_positive_is_a_problem() -> None:
+    der = to_der(evidence.ak_certificate())
+    at = der.index(b"\x02\x01\x07")
+    found = inspect(der[:at] + b"\x02\x01\x00" + der[at + 3 :])
+    assert any("serialNumber at" in one and "not positive" in one for one in found.problems)
+
+
 def _rfc_9449_key() -> Any:  # noqa: ANN401  # a public key
     header = strictjson.loads(base64url.decode(RFC_9449.split(".")[0]))
     return jose.parse_public_jwk(header["jwk"]).key
