@@ -9,7 +9,7 @@ import pytest
 
 from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.store import checkpoints, queries, shared_commits
-from fidoloop.server.store.base import Change, Query, Transaction
+from fidoloop.server.store.base import Change, Query, Transaction, migrations
 from fidoloop.server.store.rows import Nothing
 from fidoloop.server.store.sqlite import SqliteStore
 
@@ -300,3 +300,8 @@ def test_the_log_starts_over_after_a_checkpoint(tmp_path: Path, monkeypatch: pyt
 def test_a_checkpoint_that_fails_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoints.checkpoint(tmp_path / "absent" / "s.sqlite")
     assert "unable to open database file" in caplog.text
+
+
+def test_migrations_are_numbered_one_after_the_other() -> None:
+    numbers = [number for number, _ in migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
