@@ -36,13 +36,15 @@ class SharedChanges(Changes):
         """Tell and hear for ever, connecting again after a failure; ends where the database has no such thing."""
         import asyncpg
 
+        from fidoloop.server.store.postgres import FAILURES
+
         while True:
             try:
                 await self._share_by(await asyncpg.connect(url))
             except asyncpg.FeatureNotSupportedError:
                 _log.info("the database has no LISTEN: changes made by other processes are found by asking")
                 return
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except FAILURES as error:
                 _log.warning("changes are not told to other processes: %s", type(error).__name__)
             finally:
                 self._sharing = False

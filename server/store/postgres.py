@@ -2,10 +2,10 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 
@@ -18,6 +18,9 @@ MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
 CACHED_STATEMENTS = 512
 _CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
+# The last is what the driver says where a connection breaks between two of its steps.
+FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+T = TypeVar("T")
 _DIALECT = ((re.compile(r"\bBLOB\b"), "BYTEA"), (re.compile(r" WITHOUT ROWID$"), ""))
 
 
@@ -63,9 +66,22 @@ class PostgresStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["_PostgresTransaction"]:
-        """Begin a transaction; see Store."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            yield _PostgresTransaction(connection)
+        """Begin a transaction; see Store. Raises StoreError where the database does not take or commit it."""
+        connection = await _told(self._pool.acquire)
+        try:
+            transaction = connection.transaction()
+            await _told(transaction.start)
+            try:
+                yield _PostgresTransaction(connection)
+            except BaseException:
+                # A connection that is gone has undone everything; what is wrong is said already.
+                with suppress(*FAILURES):
+                    await transaction.rollback()
+                raise
+            await _told(transaction.commit)
+        finally:
+            with suppress(*FAILURES):
+                await self._pool.release(connection)
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
         """Return the first row of a reading statement; see Store."""
@@ -95,6 +111,14 @@ class PostgresStore:
     async def close(self) -> None:
         """Close all connections."""
         await self._pool.close()
+
+
+async def _told(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step of the driver's. Raises StoreError."""
+    try:
+        return await step()
+    except FAILURES as error:
+        raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
 
 
 async def _leave_as_it_is(_: object) -> None:
@@ -142,7 +166,7 @@ class _PostgresTransaction:
         except asyncpg.CharacterNotInRepertoireError:
             # No row holds such a text, and none can.
             raise MalformedError("a text", "it holds the character U+0000") from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except FAILURES as error:
             raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
 
 
