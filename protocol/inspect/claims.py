@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.inspect.content import Context
+from fidoloop.protocol.inspect.embedded import in_base64
 from fidoloop.protocol.inspect.json_tree import Member, Members
 from fidoloop.protocol.inspect.node import iso
 from fidoloop.protocol.oauth.access_tokens import AccessTokenClaims
@@ -63,7 +64,7 @@ JWS_HEADER: Members = {
     "typ": Member("what kind of token", tell=_type),
     "kid": Member("name of the signer's key"),
     "jwk": Member("the signer's public key, as the signer says", JWK),
-    "x5c": Member("certificates of the signer, leaf first"),
+    "x5c": Member("certificates of the signer, leaf first", read=in_base64),
     "crit": Member("extensions that must be understood", tell=_critical),
 }
 JWE_HEADER: Members = {

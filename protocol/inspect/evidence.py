@@ -1,8 +1,5 @@
 """Files of hardware evidence: records of media type, value and indicator, each read as its kind."""
 
-import binascii
-from typing import Any
-
 from fidoloop.protocol import base64url
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.evidence import cmw
@@ -10,35 +7,18 @@ from fidoloop.protocol.evidence.values import EvidenceRefusal
 from fidoloop.protocol.evidence.verify import describe_evidence
 from fidoloop.protocol.inspect.certificate import read_public_key
 from fidoloop.protocol.inspect.content import NOT_JSON, Content, Context, Kind
+from fidoloop.protocol.inspect.embedded import in_base64, in_base64url
 from fidoloop.protocol.inspect.json_tree import Member, Members, inside, json_tree
 from fidoloop.protocol.inspect.node import Node, octets
 from fidoloop.protocol.inspect.tpm import read_certify_info, read_public, read_signature
 
-
-def _encoded(read: Any) -> Member:  # noqa: ANN401  # a reader
-    def from_text(text: str, context: Context) -> Node:
-        node: Node = read(Content(base64url.decode(text)), context)
-        return node.but(coding="base64url")
-
-    return Member(read=from_text)
-
-
-def _certificate(text: str, context: Context) -> Node:
-    try:
-        der = binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:
-        raise MalformedError("$", "not base64") from None
-    found = context.find(Content(der), context)
-    return (found or octets(0, der, "bytes")).but(coding="base64")
-
-
 _VALUE: Members = {
-    "attest": _encoded(read_certify_info)._replace(meaning="what the TPM signed"),
-    "signature": _encoded(read_signature)._replace(meaning="by the attestation key"),
-    "public": _encoded(read_public)._replace(meaning="the key"),
-    "ak_public": _encoded(read_public)._replace(meaning="the attestation key"),
-    "ak_chain": Member("certificates of the attestation key", read=_certificate),
-    "spki": _encoded(read_public_key)._replace(meaning="the key"),
+    "attest": Member("what the TPM signed", read=in_base64url(read_certify_info)),
+    "signature": Member("by the attestation key", read=in_base64url(read_signature)),
+    "public": Member("the key", read=in_base64url(read_public)),
+    "ak_public": Member("the attestation key", read=in_base64url(read_public)),
+    "ak_chain": Member("certificates of the attestation key", read=in_base64),
+    "spki": Member("the key", read=in_base64url(read_public_key)),
     "token_kind": Member("what the module says it is; nobody signed that"),
     "local": Member("made in the token, its module says"),
     "never_extractable": Member("never left the token, its module says"),
@@ -95,7 +75,7 @@ def _chained(node: Node, text: object, context: Context) -> Node:
     if not isinstance(text, str):
         return node.wrong("not base64 DER")
     try:
-        return inside(node, _certificate(text, context), "base64")
+        return inside(node, in_base64(text, context), "base64")
     except MalformedError as error:
         return node.wrong(error.what)
 

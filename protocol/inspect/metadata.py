@@ -1,10 +1,10 @@
 """Metadata statements and the payload of the metadata service's BLOB (FIDO metadata statements 4; service 3.1)."""
 
-import binascii
 from typing import Any
 
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.inspect.content import Content, Context, Kind
+from fidoloop.protocol.inspect.embedded import in_base64
 from fidoloop.protocol.inspect.json_tree import Member, Members, json_tree
 from fidoloop.protocol.inspect.node import Node, bits
 from fidoloop.protocol.inspect.uaf import tell_algorithm, tell_attestation, tell_bits
@@ -17,17 +17,6 @@ from fidoloop.protocol.uaf.registry import (
     UserVerification,
 )
 from fidoloop.protocol.uaf.status_reports import UNACCEPTABLE_STATUSES
-
-
-def _certificate(text: str, context: Context) -> Node:
-    try:
-        der = binascii.a2b_base64("".join(text.split()), strict_mode=True)
-    except ValueError:
-        raise MalformedError("$", "not base64") from None
-    found = context.find(Content(der, "base64"), context)
-    if found is None:
-        raise MalformedError("$", "not an X.509 certificate")
-    return found.but(coding="base64")
 
 
 def _method(value: object, _: Context) -> tuple[str, str]:
@@ -52,7 +41,7 @@ _STATEMENT: Members = {
     "attachmentHint": Member("how it is attached", tell=tell_bits(AttachmentHint)),
     "tcDisplay": Member("what shows transactions", tell=tell_bits(TransactionConfirmationDisplay)),
     "isSecondFactorOnly": Member("keeps no user names: the server names the key"),
-    "attestationRootCertificates": Member("what its attestation chains to", read=_certificate),
+    "attestationRootCertificates": Member("what its attestation chains to", read=in_base64),
     "icon": Member("a picture, as a data: URL"),
 }
 _ENTRY: Members = {

@@ -6,6 +6,7 @@ from typing import Any
 
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.inspect.content import Content, Context, Kind
+from fidoloop.protocol.inspect.embedded import in_base64url
 from fidoloop.protocol.inspect.json_tree import Member, Members, json_tree
 from fidoloop.protocol.inspect.node import Node, bits, named, octets
 from fidoloop.protocol.inspect.uaf_assertion import read_assertion
@@ -31,14 +32,6 @@ def tell_algorithm(value: object, _: Context) -> tuple[str, str]:
 def tell_attestation(value: object, _: Context) -> tuple[str, str]:
     """Tell the name of a kind of attestation."""
     return named(AttestationType, value), ""
-
-
-def _decoded(read: Callable[[Content, Context], Node]) -> Callable[[str, Context], Node]:
-    def from_text(text: str, context: Context) -> Node:
-        content = Content(base64url.decode(text, padding_allowed=True))
-        return read(content, context).but(coding="base64url")
-
-    return from_text
 
 
 def tell_bits(kind: type[IntFlag]) -> Callable[[Any, Context], tuple[str, str]]:
@@ -124,7 +117,7 @@ def read_fc_params(content: Content, context: Context) -> Node:
 
 _ASSERTIONS: Members = {
     "assertionScheme": Member("how the assertion is written"),
-    "assertion": Member("what the authenticator signed", read=_decoded(read_assertion)),
+    "assertion": Member("what the authenticator signed", read=in_base64url(read_assertion)),
     "exts": Member("extensions"),
 }
 _AUTHENTICATORS: Members = {
@@ -140,7 +133,7 @@ _MESSAGE: Members = {
         "to be shown and confirmed; alternatives of one content",
         {"content": Member("base64url", read=_transaction), "contentType": Member("text/plain or image/png")},
     ),
-    "fcParams": Member("final challenge parameters: what the client saw", read=_decoded(read_fc_params)),
+    "fcParams": Member("final challenge parameters: what the client saw", read=in_base64url(read_fc_params)),
     "assertions": Member("one for each authenticator used", _ASSERTIONS),
     "authenticators": Member("the keys to forget", _AUTHENTICATORS),
 }

@@ -1,7 +1,6 @@
 """WebAuthn: client data, authenticator data, attestation objects, credentials in JSON (WebAuthn 5.8.1, 6.1, 6.5)."""
 
 import hashlib
-from functools import partial
 from typing import Final
 
 from fidoloop.protocol import base64url, strictjson
@@ -10,6 +9,7 @@ from fidoloop.protocol.inspect.cbor import Field, Fields, canonical_problem, cbo
 from fidoloop.protocol.inspect.certificate import read_certificate
 from fidoloop.protocol.inspect.content import Content, Context, Kind
 from fidoloop.protocol.inspect.cose import cose_key, tell_cose_algorithm
+from fidoloop.protocol.inspect.embedded import in_base64url
 from fidoloop.protocol.inspect.json_tree import Member, Members, json_tree
 from fidoloop.protocol.inspect.node import Node, bits, held_against_key, number, octets
 from fidoloop.protocol.inspect.signature import verify_der
@@ -139,11 +139,6 @@ def _is_authenticator_data(content: Content) -> bool:
     return not found.flags & _RESERVED
 
 
-def _nested(text: str, context: Context, *, read: str) -> Node:
-    data = Content(base64url.decode(text, padding_allowed=True))
-    return _READERS[read](data, context).but(coding="base64url")
-
-
 _READERS: Final = {
     "clientDataJSON": read_client_data,
     "attestationObject": read_attestation_object,
@@ -155,7 +150,7 @@ _CREDENTIAL: Members = {
     "response": Member(
         "what the authenticator answered",
         {
-            **{name: Member(read=partial(_nested, read=name)) for name in _READERS},
+            **{name: Member(read=in_base64url(read)) for name, read in _READERS.items()},
             "signature": Member("over authenticatorData and the hash of clientDataJSON"),
             "userHandle": Member("the server's name of the user"),
             "transports": Member("how the authenticator can be reached"),

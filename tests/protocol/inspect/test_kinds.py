@@ -1,5 +1,6 @@
 """Every kind is recognised, named byte by byte, and refused by one error only."""
 
+import base64
 import json
 from contextlib import suppress
 from typing import Any
@@ -10,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fidoloop.bridge import qr_images
-from fidoloop.protocol import strictjson
+from fidoloop.protocol import jose, strictjson
 from fidoloop.protocol.inspect.content import MAX_BYTES
 from fidoloop.protocol.inspect.kinds import KINDS, UnreadableError, inspect
 from fidoloop.protocol.inspect.node import Node
 
 from ..evidence import builders as evidence
-from .examples import DPOP, JWK, KEY, PRIVATE_D, examples, statement_jwt, tokens
+from .examples import DPOP, JWK, KEY, PRIVATE_D, certificates_of, examples, statement_jwt, tokens
 
 CASES = [
     pytest.param(kind, data, id=f"{kind}-{index}")
@@ -147,6 +148,15 @@ def test_private_keys_are_told_and_never_shown() -> None:
 def test_the_hardwares_evidence_in_a_token_is_taken_apart() -> None:
     names = [node.name for _, node in inspect(tokens()["device evidence (EAT, RFC 9711)"].encode()).tree.walk()]
     assert {"media type", "tbsCertificate", "PIV attestation: firmware"} <= set(names)
+
+
+def test_the_certificates_in_a_header_are_taken_apart() -> None:
+    x5c = [base64.b64encode(der).decode() for der in certificates_of("packed")]
+    found = inspect(jose.sign_compact(b"{}", KEY, {"x5c": x5c}).encode())
+    assert "tbsCertificate" in {node.name for _, node in found.tree.walk()}
+    assert not found.problems
+    broken = inspect(jose.sign_compact(b"{}", KEY, {"x5c": ["!"]}).encode())
+    assert any("x5c/[0]" in one and "not base64" in one for one in broken.problems)
 
 
 def test_several_pem_blocks_are_read_each() -> None:
