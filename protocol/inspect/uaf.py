@@ -11,6 +11,7 @@ from fidoloop.protocol.inspect.json_tree import Member, Members, json_tree
 from fidoloop.protocol.inspect.node import Node, bits, named, octets
 from fidoloop.protocol.inspect.uaf_assertion import read_assertion
 from fidoloop.protocol.uaf import messages
+from fidoloop.protocol.uaf.facets import TrustedFacetList
 from fidoloop.protocol.uaf.final_challenge import FinalChallengeParams
 from fidoloop.protocol.uaf.registry import (
     Algorithm,
@@ -153,6 +154,21 @@ def _check_message(text: str) -> None:
         raise ValueError("neither of version 1.1 nor of 1.0")
 
 
+_FACETS: Members = {
+    "trustedFacets": Member(
+        "by version of the protocol",
+        {"version": Member("of the protocol"), "ids": Member("the apps and pages that may use the appID's keys")},
+    )
+}
+
+
+def read_facets(content: Content, context: Context) -> Node:
+    """Return a list of trusted facets. Raises MalformedError."""
+    return json_tree(
+        content, context, "trusted facets", _FACETS, lambda text: strictjson.decode(text, TrustedFacetList)
+    )
+
+
 def _nested(text: str, context: Context) -> Node:
     return read_message(Content(text.encode("utf-8")), context).but(coding="JSON text")
 
@@ -209,6 +225,7 @@ KINDS = (
         lambda content: content.has("statusCode", "description"),
         _transport("ServerResponse", messages.ServerResponse),
     ),
+    Kind("facets", "a list of trusted facets", lambda content: content.has("trustedFacets"), read_facets),
     Kind(
         "fc-params",
         "final challenge parameters",

@@ -180,6 +180,38 @@ def read_credential(content: Content, context: Context) -> Node:
     return node.map(change)
 
 
+def _tell_algorithm(value: object, _: Context) -> tuple[str, str]:
+    return tell_cose_algorithm(value), ""
+
+
+_DESCRIPTOR: Members = {"id": Member("of a credential, base64url"), "transports": Member("how to reach it")}
+_OPTIONS: Members = {
+    "challenge": Member("the server's, base64url"),
+    "rp": Member("the relying party", {"id": Member("its domain"), "name": Member("its name, shown")}),
+    "rpId": Member("the relying party's domain"),
+    "user": Member("the account", {"id": Member("the server's name of the user, base64url")}),
+    "pubKeyCredParams": Member("algorithms, the preferred first", {"alg": Member(tell=_tell_algorithm)}),
+    "timeout": Member("milliseconds"),
+    "excludeCredentials": Member("those that must not be there yet", _DESCRIPTOR),
+    "allowCredentials": Member("those that may sign; none: any that is discoverable", _DESCRIPTOR),
+    "authenticatorSelection": Member("what the authenticator has to be"),
+    "userVerification": Member("whether the user has to be verified"),
+    "attestation": Member("how much the authenticator should say of itself"),
+    "extensions": Member("what else is asked for"),
+}
+
+
+def read_options(content: Content, context: Context) -> Node:
+    """Return the options of a ceremony, bare or under publicKey. Raises MalformedError."""
+    return json_tree(content, context, "options", {**_OPTIONS, "publicKey": Member("the options", _OPTIONS)})
+
+
+def _is_options(content: Content) -> bool:
+    inner = content.member("publicKey")
+    names = set(inner if isinstance(inner, dict) else content.json if isinstance(content.json, dict) else ())
+    return "challenge" in names and bool(names & {"rp", "rpId", "allowCredentials"})
+
+
 KINDS = (
     Kind("client-data", "client data", lambda c: str(c.member("type")).startswith("webauthn."), read_client_data),
     Kind(
@@ -189,6 +221,7 @@ KINDS = (
         read_credential,
         signed=True,
     ),
+    Kind("webauthn-options", "options of a WebAuthn ceremony", _is_options, read_options),
     Kind(
         "attestation-object",
         "an attestation object",

@@ -95,6 +95,11 @@ def test_the_kinds_are_listed() -> None:
     assert all(name in invoke("inspect", "--as", "list").out for name in KINDS)
 
 
+def test_the_page_about_it_names_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs/inspect.md").read_text("utf-8")
+    assert not [name for name in KINDS if f"`{name}`" not in page]
+
+
 def test_what_is_said_inside_cannot_drive_the_terminal() -> None:
     done = run("inspect", "--as", "jwk", typed=json.dumps({"kty": "\x1b[2J\u202e"}))
     assert "\x1b" not in done.out

@@ -17,6 +17,7 @@ from fidoloop.protocol.oauth.access_tokens import AccessTokenClaims, KeyConfirma
 from fidoloop.protocol.oauth.client_attestation import PopClaims, make_client_attestation, make_pop
 from fidoloop.protocol.oauth.device_evidence import make_device_evidence
 from fidoloop.protocol.oauth.dpop import DpopClaims, make_dpop_proof
+from fidoloop.protocol.uaf.facets import encode_trusted_facets
 
 from ..builders import AT, fc_params, p256, recorded, seed_request_body, spki, statement, tlv, to_der, vectors
 from ..evidence import builders as evidence
@@ -108,6 +109,14 @@ MAKE = b"\x01" + canonical_cbor.encode(
 SELECT_PIV = "00a4040009a00000030800001000"
 
 
+CREATION = {
+    "challenge": "AAAA",
+    "rp": {"id": "a.example", "name": "A"},
+    "user": {"id": "AQ", "name": "alice", "displayName": "Alice"},
+    "pubKeyCredParams": [{"type": "public-key", "alg": -7}],
+}
+
+
 @cache
 def examples() -> dict[str, list[bytes]]:
     """Return examples by the kind that each must be guessed to be."""
@@ -121,6 +130,7 @@ def examples() -> dict[str, list[bytes]]:
         "send-uaf-response": [text({"uafResponse": SENT, "context": "{}"}), text(seed_request_body("002"))],
         "get-uaf-request": [text(seed_request_body("001"))],
         "server-response": [text({"statusCode": 1498, "description": '{"message":"no"}'})],
+        "facets": [encode_trusted_facets(("https://a.example", "android:apk-key-hash:x")).encode()],
         "fc-params": [fc_params().encode(), base64url.decode(fc_params(), padding_allowed=True)],
         "assertion": [assertion.encode(), base64url.decode(assertion, padding_allowed=True)],
         "tlv": [tlv(0x2E0B, b"F10B#0112") + tlv(0x2E0F, bytes(8))],
@@ -158,6 +168,10 @@ def examples() -> dict[str, list[bytes]]:
         "authenticator-data": [
             authenticator_data(),
             base64url.decode(signed["credential"]["response"]["authenticatorData"]),
+        ],
+        "webauthn-options": [
+            text({"challenge": registration()["get"]["challenge"], "rpId": "a.example"}),
+            text({"publicKey": CREATION}),
         ],
         "credential": [text(registration()["credential"]), text(signed["credential"])],
         "cose-key": [base64url.decode(signed["publicKey"]), canonical_cbor.encode({1: 4, 3: 5, -1: b"k"})],

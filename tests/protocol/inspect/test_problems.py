@@ -94,6 +94,7 @@ CASES: list[tuple[str | None, bytes, str]] = [
     (None, text([["application/vnd.fidoloop.piv-attestation+x5c", "W10", 4]]), "0 certificates"),
     (None, text([["text/plain", "eA", 4]]), "is not known"),
     (None, text({"attestationRootCertificates": ["x"], "aaid": "F10B#0112"}), "not base64"),
+    (None, text({"trustedFacets": [{"ids": ["https://a.example"]}]}), "missing required field `version`"),
     (None, fc_params(appID=1).encode(), "appID at"),
 ]
 
