@@ -58,8 +58,9 @@ def until_refused(running: Running) -> None:
             return
 
 
-def test_a_request_in_flight_is_answered_and_what_it_wrote_is_kept(tmp_path: Path, bearer: str) -> None:
-    with started(tmp_path, "--insecure", "--set", "stop_seconds=60") as running:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_request_in_flight_is_answered_and_what_it_wrote_is_kept(tmp_path: Path, bearer: str, workers: str) -> None:
+    with started(tmp_path, "--insecure", "--workers", workers, "--set", "stop_seconds=60") as running:
         slow = SlowRequest(running, bearer)
         running.process.terminate()
         until_refused(running)
@@ -72,8 +73,9 @@ def test_a_request_in_flight_is_answered_and_what_it_wrote_is_kept(tmp_path: Pat
     assert tokens == [json.loads(body)["token"]]
 
 
-def test_a_request_that_never_ends_is_given_up_and_changes_nothing(tmp_path: Path, bearer: str) -> None:
-    with started(tmp_path, "--insecure", "--set", "stop_seconds=1") as running:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_request_that_never_ends_is_given_up_and_changes_nothing(tmp_path: Path, bearer: str, workers: str) -> None:
+    with started(tmp_path, "--insecure", "--workers", workers, "--set", "stop_seconds=1") as running:
         slow = SlowRequest(running, bearer)
         assert running.stop() == 0
         slow.socket.close()
@@ -81,8 +83,9 @@ def test_a_request_that_never_ends_is_given_up_and_changes_nothing(tmp_path: Pat
         assert database.execute("SELECT COUNT(*) FROM session").fetchone() == (0,)
 
 
-def test_a_stream_ends_before_the_time_is_up(tmp_path: Path, bearer: str) -> None:
-    with started(tmp_path, "--insecure", "--set", "stop_seconds=3600") as running:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_stream_ends_before_the_time_is_up(tmp_path: Path, bearer: str, workers: str) -> None:
+    with started(tmp_path, "--insecure", "--workers", workers, "--set", "stop_seconds=3600") as running:
         with httpx2.Client(base_url=running.url, timeout=60) as client:
             headers = {"authorization": f"Bearer {bearer}", "content-type": "application/fido+uaf"}
             made = client.post(CREATE, content=BODY, headers=headers).json()
