@@ -95,6 +95,8 @@ CASES: list[tuple[str | None, bytes, str]] = [
     (None, text([["text/plain", "eA", 4]]), "is not known"),
     (None, text({"attestationRootCertificates": ["x"], "aaid": "F10B#0112"}), "not base64"),
     (None, text({"trustedFacets": [{"ids": ["https://a.example"]}]}), "missing required field `version`"),
+    (None, text({"status": 1, "timestamp": "x"}), "status at 11: Expected `str`"),
+    (None, text({"dispatchResult": "x", "sessionId": 1}), "sessionId at"),
     (None, fc_params(appID=1).encode(), "appID at"),
 ]
 
