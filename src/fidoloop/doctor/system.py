@@ -108,7 +108,7 @@ def check_clock(machine: Machine) -> Finding:
         with Server(machine.server, ca=machine.ca, insecure=machine.insecure, timeout=10.0) as server:
             sent = server.send("GET", machine.server).headers.get("date", "")
     except (NetworkError, BridgeError) as error:
-        return broken("clock", f"{machine.server}: {error}", "start the server; check the URL, --ca and the network")
+        return broken("clock", str(error), "start the server; check the URL, --ca and the network")
     try:
         apart = (machine.time - parsedate_to_datetime(sent)).total_seconds()
     except (TypeError, ValueError):
