@@ -14,7 +14,9 @@ from fidoloop.cli.exits import exit_for
 from fidoloop.cli.main import app
 from fidoloop.protocol import strictjson
 
-COMMAND = [sys.executable, "-c", "from fidoloop.cli import run; run()"]
+# A shell that starts the tests in the background has them, and what they start, ignore Ctrl-C.
+_LISTEN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{_LISTEN}; from fidoloop.cli import run; run()"]
 OURS = (
     "FIDOLOOP_PIN",
     "FIDOLOOP_CARD_PIN",
