@@ -295,3 +295,20 @@ def test_an_authenticator_needs_keys_and_keys_an_authenticator(tmp_path: Path, o
     assert refused.code == Exit.USAGE
     assert "--keys" in refused.err
     assert not (tmp_path / "card").exists()
+
+
+def test_without_the_kernels_file_a_key_on_usb_says_what_to_do(fidoloop_token: str, tmp_path: Path) -> None:
+    refused = run(
+        "card",
+        "usb",
+        "--home",
+        str(tmp_path),
+        "--keys",
+        fidoloop_token,
+        "--device",
+        str(tmp_path / "uhid"),
+        pin=SOFTHSM_PIN,
+    )
+    assert refused.code == Exit.DEVICE
+    assert "modprobe uhid" in refused.err
+    assert not (tmp_path / "usb").exists()

@@ -34,6 +34,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "KeyRefused": "use another token: `fidoloop keys check URI --create` tries one",
         "NotSupported": "`fidoloop keys check URI` says what the token can do",
         "ReaderError": _DOCTOR,
+        "UsbError": "`modprobe uhid`, and let this user open /dev/uhid; or `fidoloop card run --fido`, in a reader",
         "CardStateError": "name another --state, or a copy of the file that is whole",
         "KeyStoreError": _DOCTOR,
         # The phone and the laptop.

@@ -1,4 +1,4 @@
-"""`fidoloop card`: a virtual PIV card, which may be a UAF authenticator and a FIDO2 security key, too."""
+"""`fidoloop card`: a virtual PIV card, which may be a UAF authenticator and a FIDO2 security key, too; a key on USB."""
 
 import contextlib
 import datetime
@@ -12,6 +12,8 @@ from urllib.parse import quote
 import typer
 
 from fidoloop.authenticator.ctap2.authenticator import Authenticator
+from fidoloop.authenticator.ctap2.device import InProcessDevice
+from fidoloop.authenticator.ctap2.hid import CtapHid
 from fidoloop.authenticator.ctap2.state import Ctap2State
 from fidoloop.authenticator.fido_applet import FidoApplet
 from fidoloop.authenticator.state import AuthenticatorState
@@ -26,6 +28,7 @@ from fidoloop.hsm.sim.factory import CERTIFICATE_FILE, FIRMWARE, Factory
 from fidoloop.hsm.sim.piv.state import StateStore
 from fidoloop.hsm.sim.piv_card import piv_card
 from fidoloop.hsm.sim.readers import events, reader_with
+from fidoloop.hsm.sim.uhid import DEVICE, UhidDevice
 from fidoloop.hsm.sim.vpcd import DEFAULT_PORT, InsertedCard, ReaderError
 
 app = typer.Typer(no_args_is_help=True, help="A virtual PIV card in a virtual reader: keys in software, for labs.")
@@ -110,6 +113,52 @@ def run(  # noqa: PLR0917 - each is an option
                 _serve(inserted)
         except KeyboardInterrupt:
             note("the card is pulled")
+
+
+@app.command()
+def usb(  # noqa: PLR0917 - each is an option
+    keys: Annotated[str, typer.Option(metavar="URI", help="Key store of the security key.")],
+    home: Home = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Directory of the security key; made if missing.", show_default="HOME/usb"),
+    ] = None,
+    verification: Annotated[
+        Verification,
+        typer.Option(
+            "--uv",
+            help="How the user is there: prompt, by saying yes here; pin, by typing the token's PIN here, which "
+            "verifies who it is; auto, nobody is asked.",
+        ),
+    ] = Verification.PROMPT,
+    device: Annotated[
+        Path, typer.Option(metavar="FILE", help="The kernel's file for devices made by programs.")
+    ] = DEVICE,
+    as_json: Json = False,
+) -> None:
+    """Run a FIDO2 security key on USB until it is interrupted; browsers find it as any other.
+
+    Needs Linux with the module uhid, and a user who may open /dev/uhid. Where neither is to be had, `card run --fido`
+    is the same key in a reader.
+    """
+    directory = state or home_directory(home) / "usb"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.ExitStack() as opened:
+        key_store = opened.enter_context(open_store(keys))
+        plugged = UhidDevice.plug("fidoloop security key", device)
+        opened.callback(plugged.close)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_state = Ctap2State(directory / "fido.sqlite", key_store)
+        opened.callback(key_state.close)
+        user = InTheField() if verification is Verification.AUTO else verifier_of(verification, key_store, deny=False)
+        authenticator = Authenticator(key_store, key_state, user, transports=("usb",))
+        hid = CtapHid(InProcessDevice(authenticator), plugged.send)
+        opened.callback(hid.close)
+        show({"state": str(directory)}, f"security key on USB; its state is in {directory}", as_json=as_json)
+        try:
+            plugged.serve(hid.receive)
+        except KeyboardInterrupt:
+            note("the security key is pulled")
 
 
 def _uaf_applet(key_store: KeyStore, directory: Path, opened: contextlib.ExitStack) -> Applet:
