@@ -9,7 +9,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 from typing import Final, NamedTuple
 
-from fido2.ctap import STATUS, CtapError
+from fido2.ctap import STATUS
 from fido2.hid import CAPABILITY, CTAPHID
 
 from fidoloop.authenticator.ctap2.device import InProcessDevice
@@ -164,26 +164,24 @@ class CtapHid:
         done, status = Event(), [STATUS.PROCESSING]
         alive = Thread(target=self._stay_alive, args=(channel, done, status))
         alive.start()
+        answer = None
         try:
-            answer: bytes | None = self._device.call(
-                command, data, event=cancelled, on_keepalive=lambda told: status.__setitem__(0, told)
-            )
-        except CtapError:
-            answer = None
+            answer = self._device.call(command, data, event=cancelled, on_keepalive=status.append)
         finally:
             done.set()
             alive.join()
             with self._lock:
                 self._working = None
-        if answer is None:
-            self._error(channel, OTHER)
-        else:
-            self._send(channel, command, answer)
+            # The host of a fault must not wait for ever; the fault itself goes on to this thread's end.
+            if answer is None:
+                self._error(channel, OTHER)
+            else:
+                self._send(channel, command, answer)
 
     def _stay_alive(self, channel: bytes, done: Event, status: list[STATUS]) -> None:
         """Tell the host every 100 ms that its command is being worked on (11.2.9.1.7)."""
         while not done.wait(KEEPALIVE_SECONDS):
-            self._send(channel, CTAPHID.KEEPALIVE, bytes((status[0],)))
+            self._send(channel, CTAPHID.KEEPALIVE, bytes((status[-1],)))
 
     def _cancel(self, channel: bytes) -> None:
         with self._lock:
