@@ -1,8 +1,10 @@
 """What a backup is: a tar file, gzipped, of a manifest and the files that it names with their digests."""
 
+import gzip
 import hashlib
 import re
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,9 +64,12 @@ def describe(path: Path, name: str) -> FileEntry:
 def open_archive(path: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
     """Open a backup for `extract`. Raises BackupError."""
     try:
-        with tarfile.open(path, "r|gz") as archive:
+        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             yield _manifest(archive, path), archive
-    except (tarfile.TarError, EOFError, OSError) as error:
+            # The checksum is behind the archive's end: it covers what no digest does.
+            while stream.read(_CHUNK):
+                continue
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise BackupError(f"{path}: damaged, or no backup ({error})") from None

@@ -303,7 +303,8 @@ def test_neither_links_nor_half_a_file_nor_noise_are_restored(backup_file: Path,
     assert "not in the manifest" in server("restore", str(backup_file), "--force", home=tmp_path / "home").err
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
-    for data in (whole[: len(whole) // 2], whole[:100], b"", b"noise" * 1000, bytes(flipped)):
+    checksum = whole[:-8] + bytes((whole[-8] ^ 1,)) + whole[-7:]
+    for data in (whole[: len(whole) // 2], whole[:100], b"", b"noise" * 1000, bytes(flipped), checksum, whole[:-4]):
         backup_file.write_bytes(data)
         done = server("restore", str(backup_file), "--force", home=tmp_path / "home")
         assert done.code == 1, data[:10]
