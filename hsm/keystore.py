@@ -82,8 +82,8 @@ class KeyInfo:
     pin_always: bool = False
 
 
-class EcHardwareKey(ec.EllipticCurvePrivateKey):
-    """An EC private key that stays in its device: cryptography's interface, plus a fast raw signature."""
+class InDevice(abc.ABC):
+    """What every private key has that stays in its device."""
 
     @property
     @abc.abstractmethod
@@ -94,52 +94,26 @@ class EcHardwareKey(ec.EllipticCurvePrivateKey):
     @abc.abstractmethod
     def info(self) -> KeyInfo:
         """Attributes of the key, read when it was first opened."""
+
+
+class EcHardwareKey(InDevice, ec.EllipticCurvePrivateKey):
+    """An EC private key that stays in its device: cryptography's interface, plus a fast raw signature."""
 
     @abc.abstractmethod
     def sign_digest_raw(self, digest: bytes) -> bytes:
         """Sign `digest` of `key_size // 8` bytes; return r || s, each as long as the curve's order, big-endian."""
 
 
-class RsaHardwareKey(rsa.RSAPrivateKey):
+class RsaHardwareKey(InDevice, rsa.RSAPrivateKey):
     """An RSA-2048 private key that stays in its device: cryptography's interface."""
 
-    @property
-    @abc.abstractmethod
-    def key_id(self) -> bytes:
-        """CKA_ID of the key."""
 
-    @property
-    @abc.abstractmethod
-    def info(self) -> KeyInfo:
-        """Attributes of the key, read when it was first opened."""
-
-
-class Ed25519HardwareKey(ed25519.Ed25519PrivateKey):
+class Ed25519HardwareKey(InDevice, ed25519.Ed25519PrivateKey):
     """An Ed25519 private key that stays in its device: cryptography's interface."""
 
-    @property
-    @abc.abstractmethod
-    def key_id(self) -> bytes:
-        """CKA_ID of the key."""
 
-    @property
-    @abc.abstractmethod
-    def info(self) -> KeyInfo:
-        """Attributes of the key, read when it was first opened."""
-
-
-class Ed448HardwareKey(ed448.Ed448PrivateKey):
+class Ed448HardwareKey(InDevice, ed448.Ed448PrivateKey):
     """An Ed448 private key that stays in its device: cryptography's interface."""
-
-    @property
-    @abc.abstractmethod
-    def key_id(self) -> bytes:
-        """CKA_ID of the key."""
-
-    @property
-    @abc.abstractmethod
-    def info(self) -> KeyInfo:
-        """Attributes of the key, read when it was first opened."""
 
 
 EdHardwareKey = Ed25519HardwareKey | Ed448HardwareKey

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from fidoloop.authenticator.models import Form
 from fidoloop.bridge.errors import UserDeclinedError
-from fidoloop.bridge.profile import Account, Profile
+from fidoloop.bridge.profile import Account
 from fidoloop.cli import ble, phone_app, phone_passkey, phone_pending, phone_targets
 from fidoloop.cli.common import (
     FormOption,
@@ -31,13 +31,12 @@ from fidoloop.cli.phone_session import (
     Yes,
     account_of,
     ask,
+    enrolling,
     existing_phone,
     open_phone,
     print_result,
     read_token,
-    set_up,
 )
-from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol import base64url
 from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.signatures import SUPPORTED
@@ -108,27 +107,17 @@ def register(
     The first enrolment sets the phone up, with --keys, --uv, --form and --ca; where it fails, nothing is left of it.
     """
     text = read_token(source)
-    profile = Profile(phone_path(home, name))
-    fresh = not profile.exists()
-    try:
-        if fresh:
-            set_up(profile, keys, verification, ca, form=form, uaf_card=uaf_card)
-        elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
-            raise typer.BadParameter("this phone has another key store; --name makes another phone")
+    with (
+        enrolling(phone_path(home, name), keys, verification, ca, form=form, uaf_card=uaf_card) as (profile, _),
         # A PIN in the URI opens the token now and is not written down.
-        with open_phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys, card_required=True) as phone:
-            result = phone.register(
-                text,
-                server=server,
-                target_name=target_name,
-                algorithm=None if algorithm is None else _ALGORITHMS[algorithm],
-            )
-    except BaseException:
-        if fresh and not profile.accounts():
-            profile.discard()
-        raise
-    finally:
-        profile.close()
+        open_phone(profile, yes=yes, deny=deny, insecure=insecure, keys=keys, card_required=True) as phone,
+    ):
+        result = phone.register(
+            text,
+            server=server,
+            target_name=target_name,
+            algorithm=None if algorithm is None else _ALGORITHMS[algorithm],
+        )
     print_result(result, as_json=as_json)
 
 

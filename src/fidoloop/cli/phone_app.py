@@ -19,7 +19,7 @@ from fidoloop.bridge.passkeys import Passkeys
 from fidoloop.bridge.profile import Profile
 from fidoloop.cli.common import Home, Insecure, Json, PhoneName, Verification, cell, note, phone_path, show
 from fidoloop.cli.exits import Exit
-from fidoloop.cli.phone_session import DenyOption, existing_profile, open_phone, set_up, verifier_of
+from fidoloop.cli.phone_session import DenyOption, enrolling, existing_profile, open_phone, verifier_of
 
 app = typer.Typer(no_args_is_help=True, help="An OAuth client with its keys in the phone's token.")
 ServerUrl = Annotated[str, typer.Option(help="The server's base URL.")]
@@ -50,26 +50,18 @@ def enroll(
 
     A phone that there is not yet is set up, with --keys, --uv and --ca; where it fails, nothing is left of it.
     """
-    profile = Profile(phone_path(home, name))
-    fresh = not profile.exists()
-    try:
-        if fresh:
-            set_up(profile, keys, verification, ca)
-        with _opened(profile, server, deny=deny, insecure=insecure, keys=keys) as (oauth, fido):
-            oauth.register()
-            password = os.environ.get("FIDOLOOP_USER_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)
-            try:
-                done = oauth.enrol(user, password, fido, passkey=passkey, scope=scope)
-            except BaseException:
-                if fresh:
-                    _unregister(oauth)
-                raise
-    except BaseException:
-        if fresh:
-            profile.discard()
-        raise
-    finally:
-        profile.close()
+    with (
+        enrolling(phone_path(home, name), keys, verification, ca) as (profile, fresh),
+        _opened(profile, server, deny=deny, insecure=insecure, keys=keys) as (oauth, fido),
+    ):
+        oauth.register()
+        password = os.environ.get("FIDOLOOP_USER_PASSWORD") or typer.prompt("Password", hide_input=True, err=True)
+        try:
+            done = oauth.enrol(user, password, fido, passkey=passkey, scope=scope)
+        except BaseException:
+            if fresh:
+                _unregister(oauth)
+            raise
     _show(done, as_json=as_json)
 
 

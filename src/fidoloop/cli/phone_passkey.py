@@ -14,7 +14,7 @@ from fidoloop.bridge.profile import Profile
 from fidoloop.cli.common import Home, Insecure, Json, PhoneName, Verification, cell, console, phone_path, show
 from fidoloop.cli.key_store import open_store
 from fidoloop.cli.laptop import ApiKeySource, api_key
-from fidoloop.cli.phone_session import DenyOption, existing_profile, set_up, verifier_of
+from fidoloop.cli.phone_session import DenyOption, enrolling, existing_profile, verifier_of
 
 app = typer.Typer(no_args_is_help=True, help="FIDO2 credentials (passkeys) with their keys in the phone's token.")
 ServerUrl = Annotated[str, typer.Option(help="The server's base URL.")]
@@ -43,22 +43,12 @@ def register(
 
     A phone that there is not yet is set up, with --keys, --uv and --ca; where it fails, nothing is left of it.
     """
-    profile = Profile(phone_path(home, name))
-    fresh = not profile.exists()
-    try:
-        if fresh:
-            set_up(profile, keys, verification, ca)
-        with (
-            _passkeys(profile, deny=deny, keys=keys) as passkeys,
-            _connection(profile, server, insecure, api_key(api_key_source)) as connection,
-        ):
-            made = passkeys.register(connection, user)
-    except BaseException:
-        if fresh:
-            profile.discard()
-        raise
-    finally:
-        profile.close()
+    with (
+        enrolling(phone_path(home, name), keys, verification, ca) as (profile, _),
+        _passkeys(profile, deny=deny, keys=keys) as passkeys,
+        _connection(profile, server, insecure, api_key(api_key_source)) as connection,
+    ):
+        made = passkeys.register(connection, user)
     show(
         {"id": made.id, "rpId": made.rp_id, "username": made.username},
         f"registered a passkey for {cell(user)} at {cell(made.rp_id)}: {made.id}",

@@ -118,6 +118,36 @@ def set_up(
 
 
 @contextmanager
+def enrolling(
+    path: Path,
+    keys: str | None,
+    verification: Verification,
+    ca: Path | None,
+    *,
+    form: Form = Form.FIRST_FACTOR,
+    uaf_card: str | None = None,
+) -> Iterator[tuple[Profile, bool]]:
+    """Give the profile of a phone that enrols, and whether it is new; a new one that gets no account is taken away.
+
+    Raises typer.BadParameter: the options of a new phone are wrong, or `keys` is not the key store this one has.
+    """
+    profile = Profile(path)
+    fresh = not profile.exists()
+    try:
+        if fresh:
+            set_up(profile, keys, verification, ca, form=form, uaf_card=uaf_card)
+        elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
+            raise typer.BadParameter("this phone has another key store; --name makes another phone")
+        yield profile, fresh
+    except BaseException:
+        if fresh and not profile.accounts():
+            profile.discard()
+        raise
+    finally:
+        profile.close()
+
+
+@contextmanager
 def open_phone(
     profile: Profile,
     *,
