@@ -1,7 +1,7 @@
 """`fidoloop phone app`: the OAuth walk by commands, keys in a real token, a real server over TLS."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,3 +161,9 @@ def test_no_secret_is_said(cli: Cli) -> None:
     assert PASSWORD not in done.all
     log = (cli.lab.server.home / "server.log").read_text()
     assert PASSWORD not in log
+
+
+def test_an_app_enrols_in_no_other_key_store(cli: Cli, fidoloop_make_token: Callable[[], str]) -> None:
+    cli.enroll()
+    done = cli.enroll("--keys", fidoloop_make_token(), code=Exit.USAGE)
+    assert "another key store" in done.err

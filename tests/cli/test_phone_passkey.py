@@ -1,5 +1,6 @@
 """`fidoloop phone passkey`: keys in a real token, a real server over TLS."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,3 +113,11 @@ def test_there_must_be_a_phone(cli: Cli) -> None:
     for verb in ("list", "delete", "login"):
         more = {"delete": ("AAAA",), "login": ("--server", cli.lab.server.url)}.get(verb, ())
         assert "no phone is set up" in cli.passkey(verb, *more, code=Exit.USAGE).err
+
+
+def test_a_phone_makes_no_passkey_in_another_key_store(cli: Cli, fidoloop_make_token: Callable[[], str]) -> None:
+    user = cli.lab.new_user()
+    cli.register(user)
+    done = cli.register(user, "--keys", fidoloop_make_token(), code=Exit.USAGE)
+    assert "another key store" in done.err
+    assert len(cli.passkey("list").json["passkeys"]) == 1
