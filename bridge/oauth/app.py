@@ -13,19 +13,20 @@ import msgspec
 
 from fidoloop.bridge.errors import BridgeError
 from fidoloop.bridge.http import Answer, Server
+from fidoloop.bridge.oauth import loopback, web
 from fidoloop.bridge.oauth.errors import NotEnrolledError, OAuthRefusedError
+from fidoloop.bridge.oauth.id_tokens import verify_id_token
 from fidoloop.bridge.oauth.state import App, AppState, Tokens
 from fidoloop.bridge.oauth.transport import Transport, accepted, error_code, members_of
 from fidoloop.hsm.errors import KeyGone
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.protocol import base64url, jose, strictjson
-from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.oauth.device_evidence import make_device_evidence
 from fidoloop.protocol.oauth.message_hash import PreviousMessage
 from fidoloop.protocol.oauth.pkce import METHOD, code_challenge
 
 REGISTER, ATTEST, ATTEST_NONCE = "/register", "/attester/attest", "/attester/nonce"
-AUTHORIZE, TOKEN, REVOKE = "/authorize-challenge", "/token", "/revoke"
+CHALLENGE, TOKEN, REVOKE = "/authorize-challenge", "/token", "/revoke"
 SCOPE: Final = "openid api"
 INSTANCE, DPOP = "fidoloop app instance", "fidoloop app DPoP"
 _MORE = frozenset({"insufficient_authorization", "authorization_required"})
@@ -111,6 +112,7 @@ class OAuthApp:
                 "client_name": name,
                 "application_type": "native",
                 "token_endpoint_auth_method": "attest_jwt_client_auth",
+                "redirect_uris": list(loopback.REGISTERED),
                 "jwks": {"keys": [jose.public_jwk(_ec(self._store, ids[0]).public_key()).members]},
                 "evidence": evidence,
             }
@@ -146,15 +148,21 @@ class OAuthApp:
 
         return self._authorize(app, {"acr_values": "pw-enroll", "scope": scope, **extra}, prove, fido)
 
-    def login(self, acr: str, fido: Fido, *, scope: str = SCOPE, force: bool = False) -> LoggedIn:
+    def login(
+        self, acr: str, fido: Fido, *, scope: str = SCOPE, force: bool = False, browser: web.Browser | None = None
+    ) -> LoggedIn:
         """Log in, unless there is an id_token for that acr which is still good (the seed's loop).
 
+        With acr `web`, and whatever else the server will have so, in `browser`; that takes no more than a registration.
+
         Raises:
-            NotEnrolledError: the app is not registered there; OAuthRefusedError: what the server says.
+            NotEnrolledError: the app is not registered there; OAuthRefusedError: what the server says;
+            UserDeclinedError: the person at the browser said no, or did not come back.
         """
-        app = self._app()
+        by_browser = browser is not None and web.ACR in acr.split()
+        app = self.register() if by_browser else self._app()
         tokens = app.tokens
-        if not force and tokens is not None and tokens.acr == acr and tokens.id_token_expires_at > time.time():
+        if not force and tokens is not None and _does(tokens.acr, acr) and tokens.id_token_expires_at > time.time():
             return LoggedIn(tokens.username, tokens.acr, tokens.scope, fresh=False)
 
         def prove(step: dict[str, Any]) -> dict[str, str]:
@@ -163,13 +171,15 @@ class OAuthApp:
             return {"uaf_response": fido.uaf(str(step["uaf_request"]))}
 
         asked = {"acr_values": acr, "scope": scope}
-        if tokens is not None and tokens.auth_session is not None:
+        if by_browser:
+            self._ensure_way_back(app)
+        elif tokens is not None and tokens.auth_session is not None:
             try:
-                return self._authorize(app, asked | {"auth_session": tokens.auth_session}, prove, fido)
+                return self._authorize(app, asked | {"auth_session": tokens.auth_session}, prove, fido, browser)
             except OAuthRefusedError as error:
                 if error.error != "invalid_session":
                     raise
-        return self._authorize(app, asked, prove, fido)
+        return self._authorize(app, asked, prove, fido, browser)
 
     def call(self, method: str, path: str, body: object = None) -> Answer:
         """Call a protected resource of the server; an access token that is over is refreshed first.
@@ -214,44 +224,78 @@ class OAuthApp:
         self._state.forget(app.base_url)
 
     def _authorize(
-        self, app: App, asked: dict[str, str], prove: Callable[[dict[str, Any]], dict[str, str]], fido: Fido
+        self,
+        app: App,
+        asked: dict[str, str],
+        prove: Callable[[dict[str, Any]], dict[str, str]],
+        fido: Fido,
+        browser: web.Browser | None = None,
     ) -> LoggedIn:
-        verifier = base64url.encode(os.urandom(32))
+        verifier, nonce, state = (base64url.encode(os.urandom(32)) for _ in range(3))
         pkce = {"code_challenge": code_challenge(verifier), "code_challenge_method": METHOD}
-        nonce = base64url.encode(os.urandom(16))
         first = {"response_type": "code", "client_id": app.client_id, "nonce": nonce, **asked, **pkce}
-        answer = self._form(app, AUTHORIZE, first)
+        if browser is not None:
+            first |= {"redirect_uri": browser.redirect_uri, "state": state}
+        answer = self._form(app, CHALLENGE, first)
+        redeem = {"grant_type": "authorization_code", "client_id": app.client_id, "code_verifier": verifier}
+        if error_code(answer) == web.REDIRECT_TO_WEB and browser is not None:
+            redeem["redirect_uri"] = browser.redirect_uri
+            redeem["code"], previous = self._by_browser(app, first, members_of(answer), browser)
+            return self._redeem(app, first, redeem, previous, None)
         if error_code(answer) not in _MORE:
             accepted(answer)
         step = members_of(answer)
         self._observe("challenged", f"acr {step.get('acr_values', '')}")
         second = {"client_id": app.client_id, "auth_session": str(step["auth_session"]), **prove(step)}
         try:
-            done = accepted(self._form(app, AUTHORIZE, second), 200)
+            done = accepted(self._form(app, CHALLENGE, second), 200)
         except BridgeError:
             fido.undo()
             raise
         fido.keep()
         self._observe("authorized", "a code, for this session and this key")
+        redeem["code"] = str(done["authorization_code"])
         previous = PreviousMessage("authz-challenge", "sha-256", self._sent_hash)
-        redeem = {
-            "grant_type": "authorization_code",
-            "client_id": app.client_id,
-            "code": str(done["authorization_code"]),
-            "code_verifier": verifier,
-        }
-        found = accepted(self._form(app, TOKEN, redeem, previous), 200)
-        claims = self._id_claims(app, str(found["id_token"]), nonce) if "id_token" in found else {}
         session = done.get("auth_session")
-        tokens = _tokens_of(
-            found,
-            str(claims.get("acr", asked["acr_values"])),
-            str(claims.get("sub", "")),
-            None if session is None else str(session),
-        )
+        return self._redeem(app, first, redeem, previous, None if session is None else str(session))
+
+    def _by_browser(
+        self, app: App, asked: dict[str, str], step: dict[str, Any], browser: web.Browser
+    ) -> tuple[str, PreviousMessage]:
+        """Return the code that a browser brings, and which request it answers.
+
+        The server may have kept the request (FiPA 5.2.2); where it did not, it is pushed.
+        """
+        previous = PreviousMessage("authz-challenge", "sha-256", self._sent_hash)
+        if "request_uri" not in step:
+            key = jose.public_jwk(_ec(self._store, app.dpop_key_id).public_key())
+            step = accepted(self._form(app, web.PAR, asked | {"dpop_jkt": key.thumbprint}), 201)
+            previous = PreviousMessage("par", "sha-256", self._sent_hash)
+        base = self._server.base_url
+        self._observe("redirected", f"to a browser, which comes back to {browser.redirect_uri}")
+        answer = browser.visit(web.authorize_url(base, app.client_id, str(step["request_uri"])), asked["state"])
+        code = web.code_in(answer, issuer=base)
+        self._observe("authorized", "a code, by a browser, for this key")
+        return code, previous
+
+    def _redeem(
+        self, app: App, asked: dict[str, str], form: dict[str, str], previous: PreviousMessage, session: str | None
+    ) -> LoggedIn:
+        """Exchange the code of `form` for what was asked, and keep it; `session` is for a step-up later."""
+        found = accepted(self._form(app, TOKEN, form, previous), 200)
+        claims = self._id_claims(app, str(found["id_token"]), asked["nonce"]) if "id_token" in found else {}
+        tokens = _tokens_of(found, str(claims.get("acr", asked["acr_values"])), str(claims.get("sub", "")), session)
         self._state.save(msgspec.structs.replace(self._app(), tokens=tokens))
         self._observe("tokens", f"DPoP-bound, scope {tokens.scope}")
         return LoggedIn(tokens.username, tokens.acr, tokens.scope, fresh=True)
+
+    def _ensure_way_back(self, app: App) -> None:
+        """Register where a browser comes back to, if an earlier registration did not."""
+        transport, path = self._transport(app), f"{REGISTER}/{app.client_id}"
+        registered = accepted(transport.json("GET", path, bearer=app.registration_token), 200)
+        changed = web.with_way_back(registered, loopback.REGISTERED)
+        if changed is not None:
+            accepted(transport.json("PUT", path, changed, bearer=app.registration_token), 200)
 
     def _form(self, app: App, path: str, parameters: dict[str, str], previous: PreviousMessage | None = None) -> Answer:
         """Send a form as the client; an attestation that is too old is renewed once, by fresh evidence."""
@@ -287,25 +331,10 @@ class OAuthApp:
         )
 
     def _id_claims(self, app: App, id_token: str, nonce: str) -> dict[str, Any]:
-        """Return the claims of an id_token after verifying it (OpenID Connect Core 3.1.3.7)."""
         answer = self._server.send("GET", f"{self._server.base_url}/jwks", headers={"Accept": "application/json"})
         keys = accepted(answer, 200).get("keys", [])
-        try:
-            parsed = jose.parse_compact(id_token, "id_token")
-            for jwk in keys:
-                if jwk.get("kid") == parsed.header.get("kid"):
-                    jose.verify_parsed(parsed, jose.parse_public_jwk(jwk, "jwks"), ("ES256", "ES384", "PS256"))
-                    claims: dict[str, Any] = strictjson.loads(parsed.payload, "id_token")
-                    break
-            else:
-                raise OAuthRefusedError(200, "invalid_id_token", "no key of the server signed it")
-        except (MalformedError, jose.JoseRefusal) as error:
-            raise OAuthRefusedError(200, "invalid_id_token", str(error)) from None
         expected = {"iss": self._server.base_url, "aud": app.client_id, "nonce": nonce}
-        for name, value in expected.items():
-            if claims.get(name) != value:
-                raise OAuthRefusedError(200, "invalid_id_token", f"{name} is not what was expected")
-        return claims
+        return verify_id_token(id_token, keys, expected=expected)
 
     def _app(self) -> App:
         app = self._state.load(self._server.base_url)
@@ -328,6 +357,11 @@ class OAuthApp:
             found = Transport(self._server, instance_key=_ec(self._store, instance), dpop_key=_ec(self._store, dpop))
             self._transports[instance, dpop] = found
         return found
+
+
+def _does(acr: str, asked: str) -> bool:
+    """Tell whether a log-in by `acr` is one that was asked for."""
+    return acr == asked or (web.ACR in asked.split() and acr != "pw-enroll")
 
 
 def _ec(store: KeyStore, key_id: bytes) -> EcHardwareKey:

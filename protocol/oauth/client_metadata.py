@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol.oauth.errors import OAuthRefusal
+from fidoloop.protocol.oauth.redirect_uris import may_be_registered
 
 Text = Annotated[str, Meta(max_length=512)]
 Texts = Annotated[list[Text], Meta(max_length=16)]
@@ -55,7 +56,7 @@ def check_metadata(metadata: ClientMetadata) -> None:
         OAuthRefusal: invalid_redirect_uri, invalid_client_metadata.
     """
     for uri in metadata.redirect_uris or ():
-        if "#" in uri or not _is_redirect_uri(uri):
+        if not may_be_registered(uri):
             raise OAuthRefusal("invalid_redirect_uri", "not https, http on loopback or of an app's scheme")
     if not set(metadata.grant_types or ()) <= set(GRANT_TYPES):
         raise OAuthRefusal(INVALID, f"grant_types are of {' '.join(GRANT_TYPES)}")
@@ -63,14 +64,3 @@ def check_metadata(metadata: ClientMetadata) -> None:
         raise OAuthRefusal(INVALID, "response_types is code")
     if metadata.dpop_bound_access_tokens is False:
         raise OAuthRefusal(INVALID, "access tokens are bound to a key here, always")
-
-
-def _is_redirect_uri(uri: str) -> bool:
-    scheme, colon, rest = uri.partition(":")
-    if not colon or not uri.isascii() or any(character <= " " for character in uri):
-        return False
-    if scheme == "http":
-        host = rest.removeprefix("//").partition("/")[0]
-        return host.rpartition(":")[0] in ("127.0.0.1", "[::1]") or host in ("127.0.0.1", "[::1]")
-    # An app's own scheme is a domain read backwards, which nobody else has (RFC 8252 section 7.1).
-    return (scheme == "https" and rest.startswith("//") and len(rest) > 2) or "." in scheme

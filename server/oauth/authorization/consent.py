@@ -18,7 +18,7 @@ from fidoloop.server.http.messages import HttpProblem, Request, Response
 from fidoloop.server.oauth.answers import oauth_json
 from fidoloop.server.oauth.authorization.opened import Asked, SentBack, read_asked
 from fidoloop.server.oauth.authorization.pushed import URN
-from fidoloop.server.oauth.authorization.requests import Wanted, answer_uri, metadata_of, wanted_of
+from fidoloop.server.oauth.authorization.requests import Wanted, answer_uri, is_way_back, metadata_of, wanted_of
 from fidoloop.server.oauth.challenge import fido2_step, uaf_step
 from fidoloop.server.oauth.grants import Approved, add_code, token_hash
 from fidoloop.server.store import oauth_queries
@@ -109,7 +109,7 @@ async def decide(environment: Environment, request: Request) -> Response:
             oauth_queries.USE_REQUEST, request_hash=request_hash, browser_hash=browser_hash, now=now
         )
         client = await transaction.fetch_one(oauth_queries.CLIENT, id=row.client_id)
-        if used is None or client is None or row.redirect_uri not in (metadata_of(client).redirect_uris or ()):
+        if used is None or client is None or not is_way_back(client, row.redirect_uri):
             raise HttpProblem(403, _GONE)
         if approved is None:
             told = {"error": "access_denied", "error_description": "the person said no"}

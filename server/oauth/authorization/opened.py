@@ -8,6 +8,7 @@ from fidoloop.server.oauth.authorization.pushed import URN
 from fidoloop.server.oauth.authorization.requests import (
     Wanted,
     answer_uri,
+    is_way_back,
     metadata_of,
     read_wanted,
     redirect_uri_of,
@@ -78,7 +79,7 @@ async def _pushed(environment: Environment, statements: Statements, client: Clie
         or row.client_id != client.id
         or row.used_at is not None
         or row.expires_at <= environment.clock()
-        or row.redirect_uri not in (metadata_of(client).redirect_uris or ())
+        or not is_way_back(client, row.redirect_uri)
     ):
         raise OAuthRefusal("invalid_request_uri", "the request is unknown, another client's, used or expired")
     return Asked(client, wanted_of(row), name)

@@ -12,6 +12,7 @@ from fidoloop.protocol.oauth.client_metadata import ClientMetadata
 from fidoloop.protocol.oauth.device_policy import Grants
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.protocol.oauth.pkce import check_challenge
+from fidoloop.protocol.oauth.redirect_uris import is_registered
 from fidoloop.server.environment import Environment
 from fidoloop.server.oauth.parameters import INVALID, required
 from fidoloop.server.store.oauth_rows import AuthorizationRequest, Client
@@ -53,15 +54,20 @@ def metadata_of(client: Client) -> ClientMetadata:
 
 
 def redirect_uri_of(client: Client, parameters: Mapping[str, str]) -> str:
-    """Return the redirect_uri of a request, which is one that the client registered, character by character.
+    """Return the redirect_uri of a request, which is one that the client registered.
 
     Raises:
         OAuthRefusal: invalid_request.
     """
     uri = required(parameters, "redirect_uri")
-    if uri not in (metadata_of(client).redirect_uris or ()):
+    if not is_way_back(client, uri):
         raise OAuthRefusal(INVALID, "redirect_uri is not one that the client registered")
     return uri
+
+
+def is_way_back(client: Client, uri: str) -> bool:
+    """Tell whether the client registered a redirect_uri."""
+    return is_registered(uri, metadata_of(client).redirect_uris or ())
 
 
 def thumbprint_of(parameters: Mapping[str, str], proven: str | None = None) -> str:

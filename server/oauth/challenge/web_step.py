@@ -13,11 +13,14 @@ from fidoloop.server.store.oauth_rows import Client
 
 
 def is_for_web(environment: Environment, parameters: Mapping[str, str], client: AuthenticatedClient) -> bool:
-    """Tell whether a request names a browser, or nothing that the device can do while its client has a way to one."""
+    """Tell whether a request names a browser, or nothing that an app can do while its client has a way to one.
+
+    What the device policy denies is no reason: a browser's code is of this device, too.
+    """
     named = parameters.get("acr_values", "").split()
     if not environment.config.web or not named:
         return False
-    return WEB in named or (not _can(named, client) and bool(metadata_of(client.client).redirect_uris))
+    return WEB in named or (not set(named) & set(ACRS) and bool(metadata_of(client.client).redirect_uris))
 
 
 async def push_for_web(
@@ -42,10 +45,6 @@ async def push_for_web(
         asked["acr_values"] = WEB
     wanted = read_wanted(client.client, asked, redirect_uri, jkt, grants=client.grants, now=environment.clock())
     return await push(environment, transaction, wanted, message)
-
-
-def _can(named: list[str], client: AuthenticatedClient) -> bool:
-    return any(acr in ACRS and acr in client.grants.acr for acr in named)
 
 
 def _way_back(client: Client, parameters: Mapping[str, str]) -> str | None:

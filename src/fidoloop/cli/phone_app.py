@@ -2,6 +2,7 @@
 
 import json
 import os
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from fidoloop.bridge.errors import BridgeError
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.oauth.app import SCOPE, LoggedIn, OAuthApp
 from fidoloop.bridge.oauth.fido import PhoneFido
+from fidoloop.bridge.oauth.loopback import LoopbackRedirect
 from fidoloop.bridge.oauth.state import AppState
 from fidoloop.bridge.passkeys import Passkeys
 from fidoloop.bridge.profile import Profile
@@ -69,19 +71,29 @@ def enroll(
 def login(
     *,
     server: ServerUrl,
-    acr: Annotated[str, typer.Option(help="How: uaf, uaf-hw, fido2 or fido2-hw.")] = "uaf",
+    acr: Annotated[str, typer.Option(help="How: uaf, uaf-hw, fido2, fido2-hw, or web: in a browser.")] = "uaf",
     scope: Scope = SCOPE,
     force: Annotated[bool, typer.Option("--force", help="Though there is an id_token that is still good.")] = False,
+    open_browser: Annotated[
+        bool, typer.Option("--browser", help="Open the browser where one is needed; else its address is printed only.")
+    ] = False,
+    wait: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long to wait for the browser.")] = 600,
     name: PhoneName = "phone",
     home: Home = None,
     deny: DenyOption = False,
     insecure: Insecure = False,
     as_json: Json = False,
 ) -> None:
-    """Log in by FIDO, unless the id_token of an earlier log-in is still good."""
-    with existing_profile(name, home) as profile, _opened(profile, server, deny=deny, insecure=insecure) as opened:
-        oauth, fido = opened
-        done = oauth.login(acr, fido, scope=scope, force=force)
+    """Log in by FIDO, unless the id_token of an earlier log-in is still good.
+
+    With --acr web, and where the server sends the app there, log in and allow it in a browser on this machine.
+    """
+    with (
+        existing_profile(name, home) as profile,
+        _opened(profile, server, deny=deny, insecure=insecure) as (oauth, fido),
+        LoopbackRedirect(lambda url: _send(url, open_browser=open_browser), seconds=wait) as browser,
+    ):
+        done = oauth.login(acr, fido, scope=scope, force=force, browser=browser)
     _show(done, as_json=as_json)
 
 
@@ -149,6 +161,13 @@ def logout(
         else:
             oauth.logout()
     show({"unregistered": unregister}, "the app is unregistered" if unregister else "logged out", as_json=as_json)
+
+
+def _send(url: str, *, open_browser: bool) -> None:
+    """Send a person's browser to a URL: say it, and open it where that is wanted."""
+    note(f"Open this in a browser on this machine: {url}")
+    if open_browser and not webbrowser.open(url):
+        note("no browser can be opened here")
 
 
 def _unregister(oauth: OAuthApp) -> None:

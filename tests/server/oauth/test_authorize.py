@@ -71,6 +71,22 @@ def test_a_plain_request_ends_in_tokens_of_the_browsers_log_in(tmp_path: Path) -
     run(tmp_path, check)
 
 
+@pytest.mark.parametrize("ask", [plainly, pushed])
+def test_an_app_on_this_machine_comes_with_any_port(tmp_path: Path, ask: Callable[..., Awaitable[str]]) -> None:
+    """RFC 8252 section 7.3; the token request repeats the very URI."""
+
+    async def check(bench: Bench, client: OAuthClient, browser: Consenting) -> None:
+        local = await new_client(bench, redirect_uris=["http://127.0.0.1/callback"])
+        uri = "http://127.0.0.1:4711/callback"
+        answer = await browser.decide(await browser.open(await ask(local, redirect_uri=uri)))
+        code = sent_back(answer.json()["location"], uri)["code"]
+        refused(await local.redeem(code, redirect_uri="http://127.0.0.1/callback"), "invalid_grant")
+        tokens = await local.redeem(code, redirect_uri=uri)
+        assert tokens.status_code == 200, tokens.text
+
+    run(tmp_path, check)
+
+
 def test_without_a_state_none_comes_back(tmp_path: Path) -> None:
     async def check(bench: Bench, client: OAuthClient, browser: Consenting) -> None:
         assert set(await browser.allowed(plain(client, state=None))) == {"code", "iss"}
