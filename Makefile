@@ -22,9 +22,10 @@ lint:
 unit:
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-# What takes too long for every day: the server's tests once more, on PostgreSQL.
+# What takes too long for every day: the server's tests once more, on PostgreSQL; faults under load.
 test-all: test
 	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
+	$(BIN)/pytest tests/faults -n 2 --dist loadgroup
 
 bench: setup-test
 	@mkdir -p build

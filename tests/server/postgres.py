@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,38 +16,63 @@ def _binaries() -> Path:
     return found[-1].parent if found else Path(on_path or "initdb").parent
 
 
-@contextmanager
-def cluster(directory: Path) -> Iterator[str]:
-    """Run a cluster in `directory` and yield its URL. PostgreSQL refuses to run as root: then it is user postgres."""
-    data, sockets = directory / "data", directory / "s"
-    sockets.mkdir(parents=True)
-    prefix: list[str] = []
-    if os.geteuid() == 0:
-        prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        shutil.chown(directory, "postgres", "postgres")
-        shutil.chown(sockets, "postgres", "postgres")
-    binaries = _binaries()
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(directory)}
+class Cluster:
+    """A cluster in `directory`, of which nobody else has a file. PostgreSQL refuses to run as root: it is postgres."""
 
-    def call(program: str, *arguments: str) -> None:
-        done = subprocess.run(
-            [*prefix, str(binaries / program), *arguments],
-            env=environment,
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._data, self._sockets = directory / "data", directory / "s"
+        self.url = f"postgresql://fidoloop@/postgres?host={self._sockets}"
+        self._sockets.mkdir(parents=True)
+        self._prefix: list[str] = []
+        if os.geteuid() == 0:
+            self._prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+            shutil.chown(directory, "postgres", "postgres")
+            shutil.chown(self._sockets, "postgres", "postgres")
+        self.call("initdb", "-D", str(self._data), "-U", "fidoloop", "-A", "trust", "-E", "UTF8", "--no-sync")
+
+    def call(self, program: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's programs, and return what it says."""
+        done = self._run(program, *arguments)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def start(self) -> None:
+        options = f"-c listen_addresses= -c unix_socket_directories={self._sockets} -c fsync=off"
+        log = str(self._directory / "log")
+        self.call("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", options, "start")
+
+    def stop(self) -> None:
+        """Stop at once, connections and transactions cut off; nothing where it does not run."""
+        if (self._data / "postmaster.pid").exists():
+            self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop")
+
+    def kill(self) -> None:
+        """End the postmaster as the kernel would; its children find out by themselves."""
+        pid = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*self._prefix, str(_binaries() / program), *arguments],
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C", "HOME": str(self._directory)},
             cwd="/",
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert done.returncode == 0, done.stdout
 
-    call("initdb", "-D", str(data), "-U", "fidoloop", "-A", "trust", "-E", "UTF8", "--no-sync")
-    options = f"-c listen_addresses= -c unix_socket_directories={sockets} -c fsync=off"
-    call("pg_ctl", "-D", str(data), "-w", "-l", str(directory / "log"), "-o", options, "start")
+
+@contextmanager
+def cluster(directory: Path) -> Iterator[str]:
+    """Run a cluster in `directory` and yield its URL."""
+    made = Cluster(directory)
+    made.start()
     try:
-        yield f"postgresql://fidoloop@/postgres?host={sockets}"
+        yield made.url
     finally:
-        call("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+        made.stop()
 
 
 async def schema_of(url: str, home: Path) -> str:

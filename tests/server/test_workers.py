@@ -218,6 +218,14 @@ def test_a_worker_that_is_killed_is_replaced(file_home: Home) -> None:
     assert f"(process {victim}) ended by signal 9; another takes its place" in log.read_text()
 
 
+def test_workers_give_requests_ids_of_their_own(file_home: Home) -> None:
+    with started(file_home.path, "--workers", "2") as running:
+        with clients_of(running, 2) as clients:
+            ids = [client.get("/readyz").headers["x-request-id"] for client in clients]
+            assert len({given.partition("-")[0] for given in ids}) == 2
+        assert running.stop() == 0
+
+
 def test_workers_end_when_nobody_looks_after_them(file_home: Home) -> None:
     with started(file_home.path, "--workers", "2") as running:
         workers = pids_of(running)
