@@ -24,6 +24,7 @@ async def record(
     session_id: str | None = None,
     address: str | None = None,
     requested_from: str | None = None,
+    client_id: str | None = None,
 ) -> None:
     """Add one entry.
 
@@ -41,6 +42,7 @@ async def record(
         session_id=session_id,
         address=address,
         requested_from=requested_from,
+        client_id=client_id,
     )
 
 

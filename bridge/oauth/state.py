@@ -61,6 +61,10 @@ class AppState:
         tokens = None if row[6] is None else msgspec.json.decode(row[6], type=Tokens)
         return App(**dict(zip(names, row[:6], strict=True)), tokens=tokens)
 
+    def servers(self) -> list[str]:
+        """Return the base URLs of the servers that the phone's app is registered at."""
+        return [row[0] for row in self._db.execute("SELECT base_url FROM oauth_app ORDER BY base_url")]
+
     def save(self, app: App) -> None:
         """Keep an app, in place of what was known of it."""
         tokens = None if app.tokens is None else msgspec.json.encode(app.tokens).decode("utf-8")

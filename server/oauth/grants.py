@@ -118,11 +118,6 @@ async def issue_tokens(
     return TokenResponse(access, "DPoP", settings.access_token, scope, refresh, id_token)
 
 
-async def revoke_grant(transaction: Transaction, grant_id: str, *, now: int) -> None:
-    """Revoke a grant: its codes and tokens are worth nothing from then on."""
-    await transaction.execute(oauth_queries.REVOKE_GRANT, id=grant_id, now=now)
-
-
 async def purge(store: Store, *, now: int) -> None:
     """Remove what is expired."""
     for query in oauth_queries.PURGE:

@@ -2,7 +2,7 @@
 
 from fidoloop.server.http.dispatch import Endpoint, Routes
 from fidoloop.server.http.messages import JSON
-from fidoloop.server.oauth import api, attester, discovery, registration, token_endpoint, token_state
+from fidoloop.server.oauth import api, attester, consents, discovery, registration, token_endpoint, token_state
 from fidoloop.server.oauth.authorization import consent, page, pushed
 from fidoloop.server.oauth.authorization_server import (
     ASSERTION_RESULT,
@@ -22,7 +22,7 @@ from fidoloop.server.oauth.authorization_server import (
 from fidoloop.server.oauth.challenge import assertion_result
 from fidoloop.server.oauth.challenge import endpoint as challenge_endpoint
 from fidoloop.server.oauth.endpoint import oauth_service
-from fidoloop.server.web.routes import posted
+from fidoloop.server.web.routes import posted, read
 
 
 def oauth_routes() -> Routes:
@@ -48,6 +48,8 @@ def oauth_routes() -> Routes:
     return {path: {"POST": Endpoint(handler=oauth_service(handler))} for path, handler in posts.items()} | {
         f"{REGISTER}/*": {method: Endpoint(handler=oauth_service(handler)) for method, handler in own.items()},
         **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
+        consents.APPS: read(consents.listed),
+        consents.WITHDRAW: posted(consents.withdraw, JSON),
         consent.OPEN: posted(consent.open_request, JSON),
         consent.DECIDE: posted(consent.decide, JSON),
         api.SIGN_DEMO: {"POST": Endpoint(handler=api.serve_sign_demo)},

@@ -16,12 +16,12 @@ from fidoloop.server.http.messages import Request, Response
 from fidoloop.server.oauth.answers import oauth_json
 from fidoloop.server.oauth.authorization_server import TOKEN
 from fidoloop.server.oauth.client_authentication import AuthenticatedClient, authenticate_client
+from fidoloop.server.oauth.consents import end_grant
 from fidoloop.server.oauth.grants import (
     REFRESH,
     Approved,
     TokenResponse,
     issue_tokens,
-    revoke_grant,
     token_hash,
 )
 from fidoloop.server.oauth.parameters import read_parameters, required
@@ -56,7 +56,7 @@ async def serve(environment: Environment, request: Request) -> Response:
             await use_proofs(transaction, proof, client.proof)
     except _ReusedError as reused:
         async with environment.store.transaction() as transaction:
-            await revoke_grant(transaction, reused.grant_id, now=environment.clock())
+            await end_grant(transaction, reused.grant_id, "token-reused", now=environment.clock(), request=request)
         raise OAuthRefusal(INVALID_GRANT, "used before; every token that came of it is revoked") from None
     return oauth_json(tokens)
 

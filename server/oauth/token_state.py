@@ -11,7 +11,8 @@ from fidoloop.server.http.messages import Request, Response
 from fidoloop.server.oauth.answers import oauth_json
 from fidoloop.server.oauth.authorization_server import REVOKE
 from fidoloop.server.oauth.client_authentication import authenticate_client
-from fidoloop.server.oauth.grants import ACCESS, REFRESH, revoke_grant, token_hash
+from fidoloop.server.oauth.consents import end_grant
+from fidoloop.server.oauth.grants import ACCESS, REFRESH, token_hash
 from fidoloop.server.oauth.parameters import read_parameters, required
 from fidoloop.server.oauth.proofs import HEADER, read_proof, use_proofs
 from fidoloop.server.store import oauth_queries
@@ -77,7 +78,7 @@ async def revoke(environment: Environment, request: Request) -> Response:
         token = await transaction.fetch_one(oauth_queries.TOKEN, token_hash=its_hash)
         if token is not None and token.client_id == client.client.id:
             if token.kind == REFRESH:
-                await revoke_grant(transaction, token.grant_id, now=now)
+                await end_grant(transaction, token.grant_id, "tokens-revoked", now=now, request=request)
             else:
                 await transaction.execute(oauth_queries.REMOVE_TOKEN, token_hash=its_hash)
         await use_proofs(transaction, proof, client.proof)

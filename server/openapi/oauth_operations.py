@@ -3,7 +3,7 @@
 from typing import Any
 
 from fidoloop.protocol.oauth.client_metadata import ClientRegistration
-from fidoloop.server.oauth import api
+from fidoloop.server.oauth import api, consents
 from fidoloop.server.oauth.attester import AttestRequest, AttestResponse, EvidenceNonce
 from fidoloop.server.oauth.authorization import consent
 from fidoloop.server.oauth.authorization.pushed import PushedRequest
@@ -188,6 +188,7 @@ _AUTHORIZATION = (
 
 def _in_a_browser() -> dict[tuple[str, str], Described]:
     off = (404, "the pages are turned off")
+    nobody = (401, "this browser is not logged in")
     foreign = (403, "Origin is not this server's, or the request is answered, expired or another browser's")
     return {
         ("POST", PAR): Described(
@@ -224,6 +225,27 @@ def _in_a_browser() -> dict[tuple[str, str], Described]:
             answer=consent.Opened,
             problems=((400, "it cannot be answered"), foreign, off),
         ),
+        ("GET", consents.APPS): Described(
+            group="Pages",
+            summary="The apps that may act for the user who is logged in",
+            answer=consents.AppList,
+            who=LOGGED_IN,
+            problems=(nobody, off),
+        ),
+        ("POST", consents.WITHDRAW): Described(
+            group="Pages",
+            summary="Take back all that the user who is logged in allowed an app",
+            description="Its tokens cannot be refreshed any more; a JWT that a resource verifies itself is good until"
+            " it expires.",
+            request=consents.NamedApp,
+            status=204,
+            who=LOGGED_IN,
+            problems=(
+                nobody,
+                (403, "Origin is not this server's"),
+                (404, f"{off[1]}, or no such app may act for the user"),
+            ),
+        ),
         ("POST", consent.DECIDE): Described(
             group="Pages",
             summary="A person's yes or no to an authorization request",
@@ -231,7 +253,7 @@ def _in_a_browser() -> dict[tuple[str, str], Described]:
             request=consent.Decide,
             answer=consent.Decided,
             who=LOGGED_IN,
-            problems=((401, "this browser is not logged in"), foreign, off),
+            problems=(nobody, foreign, off),
         ),
     }
 

@@ -9,6 +9,8 @@ from fidoloop.server.store.oauth_rows import (
     Client,
     CodeGrant,
     Fido2Token,
+    Granted,
+    LiveGrant,
     TokenGrant,
     Tries,
 )
@@ -39,7 +41,24 @@ ADD_GRANT: Final = Query(
     " VALUES (:id, :client_id, :username, :scope, :acr, :auth_time, :jkt, :nonce, :now, :expires_at)",
     Nothing,
 )
-REVOKE_GRANT: Final = Query("UPDATE oauth_grant SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", Nothing)
+REVOKE_GRANT: Final = Query(
+    "UPDATE oauth_grant SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING username, client_id",
+    Granted,
+)
+REVOKE_GRANTS_TO: Final = Query(
+    "UPDATE oauth_grant SET revoked_at = :now WHERE username = :username AND client_id = :client_id"
+    " AND revoked_at IS NULL",
+    Nothing,
+)
+_LIVE_GRANT = (
+    "SELECT g.id, g.client_id, g.username, g.scope, g.acr, g.created_at, MAX(t.issued_at), MAX(t.expires_at),"
+    " c.metadata, c.device FROM oauth_grant g JOIN oauth_client c ON c.id = g.client_id"
+    " JOIN oauth_token t ON t.grant_id = g.id WHERE g.revoked_at IS NULL AND c.revoked_at IS NULL"
+    " AND t.used_at IS NULL AND t.expires_at > :now"
+)
+_BY_AGE = "GROUP BY g.id, c.id ORDER BY g.created_at, g.id"
+GRANTS: Final = Query(f"{_LIVE_GRANT} {_BY_AGE}", LiveGrant)
+GRANTS_OF: Final = Query(f"{_LIVE_GRANT} AND g.username = :username {_BY_AGE}", LiveGrant)
 REVOKE_GRANTS_OF_CLIENT: Final = Query(
     "UPDATE oauth_grant SET revoked_at = :now WHERE client_id = :client_id AND revoked_at IS NULL", Nothing
 )

@@ -37,6 +37,28 @@ class CodeGrant(msgspec.Struct, frozen=True):
     owner_disabled_at: int | None
 
 
+class Granted(msgspec.Struct, frozen=True):
+    """Whose grant it is, and to which client."""
+
+    username: str
+    client_id: str
+
+
+class LiveGrant(msgspec.Struct, frozen=True):
+    """What a user allowed a client and has not ended; `metadata` and `device` are the client's, JSON."""
+
+    id: str
+    client_id: str
+    username: str
+    scope: str
+    acr: str
+    created_at: int
+    last_used_at: int
+    until: int
+    metadata: str
+    device: str
+
+
 class TokenGrant(msgspec.Struct, frozen=True):
     """A token and the grant it is of; `scope` is the token's own."""
 

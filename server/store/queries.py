@@ -229,12 +229,13 @@ PURGE_REQUEST_IDS: Final = Query("DELETE FROM used_request WHERE expires_at < :n
 
 # audit and settings
 ADD_AUDIT: Final = Query(
-    "INSERT INTO audit (at, event, outcome, username, aaid, key_id, session_id, address, requested_from) VALUES (:now,"
-    " :event, :outcome, :username, :aaid, :key_id, :session_id, :address, :requested_from)",
+    "INSERT INTO audit (at, event, outcome, username, aaid, key_id, session_id, address, requested_from, client_id)"
+    " VALUES (:now, :event, :outcome, :username, :aaid, :key_id, :session_id, :address, :requested_from, :client_id)",
     Nothing,
 )
 AUDIT: Final = Query(
-    "SELECT at, event, outcome, username, aaid, key_id, session_id, address, requested_from FROM audit"
+    "SELECT at, event, outcome, username, aaid, key_id, session_id, address, requested_from, client_id"
+    " FROM audit"
     " WHERE CAST(:username AS TEXT) IS NULL OR username = :username ORDER BY at DESC LIMIT :limit",
     AuditEntry,
 )

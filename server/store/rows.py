@@ -177,7 +177,7 @@ class OpenSession(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """One line of the audit trail; `outcome` is a UAF status code."""
+    """One line of the audit trail; `outcome` is a UAF status code, `client_id` that of an OAuth client."""
 
     at: int
     event: str
@@ -188,6 +188,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     session_id: str | None
     address: str | None
     requested_from: str | None
+    client_id: str | None = None
 
 
 class EndedSession(msgspec.Struct, frozen=True):

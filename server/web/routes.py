@@ -23,7 +23,7 @@ def web_routes() -> Routes:
         "/web/account": account.show,
         "/web/passkeys": passkeys.listed,
     }.items():
-        routes[path] = {"GET": Endpoint(handler=_if_on(handler), produces=JSON)}
+        routes[path] = read(handler)
     services = {
         "/web/login": log_in.begin,
         "/web/login/finish": log_in.finish,
@@ -41,6 +41,11 @@ def web_routes() -> Routes:
     }
     routes["/web/operation/stream"] = posted(watching.stream, EVENT_STREAM)
     return routes | {path: posted(handler, JSON) for path, handler in services.items()}
+
+
+def read(handler: Handler) -> dict[str, Endpoint]:
+    """Return a service that its pages ask, where there are any."""
+    return {"GET": Endpoint(handler=_if_on(handler), produces=JSON)}
 
 
 def posted(handler: Handler, produces: str) -> dict[str, Endpoint]:

@@ -27,6 +27,11 @@ def test_keys_are_made_beside_the_ones_before(tmp_path: Path) -> None:
         assert (tmp_path / "oauth" / name).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_grant_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
+    assert invoke("server", "oauth", "grant", "list", "--home", str(tmp_path), "--json").json == {"grants": []}
+    assert invoke("server", "oauth", "grant", "revoke", "x", "--home", str(tmp_path)).code == Exit.REFUSED
+
+
 def test_a_client_that_is_not_there_cannot_be_revoked(tmp_path: Path) -> None:
     assert invoke("server", "oauth", "client", "list", "--home", str(tmp_path), "--json").json == {"clients": []}
     assert invoke("server", "oauth", "client", "revoke", "x", "--home", str(tmp_path)).code == Exit.REFUSED

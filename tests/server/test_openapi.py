@@ -400,6 +400,7 @@ async def every_page(bench: Bench, call: Post) -> None:
     await post("/web/enrol/undo", {"id": "no such"}, status=403)
     await post("/web/confirm", {"text": "x"}, status=401)
     await call("GET", "/web/account", api=False, status=401)
+    await call("GET", "/web/apps", api=False, status=401)
     await every_passkey_service(call, post)
     phone = await bench.registered()
     begun = await post("/web/login", {"by": "qr"})
@@ -456,6 +457,9 @@ async def every_authorization_service(bench: Bench, call: Post, post: Post) -> N
     await post("/web/authorize/decide", {"id": opened["id"], "allow": True}, status=403)
     await post("/web/authorize/decide", {"id": opened["id"], "allow": True, "username": opened["username"]})
     await post("/web/authorize/decide", {"id": opened["id"], "allow": False}, status=403)
+    await call("GET", "/web/apps", api=False)
+    await post("/web/apps/withdraw", {"client": client.client_id}, status=204)
+    await post("/web/apps/withdraw", {"client": client.client_id}, status=404)
 
 
 async def every_fido2_service(call: Post) -> None:

@@ -80,11 +80,27 @@ def test_a_browser_logs_the_app_in_and_comes_back(app: App, tab: Tab, tmp_path: 
     done = Done(command.returncode, out, err)
     assert (done.code, done.json["username"], done.json["acr"]) == (0, app.username, "uaf"), done.all
     assert f'"username":"{app.username}"' in app.whoami().out
-    # It is a log-in like any other: good until its id_token is over, refreshed, ended.
+    # It is a log-in like any other: good until its id_token is over, refreshed.
     assert app("login", "--acr", "web", "--json").json["fresh"] is False
     assert app("refresh", "--json").code == 0
-    assert app("logout").code == 0
-    assert app.whoami().code == Exit.REFUSED
+    known = run("phone", "app", "list", "--home", str(app.home), "--json").json["apps"]
+    assert [(one["server"], one["username"]) for one in known] == [(app.lab.server.url, app.username)]
+    # And its user takes it back where he sees it.
+    operator = ("--user", app.username, "--home", str(app.lab.server.home), "--json")
+    (grant,) = run("server", "oauth", "grant", "list", *operator).json["grants"]
+    assert (grant["name"], grant["scope"], grant["acr"]) == ("fidoloop phone", "openid api", "uaf")
+    tab.go(f"{app.lab.server.url}/account")
+    tab.wait_for_text("#app-list", "fidoloop phone")
+    tab.wait_for_text("#app-list", "to use this server's services in your name")
+    tab.click("text=Withdraw access")
+    tab.click("text=Really withdraw it?")
+    tab.wait_for_text("#app-words", "Access is withdrawn.")
+    assert tab.text("#app-list") == ""
+    refused = app("refresh")
+    assert (refused.code, "invalid_grant" in refused.err) == (Exit.REFUSED, True)
+    assert run("server", "oauth", "grant", "list", *operator).json == {"grants": []}
+    trail = run("server", "audit", *operator).json["entries"]
+    assert [entry["event"] for entry in trail if entry["client"] == grant["client"]] == ["consent-withdrawn", "consent"]
 
 
 def test_a_browser_is_opened_if_asked_and_a_no_is_the_persons(

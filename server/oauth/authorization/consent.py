@@ -13,8 +13,10 @@ from msgspec import UNSET, Meta, UnsetType
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.protocol.outofband import ShortText, StatusAuthenticator
+from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request, Response
+from fidoloop.server.oauth import consents
 from fidoloop.server.oauth.answers import oauth_json
 from fidoloop.server.oauth.authorization.opened import Asked, SentBack, read_asked
 from fidoloop.server.oauth.authorization.pushed import URN
@@ -30,6 +32,7 @@ from fidoloop.server.web import cookies, logged_in
 OPEN: Final = "/web/authorize"
 DECIDE: Final = "/web/authorize/decide"
 COOKIE: Final = "__Host-fidoloop-authorize"
+_REFUSED: Final = {"error": "access_denied", "error_description": "the person said no"}
 _GONE = "this request is answered, expired, or open in another browser; start again in the app"
 
 
@@ -96,14 +99,14 @@ async def decide(environment: Environment, request: Request) -> Response:
     """Use up the request, and answer with the way back to the client."""
     wanted = strictjson.decode(request.body, Decide)
     now = environment.clock()
-    login = await logged_in.require(environment, request) if wanted.allow else None
-    if login is not None and login.username != wanted.username:
+    login = await (logged_in.require if wanted.allow else logged_in.find)(environment, request)
+    if wanted.allow and login is not None and login.username != wanted.username:
         raise HttpProblem(403, "somebody else is logged in by now")
     request_hash, browser_hash = token_hash(wanted.id), cookies.read_digest(request, COOKIE)
     row = await environment.store.fetch_one(oauth_queries.REQUEST, request_hash=request_hash)
     if row is None or row.browser_hash != browser_hash:
         raise HttpProblem(403, _GONE)
-    approved = None if login is None else await _approved(environment, row, login)
+    approved = await _approved(environment, row, login) if wanted.allow and login is not None else None
     async with environment.store.transaction() as transaction:
         used = await transaction.fetch_one(
             oauth_queries.USE_REQUEST, request_hash=request_hash, browser_hash=browser_hash, now=now
@@ -112,9 +115,13 @@ async def decide(environment: Environment, request: Request) -> Response:
         if used is None or client is None or not is_way_back(client, row.redirect_uri):
             raise HttpProblem(403, _GONE)
         if approved is None:
-            told = {"error": "access_denied", "error_description": "the person said no"}
+            told, outcome = _REFUSED, StatusCode.FORBIDDEN
         else:
-            told = {"code": await _code(environment, transaction, row, approved)}
+            told, outcome = {"code": await _code(environment, transaction, row, approved)}, StatusCode.OK
+        username = None if login is None else login.username
+        await consents.record(
+            transaction, "consent", username, row.client_id, now=now, outcome=outcome, address=request.address
+        )
     return oauth_json(Decided(answer_uri(environment, row.redirect_uri, row.state, **told)))
 
 

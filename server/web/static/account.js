@@ -2,6 +2,7 @@
 
 import { $, Refused, button, buttons, call, described, element, fetched } from "./base.js";
 import * as passkeys from "./passkeys.js";
+import { scopeWords } from "./scopes.js";
 
 let username = "";
 
@@ -27,18 +28,46 @@ const passkeyFacts = (passkey) => [
   ["Last used", time(passkey.lastUsedAt)],
 ];
 
-// The first click asks, the second deletes.
-function remover(key, path, named) {
-  const made = button("Delete this key", async () => {
+const appFacts = (app) => [
+  ["It calls itself", app.name || app.client],
+  ["Device", app.device],
+  ["Allowed", app.scopes.map(scopeWords).join("; ") || "nothing but that you are here"],
+  ["Since", time(app.since)],
+  ["Last used", time(app.lastUsedAt)],
+  ["Until", time(app.until)],
+];
+
+// The first click asks, the second does it.
+function asking(text, really, action) {
+  const made = button(text, async () => {
     if (!made.dataset.asked) {
       made.dataset.asked = "yes";
-      made.textContent = key.current ? "Really delete it? You are logged out then." : "Really delete it?";
+      made.textContent = really;
       return;
     }
+    await action();
+  });
+  return made;
+}
+
+const remover = (key, path, named) =>
+  asking("Delete this key", key.current ? "Really delete it? You are logged out then." : "Really delete it?", async () => {
     await call(path, named);
     await show();
   });
-  return made;
+
+async function showApps() {
+  const { apps } = await fetched("/web/apps");
+  $("app-list").replaceChildren();
+  for (const app of apps) {
+    const withdraw = asking("Withdraw access", "Really withdraw it? The app has to ask again then.", async () => {
+      await call("/web/apps/withdraw", { client: app.client });
+      $("app-words").textContent = "Access is withdrawn. What it holds already may be good for some minutes more.";
+      await showApps();
+    });
+    $("app-list").append(element("li", "", described(element("dl", ""), appFacts(app)), buttons(withdraw)));
+  }
+  $("apps").hidden = !apps.length && !$("app-words").textContent;
 }
 
 async function showPasskeys() {
@@ -73,6 +102,7 @@ async function show() {
   $("others").hidden = !$("keys").children.length;
   username = account.username;
   await showPasskeys();
+  await showApps();
 }
 
 $("add-passkey").hidden = !passkeys.known();

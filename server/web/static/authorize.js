@@ -1,12 +1,9 @@
 // The authorization page: who asks for what, a log-in where one is needed, and the person's yes or no.
 
 import { $, call, described, element } from "./base.js";
+import { scopeWords } from "./scopes.js";
 import { offer } from "./ways.js";
 
-const SCOPES = {
-  openid: "to know who you are",
-  api: "to use this server's services in your name",
-};
 const ACRS = {
   uaf: "with your phone",
   "uaf-hw": "with a phone that keeps its key in hardware",
@@ -26,7 +23,7 @@ async function show() {
     ["Goes on at", asked.destination],
     ...(asked.username ? [["You are", asked.username]] : []),
   ]);
-  const scopes = asked.scopes.map((scope) => SCOPES[scope] ?? scope);
+  const scopes = asked.scopes.map(scopeWords);
   $("scopes").replaceChildren(...(scopes.length ? scopes : ["nothing but that you are here"]).map((text) => element("li", text)));
   $("request").hidden = false;
   if (!enough) return logIn(asked.acr ? `This app asks for a fresh log-in ${ways(asked.acr)}.` : "");

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from fidoloop.authenticator.models import Form
 from fidoloop.protocol.uaf.registry import UserVerification
@@ -84,6 +86,24 @@ def show(value: dict[str, Any], text: str, *, as_json: bool) -> None:
 def note(text: str) -> None:
     """Tell people something on standard error, where it disturbs no script; one line, whatever stands in it."""
     console(stderr=True).print(printable(text), markup=False, soft_wrap=True)
+
+
+def show_rows(as_json: bool, name: str, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Print `rows` as a table of `columns`, or as one JSON object that has them under `name`."""
+    if as_json:
+        typer.echo(json.dumps({name: rows}))
+        return
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(cell("" if row[column] is None else str(row[column])) for column in columns))
+    console().print(table if rows else f"no {name}")
+
+
+def iso(millis: int | None) -> str | None:
+    """Return epoch milliseconds as ISO 8601 in UTC."""
+    if millis is None:
+        return None
+    return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -16,10 +16,22 @@ from fidoloop.bridge.http import Server
 from fidoloop.bridge.oauth.app import SCOPE, LoggedIn, OAuthApp
 from fidoloop.bridge.oauth.fido import PhoneFido
 from fidoloop.bridge.oauth.loopback import LoopbackRedirect
-from fidoloop.bridge.oauth.state import AppState
+from fidoloop.bridge.oauth.state import App, AppState
 from fidoloop.bridge.passkeys import Passkeys
 from fidoloop.bridge.profile import Profile
-from fidoloop.cli.common import Home, Insecure, Json, PhoneName, Verification, cell, note, phone_path, show
+from fidoloop.cli.common import (
+    Home,
+    Insecure,
+    Json,
+    PhoneName,
+    Verification,
+    cell,
+    iso,
+    note,
+    phone_path,
+    show,
+    show_rows,
+)
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.phone_session import DenyOption, enrolling, existing_profile, open_phone, verifier_of
 
@@ -129,6 +141,15 @@ def call(
         raise typer.Exit(Exit.REFUSED)
 
 
+@app.command("list")
+def list_apps(*, name: PhoneName = "phone", home: Home = None, as_json: Json = False) -> None:
+    """List where the app is registered, and who is logged in there for what. No server is asked."""
+    with existing_profile(name, home) as profile:
+        state = AppState(profile.database)
+        rows = [_row(known) for url in state.servers() if (known := state.load(url)) is not None]
+    show_rows(as_json, "apps", ("server", "client", "username", "acr", "scope", "until"), rows)
+
+
 @app.command()
 def refresh(
     *,
@@ -176,6 +197,19 @@ def _unregister(oauth: OAuthApp) -> None:
         oauth.unregister()
     except BridgeError as error:
         note(f"the app is still registered, its keys are still in the token: {error}")
+
+
+def _row(known: App) -> dict[str, Any]:
+    """Return a row of what is known of a server; `until` the access token, which is refreshed, is good."""
+    tokens = known.tokens
+    return {
+        "server": known.base_url,
+        "client": known.client_id,
+        "username": tokens and tokens.username,
+        "acr": tokens and tokens.acr,
+        "scope": tokens and tokens.scope,
+        "until": iso(None if tokens is None else 1000 * tokens.expires_at),
+    }
 
 
 def _show(done: LoggedIn, *, as_json: bool) -> None:

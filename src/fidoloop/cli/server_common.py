@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.table import Table
 
-from fidoloop.cli.common import Home, Json, cell, console
+from fidoloop.cli.common import Home, Json, iso, show_rows
 from fidoloop.server.config import default_home, load_config
 from fidoloop.server.home_lock import using_home
 from fidoloop.server.store.base import Store
@@ -46,21 +44,3 @@ def do(home: Path | None, action: Callable[[Store], Awaitable[T]]) -> T:
 def say(as_json: bool, members: dict[str, Any], text: str) -> None:
     """Print `members` as one JSON object, or `text`."""
     typer.echo(json.dumps(members) if as_json else text)
-
-
-def show_rows(as_json: bool, name: str, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    """Print `rows` as a table of `columns`, or as one JSON object that has them under `name`."""
-    if as_json:
-        typer.echo(json.dumps({name: rows}))
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(cell("" if row[column] is None else str(row[column])) for column in columns))
-    console().print(table if rows else f"no {name}")
-
-
-def iso(millis: int | None) -> str | None:
-    """Return epoch milliseconds as ISO 8601 in UTC."""
-    if millis is None:
-        return None
-    return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

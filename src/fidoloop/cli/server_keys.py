@@ -93,8 +93,9 @@ def audit(
             "sessionId": entry.session_id,
             "address": entry.address,
             "requestedFrom": entry.requested_from,
+            "client": entry.client_id,
         }
         for entry in do(home, lambda store: admin.audit_entries(store, user, limit=limit))
     ]
-    columns = ("at", "event", "outcome", "username", "aaid", "keyId", "address", "requestedFrom")
+    columns = ("at", "event", "outcome", "username", "aaid", "keyId", "address", "requestedFrom", "client")
     show_rows(as_json, "entries", columns, rows)

@@ -7,19 +7,21 @@ from typing import Annotated
 import typer
 
 from fidoloop.cli.common import Home, Json
-from fidoloop.cli.server_common import do, iso, say, show_rows
+from fidoloop.cli.server_common import MaybeUser, do, iso, say, show_rows
 from fidoloop.protocol.oauth.device_policy import parse_device_policy
 from fidoloop.server import admin
 from fidoloop.server.config import default_home
 from fidoloop.server.environment import system_clock
-from fidoloop.server.oauth import key_ring
+from fidoloop.server.oauth import consents, key_ring
 from fidoloop.server.store import oauth_queries
 
-app = typer.Typer(no_args_is_help=True, help="The OAuth side: clients, signing keys, device policy.")
+app = typer.Typer(no_args_is_help=True, help="The OAuth side: clients, grants, signing keys, device policy.")
 client_app = typer.Typer(no_args_is_help=True, help="Clients; each is one device.")
+grant_app = typer.Typer(no_args_is_help=True, help="What users allowed clients.")
 policy_app = typer.Typer(no_args_is_help=True, help="What a device must be for what it asks.")
 app.add_typer(client_app, name="client")
 app.add_typer(policy_app, name="policy")
+app.add_typer(grant_app, name="grant")
 
 
 @client_app.command("list")
@@ -52,6 +54,37 @@ def client_revoke(
     """Revoke a client: its tokens are worth nothing from then on. Before an id that begins with - write --."""
     do(home, lambda store: admin.revoke_client(store, client_id, now=system_clock()))
     say(as_json, {"id": client_id}, f"revoked {client_id}")
+
+
+@grant_app.command("list")
+def grant_list(user: MaybeUser = None, home: Home = None, as_json: Json = False) -> None:
+    """List what users allowed clients and has not ended: by which log-in, last used when, good until when."""
+    rows = [
+        {
+            "id": grant.id,
+            "username": grant.username,
+            "client": grant.client_id,
+            "name": json.loads(grant.metadata).get("client_name", ""),
+            "scope": grant.scope,
+            "acr": grant.acr,
+            "created": iso(grant.created_at),
+            "lastUsed": iso(grant.last_used_at),
+            "until": iso(grant.until),
+        }
+        for grant in do(home, lambda store: consents.list_grants(store, user, now=system_clock()))
+    ]
+    show_rows(as_json, "grants", ("id", "username", "name", "scope", "acr", "lastUsed", "until"), rows)
+
+
+@grant_app.command("revoke")
+def grant_revoke(
+    grant_id: Annotated[str, typer.Argument(metavar="ID", help="As `grant list` prints it.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Revoke a grant: its tokens cannot be refreshed any more. Before an id that begins with - write --."""
+    username = do(home, lambda store: consents.revoke_by_operator(store, grant_id, now=system_clock()))
+    say(as_json, {"id": grant_id, "username": username}, f"revoked {grant_id} of {username}")
 
 
 @app.command("rotate-keys")
