@@ -66,7 +66,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "UnreadableError": "give the whole of it; --as KIND reads what is broken (`fidoloop inspect --as list`)",
         "EvidenceRefusal": "check --root, --nonce and --at; `fidoloop inspect FILE` shows what the evidence says",
         "ConfigError": "correct it; `fidoloop server config` prints the settings and where each is from",
-        "NotFoundError": "list what there is: user, credential, target, metadata, policy, apikey, oauth grant have `list`",
+        "NotFoundError": "list what there is: user, credential, target, metadata, policy, apikey, oauth have `list`",
         "ExistsError": "choose another name, or remove the one that is there",
         "ListenError": "choose another --port, or end what listens there; `fidoloop doctor` looks",
         "BackupError": "name another file, or the home of a server that is not running",
