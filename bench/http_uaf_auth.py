@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,25 +19,18 @@ import uvicorn
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench.lean_client import Connection, head, rate_of
-from bench.measure import Row, rate, row_of
-from bench.minimal_server import MINIMAL_PATH
-from bench.software_phone import SoftwarePhone, statement
+from bench.measure import Row, rate, rate_of, row_of
+from bench.minimal_server import MINIMAL_BODY, MINIMAL_HEAD
+from fidoloop.bridge.load.connection import Client, Connection, Endpoint
+from fidoloop.bridge.load.flows import Account, enrol, log_in_by_uaf
+from fidoloop.bridge.load.phone import SimulatedPhone, software_statement
+from fidoloop.bridge.load.services import Services, ask
 from fidoloop.lab import LabServer
-from fidoloop.protocol import outofband, strictjson
-from fidoloop.protocol.uaf.messages import ReturnUafRequest
 
 CONNECTIONS = 16
 """So many phones at once, for the floor too: what a server is measured for is load, in which commits are shared."""
 TURNS = 15
 SECONDS = 0.5
-_REQUEST = head("/nevisfido/uaf/1.1/request/authentication")
-_RESPONSE = head("/nevisfido/uaf/1.1/authentication")
-_MINIMAL = head(MINIMAL_PATH)
-_REDEEM = head("/nevisfido/token/redeem/registration", media="application/json")
-_REGISTER = head("/nevisfido/uaf/1.1/registration")
-_WANTED = b'{"op":"Auth","context":"{}"}'
-_ACCEPTED = b'{"statusCode":1200'
 Work = list[Callable[[], Awaitable[object]]]
 
 
@@ -62,22 +56,6 @@ class Turn(NamedTuple):
         return full, 1 / (2 / minimal + self.verify_load / self.verifications)
 
 
-async def _authenticate(connection: Connection, phone: SoftwarePhone) -> None:
-    body = phone.authenticate(await connection.post(_REQUEST, _WANTED))
-    answer = await connection.post(_RESPONSE, body)
-    if not answer.startswith(_ACCEPTED):
-        raise RuntimeError(f"authentication refused: {answer!r}")
-
-
-async def _register(connection: Connection, code: str, phone: SoftwarePhone) -> None:
-    token = outofband.open_payload(outofband.decode_scanned(code), None).token
-    redeemed = await connection.post(_REDEEM, strictjson.encode({"token": token}).encode())
-    request = strictjson.decode(redeemed, ReturnUafRequest).uafRequest
-    answer = await connection.post(_REGISTER, phone.register(str(request)))
-    if not answer.startswith(_ACCEPTED):
-        raise RuntimeError(f"registration refused: {answer!r}")
-
-
 def cpu_seconds(pid: int) -> float:
     """Return the processor time of a process (proc(5): fields 14 and 15, after the name in brackets)."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
@@ -91,16 +69,17 @@ async def loaded(pid: int, work: Work) -> tuple[float, float]:
     return measured, (cpu_seconds(pid) - cpu) / (time.perf_counter() - started)
 
 
-async def _measure(port: int, pid: int, codes: list[str]) -> list[Turn]:
-    connections = [await Connection.open(port) for _ in codes]
-    phones = [SoftwarePhone() for _ in codes]
-    for connection, code, phone in zip(connections, codes, phones, strict=True):
-        await _register(connection, code, phone)
-    minimal: Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
-    full: Work = [
-        lambda connection=connection, phone=phone: _authenticate(connection, phone)  # type: ignore[misc]
-        for connection, phone in zip(connections, phones, strict=True)
-    ]
+async def _measure(port: int, pid: int, usernames: Sequence[str], api_key: str) -> list[Turn]:
+    endpoint = Endpoint.loopback(port)
+    services = Services(endpoint.authority, api_key)
+    accounts = [Account(username, SimulatedPhone.in_software()) for username in usernames]
+    calls = [partial(ask, Client(endpoint)) for _ in accounts]
+    for call, account in zip(calls, accounts, strict=True):
+        await enrol(call, services, account)
+    log_in = log_in_by_uaf(services)
+    full: Work = [partial(log_in, call, account) for call, account in zip(calls, accounts, strict=True)]
+    connections = [await Connection.open(endpoint) for _ in accounts]
+    minimal: Work = [partial(each.post, MINIMAL_HEAD, MINIMAL_BODY) for each in connections]
     key = ec.generate_private_key(ec.SECP256R1())
     data, algorithm = os.urandom(160), ec.ECDSA(hashes.SHA256())
     signature, public_key = key.sign(data, algorithm), key.public_key()
@@ -123,19 +102,18 @@ def run() -> list[Row]:
     """Measure against a server process of its own."""
     with tempfile.TemporaryDirectory(prefix="fidoloop-bench-") as name:
         lab = LabServer(Path(name))
-        lab.add_metadata([statement()])
+        lab.add_metadata([software_statement()])
+        api_key = lab.add_api_key()
+        usernames = [f"user-{number}" for number in range(CONNECTIONS)]
+        for username in usernames:
+            lab.add_user(username)
         command = [sys.executable, "-m", "bench.minimal_server", name]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 port = int(process.stdout.readline())
-                lab.url = f"http://127.0.0.1:{port}"
-                codes = []
-                for number in range(CONNECTIONS):
-                    lab.add_user(f"user-{number}")
-                    codes.append(lab.enrol(f"user-{number}"))
                 with asyncio.Runner(loop_factory=uvicorn.Config("", log_config=None).get_loop_factory()) as runner:
-                    turns = runner.run(_measure(port, process.pid, codes))
+                    turns = runner.run(_measure(port, process.pid, usernames, api_key))
             finally:
                 process.terminate()
     return [

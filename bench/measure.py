@@ -1,8 +1,9 @@
 """How things are measured: floor and subject take turns, so that what disturbs one disturbs the other."""
 
+import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,6 +56,22 @@ def rate(work: Callable[[], object], seconds: float) -> float:
         count += 20
         now = time.perf_counter()
     return count / (now - started)
+
+
+async def rate_of(work: list[Callable[[], Awaitable[object]]], seconds: float) -> float:
+    """Return how often a second the workers, one a connection, get round together."""
+    started = time.perf_counter()
+    deadline = started + seconds
+
+    async def loop(once: Callable[[], Awaitable[object]]) -> int:
+        count = 0
+        while time.perf_counter() < deadline:
+            await once()
+            count += 1
+        return count
+
+    counts = await asyncio.gather(*(loop(once) for once in work))
+    return sum(counts) / (time.perf_counter() - started)
 
 
 def side_by_side(

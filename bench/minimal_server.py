@@ -11,6 +11,8 @@ from pathlib import Path
 
 import uvicorn
 
+from fidoloop.bridge.http import UAF_MEDIA_TYPE
+from fidoloop.bridge.load.services import request_head
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.messages import GetUafRequest, ServerResponse
 from fidoloop.protocol.uaf.status import StatusCode
@@ -23,7 +25,10 @@ from fidoloop.server.routes import make_routes
 from fidoloop.server.run import spare_collections
 from fidoloop.server.store.open import open_store
 
-MINIMAL_PATH = f"{CONTEXT_PATH}/minimal"
+_PATH = "/minimal"
+MINIMAL_PATH = f"{CONTEXT_PATH}{_PATH}"
+MINIMAL_HEAD = request_head(_PATH, "127.0.0.1", media=UAF_MEDIA_TYPE, accept=UAF_MEDIA_TYPE)
+MINIMAL_BODY = b'{"op":"Auth","context":"{}"}'
 
 
 async def minimal(_: Environment, request: Request) -> Response:

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.http_uaf_auth import CONNECTIONS, SECONDS, Work, loaded
-from bench.lean_client import Connection, head, rate_of
-from bench.measure import Row, rate, row_of
-from bench.minimal_server import MINIMAL_PATH
+from bench.measure import Row, rate, rate_of, row_of
+from bench.minimal_server import MINIMAL_BODY, MINIMAL_HEAD
+from fidoloop.bridge.load.connection import Connection, Endpoint
 from fidoloop.lab import LabServer
 from fidoloop.protocol import jose
 from fidoloop.protocol.oauth.client_attestation import PopClaims, make_client_attestation, make_pop
@@ -39,7 +39,6 @@ from fidoloop.server.store.open import open_store
 TURNS = 11
 PREPARED = 96
 """Proofs of each kind that every client has ready when a turn begins: more than it can use up in one."""
-_MINIMAL, _WANTED = head(MINIMAL_PATH), b'{"op":"Auth","context":"{}"}'
 _FORM = "application/x-www-form-urlencoded"
 _POLICY = [{"name": "any", "grants": {"acr": ["uaf"], "scopes": ["api"]}}]
 _DEVICE = {"evidence_type": "piv-attestation", "tier": "attested"}
@@ -137,12 +136,12 @@ async def _measure(home: Path, port: int, pid: int, bearer: str) -> list[Row]:
     nonces = _nonces(environment)
     await environment.close()
     await store.close()
-    connections = [await Connection.open(port) for _ in clients]
+    connections = [await Connection.open(Endpoint.loopback(port)) for _ in clients]
     pairs = zip(connections, clients, strict=True)
     sessions = [Session(connection, base, client, nonces) for connection, client in pairs]
     for session in sessions:
         await session.redeem()
-    minimal: Work = [lambda connection=each: connection.post(_MINIMAL, _WANTED) for each in connections]  # type: ignore[misc]
+    minimal: Work = [lambda connection=each: connection.post(MINIMAL_HEAD, MINIMAL_BODY) for each in connections]  # type: ignore[misc]
     introspect = _with(f"Authorization: Bearer {bearer}\r\n", "POST", "/introspect")
     body = f"token={sessions[0].access_token}".encode()
     known: Work = [lambda connection=each: connection.post(introspect, body) for each in connections]  # type: ignore[misc]

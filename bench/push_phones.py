@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from bench.apart import report
 from bench.measure import Row
 from bench.oob_login_push import SETTINGS
-from bench.software_phone import SoftwarePhone, statement
+from fidoloop.bridge.load.phone import SimulatedPhone, software_statement
 from fidoloop.bridge.profile import Account
 from fidoloop.bridge.push.queue import PushMessage, PushQueue
 from fidoloop.bridge.push.service import PATH, PushService
@@ -63,7 +63,7 @@ class _Listening:
     service: PushService
     queue: _Queue
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-    authenticator: SoftwarePhone = field(default_factory=SoftwarePhone)
+    authenticator: SimulatedPhone = field(default_factory=SimulatedPhone.in_software)
     target_id: str = ""
 
     async def register(self, client: httpx2.AsyncClient, api: dict[str, str], base: str) -> None:
@@ -78,7 +78,7 @@ class _Listening:
             "dispatcher": "web-push",
             "target": self.subscription.at(f"{base}{PATH}{self.subscription.path}"),
         }
-        body = json.loads(self.authenticator.register(json.loads(answer)["uafRequest"]))
+        body = json.loads(self.authenticator.register(answer))
         body["context"] = json.dumps({"dispatchTarget": target})
         done = json.loads(await _post(client, "/uaf/1.1/registration", body, _UAF))
         self.target_id = json.loads(done["description"])["dispatchTargetId"]
@@ -169,7 +169,7 @@ def run() -> list[Row]:
     """Measure against a server process of its own."""
     with tempfile.TemporaryDirectory(prefix="fidoloop-bench-") as name:
         lab = LabServer(Path(name))
-        lab.add_metadata([statement()])
+        lab.add_metadata([software_statement()])
         (lab.home / FILE_NAME).write_text(SETTINGS, encoding="utf-8")
         api_key = lab.add_api_key()
         for number in range(PHONES):

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from bench.measure import Row, side_by_side
-from bench.software_phone import AAID, ALGORITHM, KEY_FORMAT, SoftwarePhone, statement
+from fidoloop.bridge.load.phone import ALGORITHM, KEY_FORMAT, SOFTWARE_AAID, SimulatedPhone, software_statement
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.protocol.uaf import assertions, final_challenge
@@ -46,13 +46,13 @@ def run() -> list[Row]:
     root = _certificate("root", keys[0], "root", keys[0], ca=True)
     middle = _certificate("middle", keys[1], "root", keys[0], ca=True)
     leaves = [_certificate("leaf", keys[2], "middle", keys[1], ca=False) for _ in range(LEAVES)]
-    attesting = SoftwarePhone(key=keys[2])
+    attesting = SimulatedPhone.in_software(keys[2])
     challenge = base64url.encode(os.urandom(64))
     fc_params = final_challenge.encode(
         final_challenge.FinalChallengeParams(APP_ID, challenge, LAB_FACET_ID, ChannelBinding())
     )
     krd = assertions.encode_krd(
-        aaid=AAID,
+        aaid=SOFTWARE_AAID,
         authenticator_version=1,
         signature_algorithm=ALGORITHM,
         public_key_format=KEY_FORMAT,
@@ -60,16 +60,16 @@ def run() -> list[Row]:
         key_id=os.urandom(32),
         sign_counter=0,
         registration_counter=1,
-        public_key=encode_public_key(KEY_FORMAT, SoftwarePhone().key.public_key()),
+        public_key=encode_public_key(KEY_FORMAT, SimulatedPhone.in_software().public_key),
     )
     own_leaf = itertools.cycle([_response(fc_params, krd, attesting, leaf, middle) for leaf in leaves])
     one_leaf = itertools.repeat(_response(fc_params, krd, attesting, leaves[0], middle))
     model = msgspec.structs.replace(
-        statement(),
+        software_statement(),
         attestationTypes=(int(AttestationType.BASIC_FULL),),
         attestationRootCertificates=(base64.b64encode(root.public_bytes(Encoding.DER)).decode(),),
     )
-    metadata = {AAID: parse_metadata(strictjson.encode(model).encode())}.get
+    metadata = {SOFTWARE_AAID: parse_metadata(strictjson.encode(model).encode())}.get
     policy = Policy(accepted=((MatchCriteria(userVerification=1023, assertionSchemes=("UAFV1TLV",)),),))
     expected = Expected(app_id=APP_ID, challenge=challenge, trusted_facets=frozenset({LAB_FACET_ID}))
 
@@ -108,7 +108,7 @@ def run() -> list[Row]:
 
 
 def _response(
-    fc_params: str, krd: bytes, attesting: SoftwarePhone, leaf: x509.Certificate, middle: x509.Certificate
+    fc_params: str, krd: bytes, attesting: SimulatedPhone, leaf: x509.Certificate, middle: x509.Certificate
 ) -> UafResponse:
     chain = tuple(one.public_bytes(Encoding.DER) for one in (leaf, middle))
     assertion = assertions.encode_registration_assertion(

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.measure import Row, side_by_side
-from bench.software_phone import AAID, ALGORITHM, KEY_FORMAT, SoftwarePhone, statement
+from fidoloop.bridge.load.phone import ALGORITHM, KEY_FORMAT, SOFTWARE_AAID, SimulatedPhone, software_statement
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.protocol.uaf import final_challenge
@@ -38,7 +38,8 @@ APP_ID = "https://localhost/nevisfido/uaf/1.1/facets"
 
 def run() -> list[Row]:
     """Measure parse, all checks and ECDSA, by the functions the server calls, with the stored key loaded."""
-    phone = SoftwarePhone()
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    phone = SimulatedPhone.in_software(private_key)
     challenge = base64url.encode(os.urandom(64))
     fc_params = final_challenge.encode(
         final_challenge.FinalChallengeParams(APP_ID, challenge, LAB_FACET_ID, ChannelBinding())
@@ -48,9 +49,9 @@ def run() -> list[Row]:
     response = UafResponse(header, fc_params, (AuthenticatorAssertion("UAFV1TLV", assertion),))
     key = StoredKey(
         owner="alice",
-        aaid=AAID,
+        aaid=SOFTWARE_AAID,
         key_id=base64url.encode(phone.key_id),
-        public_key=encode_public_key(KEY_FORMAT, phone.key.public_key()),
+        public_key=encode_public_key(KEY_FORMAT, phone.public_key),
         public_key_format=int(KEY_FORMAT),
         signature_algorithm=int(ALGORITHM),
         sign_counter=0,
@@ -59,7 +60,7 @@ def run() -> list[Row]:
         userVerification=1023, authenticationAlgorithms=tuple(range(1, 10)), assertionSchemes=("UAFV1TLV",)
     )
     policy = Policy(accepted=((everything,),))
-    metadata = {AAID: parse_metadata(strictjson.encode(statement()).encode())}.get
+    metadata = {SOFTWARE_AAID: parse_metadata(strictjson.encode(software_statement()).encode())}.get
     expected = Expected(app_id=APP_ID, challenge=challenge, trusted_facets=frozenset({LAB_FACET_ID}))
     keys = {(key.aaid, key.key_id): key}
 
@@ -88,8 +89,8 @@ def run() -> list[Row]:
 
     data = os.urandom(160)
     algorithm = ec.ECDSA(hashes.SHA256())
-    signature = phone.key.sign(data, algorithm)
-    public_key = phone.key.public_key()
+    signature = private_key.sign(data, algorithm)
+    public_key = phone.public_key
 
     def floor() -> object:
         public_key.verify(signature, data, algorithm)

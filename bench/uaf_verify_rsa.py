@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from bench.measure import Row, side_by_side
-from bench.software_phone import AAID, statement
+from fidoloop.bridge.load.phone import SOFTWARE_AAID, software_statement
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.protocol.uaf import assertions, final_challenge
@@ -30,7 +30,7 @@ def run() -> list[Row]:
     )
     key_id = os.urandom(32)
     signed = assertions.encode_signed_data(
-        aaid=AAID,
+        aaid=SOFTWARE_AAID,
         authenticator_version=1,
         authentication_mode=1,
         signature_algorithm=ALGORITHM,
@@ -44,7 +44,7 @@ def run() -> list[Row]:
     assertion = base64url.encode(assertions.encode_authentication_assertion(signed, signature))
     stored = StoredKey(
         owner="alice",
-        aaid=AAID,
+        aaid=SOFTWARE_AAID,
         key_id=base64url.encode(key_id),
         public_key=encode_public_key(KEY_FORMAT, key.public_key()),
         public_key_format=int(KEY_FORMAT),
@@ -52,9 +52,9 @@ def run() -> list[Row]:
         sign_counter=0,
     )
     model = msgspec.structs.replace(
-        statement(), authenticationAlgorithm=int(ALGORITHM), publicKeyAlgAndEncoding=int(KEY_FORMAT)
+        software_statement(), authenticationAlgorithm=int(ALGORITHM), publicKeyAlgAndEncoding=int(KEY_FORMAT)
     )
-    metadata = {AAID: parse_metadata(strictjson.encode(model).encode())}.get
+    metadata = {SOFTWARE_AAID: parse_metadata(strictjson.encode(model).encode())}.get
     policy = Policy(accepted=((MatchCriteria(userVerification=1023, assertionSchemes=("UAFV1TLV",)),),))
     keys = {(stored.aaid, stored.key_id): stored}
 

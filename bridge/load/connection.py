@@ -44,6 +44,11 @@ class Endpoint(NamedTuple):
             raise NetworkError(f"CA file {ca}: {error}") from None
         return cls(parts.hostname, parts.port or 443, parts.netloc, trusted)
 
+    @classmethod
+    def loopback(cls, port: int) -> Self:
+        """Return the endpoint of plain http on this machine."""
+        return cls("127.0.0.1", port, f"127.0.0.1:{port}")
+
 
 class Connection(asyncio.Protocol):
     """A keep-alive connection, one request at a time."""
