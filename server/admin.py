@@ -31,14 +31,18 @@ class Enrolment:
     expires_at: int
 
 
-async def add_user(store: Store, username: str, *, now: int) -> None:
-    """Add a user. Raises ExistsError, or ConfigError where the name has no or more than 128 characters."""
-    if not 1 <= len(username) <= MAX_USERNAME or not username.isprintable():
-        raise ConfigError(f"a user name has 1 to {MAX_USERNAME} printable characters")
+async def add_user(store: Store, *usernames: str, now: int) -> None:
+    """Add a user, or several, all or none.
+
+    Raises ExistsError, or ConfigError where a name has no or more than 128 characters.
+    """
     async with store.transaction() as transaction:
-        if await transaction.fetch_one(queries.ADD_ACCOUNT, username=username, now=now) is None:
-            raise ExistsError("there is a user of this name")
-        await _note(transaction, "user-added", username, now)
+        for username in usernames:
+            if not 1 <= len(username) <= MAX_USERNAME or not username.isprintable():
+                raise ConfigError(f"a user name has 1 to {MAX_USERNAME} printable characters")
+            if await transaction.fetch_one(queries.ADD_ACCOUNT, username=username, now=now) is None:
+                raise ExistsError("there is a user of this name")
+            await _note(transaction, "user-added", username, now)
 
 
 async def list_users(store: Store) -> list[Account]:

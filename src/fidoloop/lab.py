@@ -87,9 +87,9 @@ class LabServer:
     ) -> None:
         self.stop()
 
-    def add_user(self, username: str) -> None:
-        """Add a user, as `server user add`."""
-        self._administer(lambda _, store: admin.add_user(store, username, now=_now()))
+    def add_user(self, *usernames: str) -> None:
+        """Add a user, or several, as `server user add`."""
+        self._administer(lambda _, store: admin.add_user(store, *usernames, now=_now()))
 
     def set_password(self, username: str, password: str) -> None:
         """Set a user's password, which enrols FIDO keys over OAuth."""

@@ -12,7 +12,7 @@ from typer.main import get_group
 import fidoloop
 
 _GROUPS = ("keys", "card", "phone", "laptop", "server")
-_COMMANDS = ("demo", "verify", "inspect", "doctor")
+_COMMANDS = ("demo", "verify", "inspect", "doctor", "load")
 
 
 class _Lazy(TyperGroup):

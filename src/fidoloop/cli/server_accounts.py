@@ -22,10 +22,23 @@ apikey_app = typer.Typer(no_args_is_help=True, help="API credentials of callers 
 
 
 @user_app.command("add")
-def user_add(username: str, home: Home = None, as_json: Json = False) -> None:
-    """Add a user."""
-    do(home, lambda store: admin.add_user(store, username, now=system_clock()))
-    say(as_json, {"username": username}, f"added {username}")
+def user_add(
+    username: str,
+    *,
+    numbered: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=1_000_000, help="Add N users, the name with 0 to N-1 behind it."),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Add a user, or with --numbered many, for `fidoloop load`."""
+    names = [username] if numbered is None else [f"{username}{number}" for number in range(numbered)]
+    do(home, lambda store: admin.add_user(store, *names, now=system_clock()))
+    if numbered is None:
+        say(as_json, {"username": username}, f"added {username}")
+    else:
+        say(as_json, {"usernames": names}, f"added {names[0]} to {names[-1]}")
 
 
 @user_app.command("password")
