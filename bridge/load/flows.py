@@ -54,10 +54,11 @@ LogIn = Callable[[Call, Account], Awaitable[str]]
 
 
 def log_in_by_uaf(services: Services) -> LogIn:
-    """Return the log-in of a phone on itself, without a user name."""
+    """Return the log-in of a phone on itself; a user that must be named needs the API credential."""
 
     async def log_in(call: Call, account: Account) -> str:
-        returned = await call(services.request, WHOEVER)
+        wanted = WHOEVER if account.phone.verifies else _request("Auth", {"username": account.username})
+        returned = await call(services.request, wanted)
         await call(services.respond, _made(account.phone.authenticate, returned, services.request))
         return ""
 

@@ -40,7 +40,9 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Tally:
-    """What came of the log-ins; `errors` by service and kind, `unbegun` those due that no connection was free for.
+    """What came of the log-ins.
+
+    `errors` by service and kind, `details` of the first of each; `unbegun` were due, and no connection was free.
 
     `latencies` are of those that succeeded: with a rate from when they were due, else from their beginning, as
     `durations` are always.
@@ -49,6 +51,7 @@ class Tally:
     latencies: Latencies = field(default_factory=Latencies)
     durations: Latencies = field(default_factory=Latencies)
     errors: Counter[tuple[str, str]] = field(default_factory=Counter)
+    details: dict[tuple[str, str], str] = field(default_factory=dict)
     repeats: Repeats = field(default_factory=Repeats)
     seconds: float = 0.0
     unbegun: int = 0
@@ -155,6 +158,7 @@ class Generator:
                 except Failure as failure:
                     failed = failure
                     tally.errors[failure.step, failure.kind] += 1
+                    tally.details.setdefault((failure.step, failure.kind), str(failure))
                 ended = perf_counter()
                 if failed is None:
                     tally.latencies.add((ended - counted_from) * 1000)

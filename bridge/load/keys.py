@@ -35,7 +35,9 @@ class SimulatedKeys:
         key = MadeKeys(self._store).make(KeyAlgorithm.P256, key_id, KEY_LABEL)
         self._made.append(key_id)
         assert isinstance(key, EcHardwareKey)
-        return SimulatedPhone(key.public_key(), signer(key, ALGORITHM), self._aaid, key_id, self._facet_id)
+        return SimulatedPhone(
+            key.public_key(), signer(key, ALGORITHM), self._aaid, key_id, self._facet_id, verifies=False
+        )
 
     def destroy(self) -> None:
         """Destroy the keys in the token: nobody would ever use them again. Raises KeyStoreError."""

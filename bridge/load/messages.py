@@ -46,12 +46,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """The accounts are enrolled."""
 
 
-class Counted(msgspec.Struct, frozen=True):
-    """How often something happened at a service."""
+class Counted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How often something happened at a service, and what was said the first time."""
 
     service: str
     kind: str
     count: int
+    first: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, tag=True, kw_only=True):

@@ -57,13 +57,17 @@ def software_signer(key: ec.EllipticCurvePrivateKey) -> Callable[[bytes], bytes]
 
 @dataclass
 class SimulatedPhone:
-    """One P-256 key, in memory or in a token, and its counter. `sign` returns r‖s over a message."""
+    """One P-256 key, in memory or in a token, and its counter. `sign` returns r‖s over a message.
+
+    `verifies` tells whether its model verifies its user; one that does not logs in only whom the request names.
+    """
 
     public_key: ec.EllipticCurvePublicKey
     sign: Callable[[bytes], bytes]
     aaid: str = SOFTWARE_AAID
     key_id: bytes = field(default_factory=lambda: os.urandom(32))
     facet_id: str = LAB_FACET_ID
+    verifies: bool = True
     counter: int = 0
 
     @classmethod

@@ -87,6 +87,8 @@ def report_of(
 
 def _merged(found: Iterable[Counted]) -> tuple[Counted, ...]:
     total: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
     for each in found:
         total[each.service, each.kind] += each.count
-    return tuple(Counted(service, kind, count) for (service, kind), count in total.most_common())
+        first.setdefault((each.service, each.kind), each.first)
+    return tuple(Counted(*what, count, first[what]) for what, count in total.most_common())

@@ -4,7 +4,9 @@ import asyncio
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import uvloop
@@ -127,9 +129,11 @@ class Progressing:
         say(Progress(self._phase, self._count))
 
 
-def counted(found: Counter[tuple[str, str]]) -> tuple[Counted, ...]:
+def counted(
+    found: Counter[tuple[str, str]], details: Mapping[tuple[str, str], str] = MappingProxyType({})
+) -> tuple[Counted, ...]:
     """Return what was counted by service and kind, the most frequent first."""
-    return tuple(Counted(service, kind, count) for (service, kind), count in found.most_common())
+    return tuple(Counted(*what, count, details.get(what, "")) for what, count in found.most_common())
 
 
 def result_of(tally: Tally, cpu_seconds: float) -> Result:
@@ -142,7 +146,7 @@ def result_of(tally: Tally, cpu_seconds: float) -> Result:
         durations=dict(tally.durations.buckets),
         longest=tally.durations.largest,
         unbegun=tally.unbegun,
-        errors=counted(tally.errors),
+        errors=counted(tally.errors, tally.details),
         repeats=counted(tally.repeats.outcomes),
         accepted_twice=tally.repeats.accepted_twice.total(),
     )

@@ -60,6 +60,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "PushReplayedError": _NEW_TOKEN,
         "ServerRefusedError": "`fidoloop server audit` says what the server saw",
         "ClientFailureError": "`fidoloop phone list` says what this phone has registered",
+        "Failure": "docs/load.md says what the server has to know: users, metadata, an API credential",
         "BridgeError": f"try again; {_DOCTOR}",
         # What was given to read, and the server.
         "MalformedError": "`fidoloop inspect FILE` says what it is, and what is wrong with it",

@@ -19,7 +19,7 @@ from fidoloop.bridge.load.phone import software_statement
 from fidoloop.bridge.load.processes import divide, run_load
 from fidoloop.bridge.load.report import Report
 from fidoloop.bridge.load.twice import Twice
-from fidoloop.cli.common import Insecure, Json, console, note
+from fidoloop.cli.common import Insecure, Json, console, note, printable
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.keys_metadata import write_statements
 from fidoloop.cli.laptop import ApiKeySource, api_key
@@ -182,6 +182,8 @@ async def _run_and_show(job: Job, processes: int, shown: Progress) -> Report:
 
     def on_progress(phase: str, done: int, failed: int) -> None:
         if phase not in tasks:
+            if not shown.console.is_terminal:
+                note(_PHASES[phase])
             tasks[phase] = shown.add_task(_PHASES[phase], total=totals[phase], said="")
         said = f"{done:,}" + (f", {failed:,} failed" if failed else "")
         shown.update(tasks[phase], completed=done + failed, said=said)
@@ -199,7 +201,7 @@ def _show(report: Report) -> None:
         f"{report.per_second:,.1f} log-ins/s: {report.succeeded:,} in {report.seconds:,.1f} s{ended}", markup=False
     )
     out.print(
-        f"{report.accounts:,} accounts, {report.connections:,} connections, {report.processes:,} processes"
+        f"accounts {report.accounts:,}, connections {report.connections:,}, processes {report.processes:,}"
         + (f", {report.rate:,.1f}/s wanted" if report.rate is not None else ""),
         markup=False,
     )
@@ -207,7 +209,7 @@ def _show(report: Report) -> None:
     if report.rate is not None:
         _show_latencies("duration", report.duration)
     for each in report.errors:
-        out.print(f"failed     {each.count:>8,}  {each.service}: {each.kind}", markup=False)
+        out.print(f"failed     {each.count:>8,}  {each.service}: {printable(each.first)}", markup=False)
     if report.unbegun:
         out.print(f"not begun  {report.unbegun:>8,}  due, and no connection was free", markup=False)
     if report.twice is not None:
