@@ -9,10 +9,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.software_phone import SoftwarePhone
+from fidoloop.bridge.load.phone import SimulatedPhone
 from fidoloop.protocol import base64url
 from tests.faults.exchange import Answer, Client
 from tests.faults.place import REDEEMERS, USERS, Place
@@ -28,7 +28,7 @@ AGAIN_SECONDS = 0.02
 class Member:
     """A phone and what it was told: `accepted` is the highest counter that the server took."""
 
-    phone: SoftwarePhone
+    phone: SimulatedPhone
     username: str
     accepted: int = 0
 
@@ -127,10 +127,11 @@ class Crowd:
         asked = await client.post_json(f"{PATH}/uaf/1.1/request/registration", wanted, UAF | self.place.api)
         if self._failed("registration request", asked):
             return None
-        member = Member(SoftwarePhone(), username)
+        member = Member(SimulatedPhone.in_software(), username)
         self.ledger.attempted.add(member.key_id)
         self.ledger.signed.add(session_of(asked))
-        body = member.phone.register(asked.body["uafRequest"])
+        assert asked.response is not None
+        body = member.phone.register(asked.response.content)
         answer = await client.post(f"{PATH}/uaf/1.1/registration", body, UAF)
         if self._failed("registration", answer):
             return None
@@ -212,7 +213,7 @@ class Crowd:
 
     def _forge_again(self, client: Client, victim: Member) -> Callable[[], Awaitable[bool]]:
         """Sign for somebody else's key with one's own."""
-        forger = SoftwarePhone(key_id=victim.phone.key_id, counter=1 << 20)
+        forger = replace(SimulatedPhone.in_software(), key_id=victim.phone.key_id, counter=1 << 20)
 
         async def once() -> bool:
             asked = await client.post_json(

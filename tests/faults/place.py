@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.software_phone import statement
+from fidoloop.bridge.load.phone import software_statement
 from fidoloop.protocol import strictjson
 from fidoloop.server import admin
 from fidoloop.server.environment import system_clock
@@ -58,7 +58,7 @@ def configure(home: Path, database: str, settings: str = "") -> None:
     lines = f"[server]\ndatabase = {json.dumps(database)}\n{settings}"
     (home / "fidoloop.toml").write_text(lines)
     (home / "metadata").mkdir(exist_ok=True)
-    (home / "metadata" / "FFFF-0001.json").write_text(strictjson.encode(statement()))
+    (home / "metadata" / "FFFF-0001.json").write_text(strictjson.encode(software_statement()))
 
 
 def second_home(place: Place, home: Path, *, settings: str = "") -> None:
