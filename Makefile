@@ -1,9 +1,9 @@
 # Two commands are all a user needs: `make demo` and `make test`. Everything else is for people who change the code.
 SHELL := bash
 BIN := .venv/bin
-SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench
+SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual
 
-.PHONY: demo test test-all check lint unit bench format docs lock setup-demo setup-test clean
+.PHONY: demo test test-all check lint unit bench format docs site lock setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -16,8 +16,9 @@ lint:
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p fidoloop
-	$(BIN)/mypy bench tests
+	$(BIN)/mypy bench manual tests
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m manual --check
 
 unit:
 	$(BIN)/pytest -n 2 --dist loadgroup
@@ -26,6 +27,7 @@ unit:
 test-all: test
 	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
 	$(BIN)/pytest tests/faults -n 2 --dist loadgroup
+	$(BIN)/pytest tests/manual/walk_tutorial.py
 
 bench: setup-test
 	@mkdir -p build
@@ -35,9 +37,13 @@ format:
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
+# Writes the pages of docs/ that come from the code.
 docs: setup-demo
-	@mkdir -p docs
-	$(BIN)/python -m fidoloop.server.settings.reference >docs/configuration.md
+	$(BIN)/python -m manual
+
+# The manual as a site that works offline: build/site/index.html. A warning is an error.
+site: setup-demo
+	$(BIN)/sphinx-build -q -W --keep-going -n -b html docs build/site
 
 # Needs uv (pip install uv). Universal: one file for every Python from 3.11 on.
 lock:
