@@ -186,7 +186,7 @@ def test_arbitrary_bytes_have_every_byte_named_and_something_wrong(data: bytes, 
 
 
 def known(node: Node) -> Iterator[Node]:
-    """Yields the nodes but those inside of elements without a name, which are passed over when an assertion is parsed."""
+    """Yields the nodes but those inside of nameless elements, which are passed over when an assertion is parsed."""
     yield node
     if not node.name.startswith("0x"):
         for child in node.children:
