@@ -7,6 +7,7 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.piv.uri import SCHEME as PIV
 from fidoloop.hsm.piv.uri import PivUri, parse_piv_uri
 from fidoloop.hsm.uri import Pkcs11Uri, parse_uri
+from fidoloop.hsm.uri_syntax import REDACTED
 
 KeyStoreUri = Pkcs11Uri | PivUri
 
@@ -51,6 +52,13 @@ def open_key_store(uri: str, *, pin: str | None = None, pin_prompt: Callable[[st
     from fidoloop.hsm.pkcs11.store import Pkcs11KeyStore
 
     return Pkcs11KeyStore(parsed, ask)
+
+
+def uri_of(store: KeyStore) -> str:
+    """Return the URI of an open key store without its secrets: as it is kept, to be opened with a PIN again."""
+    path, _, query = store.uri.partition("?")
+    kept = [attribute for attribute in query.split("&") if attribute and not attribute.endswith(f"={REDACTED}")]
+    return parse_key_store_uri("?".join((path, "&".join(kept))) if kept else path).without_pin()
 
 
 def change_pin(uri: str, old: str, new: str) -> None:

@@ -114,7 +114,7 @@ def _work(config: ServerConfig, transport: "_Transport", worker: Worker) -> None
 
 async def _try_out(config: ServerConfig, transport: "_Transport") -> None:
     """Open and close what a worker opens, the tables brought up to date. Raises StoreError, ConfigError."""
-    async with _opened(config, transport):
+    async with opened(config, transport.certificate):
         pass
 
 
@@ -199,14 +199,19 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def _opened(config: ServerConfig, transport: _Transport) -> AsyncIterator[Environment]:
+async def opened(config: ServerConfig, certificate: ServerCertificate | None) -> AsyncIterator[Environment]:
+    """Open the store and what the configuration names; `certificate` is what the server shows, if it does.
+
+    Raises:
+        StoreError, ConfigError.
+    """
     store = await open_store(config.database, migrate=config.migrate)
     environment: Environment | None = None
     try:
         async with store.transaction() as transaction:
             # Operators' commands in other processes make links to this server.
             await transaction.execute(queries.SET_SETTING, name=BASE_URL_SETTING, value=config.base_url)
-        environment = make_environment(config, store, system_clock, transport.certificate)
+        environment = make_environment(config, store, system_clock, certificate)
         yield environment
     finally:
         if environment is not None:
@@ -215,8 +220,8 @@ async def _opened(config: ServerConfig, transport: _Transport) -> AsyncIterator[
 
 
 async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) -> None:
-    async with _opened(config, transport) as environment:
-        certificate = transport.certificate
+    certificate = transport.certificate
+    async with opened(config, certificate) as environment:
         settings = uvicorn.Config(
             app_of(environment),
             lifespan="off",
@@ -230,11 +235,9 @@ async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) ->
         )
         server = _Server(settings, lambda: worker.started(lab_url(environment)), environment)
         spare_collections()
-        jobs = [_purge_for_ever(environment)]
+        jobs = housekeeping(environment)
         if config.workers > 1:
             environment.metrics.worker = str(worker.number)
-        if isinstance(environment.changes, SharedChanges):
-            jobs.append(environment.changes.share(config.database))
         if certificate is not None:
             jobs.append(_watch(certificate))
         if transport.lab_hosts and worker.number == 0:
@@ -243,7 +246,7 @@ async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) ->
         loop.add_signal_handler(signal.SIGHUP, _reload_now, certificate)
         if worker.parent_gone is not None:
             loop.add_reader(worker.parent_gone, _stop_orphan, server, worker.parent_gone)
-        async with _beside(*jobs):
+        async with beside(*jobs):
             await server.serve(sockets=[worker.listener])
 
 
@@ -263,7 +266,7 @@ def spare_collections() -> None:
 
 
 @asynccontextmanager
-async def _beside(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def beside(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Run `jobs`, which never end, while the context is open."""
     tasks = [asyncio.create_task(job) for job in jobs]
     try:
@@ -272,6 +275,14 @@ async def _beside(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def housekeeping(environment: Environment) -> list[Coroutine[None, None, None]]:
+    """Return the jobs that never end and that a server needs beside it, whoever serves."""
+    jobs = [_purge_for_ever(environment)]
+    if isinstance(environment.changes, SharedChanges):
+        jobs.append(environment.changes.share(environment.config.database))
+    return jobs
 
 
 async def _purge_for_ever(environment: Environment) -> None:

@@ -1,9 +1,24 @@
-"""What holds for all tests."""
+"""What holds for all tests, and the fixtures that are for the project's own."""
 
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from fidoloop.authenticator.fido_applet import FidoApplet
+from fidoloop.bridge.phone import Phone
+from fidoloop.hsm.sim.factory import Factory
+from fidoloop.lab import PUSH_TO_LOOPBACK
+from fidoloop.lab_card import PIN as CARD_PIN
+from fidoloop.lab_card import LabCard
+from fidoloop.opensc import make_card_key, opensc_uri
+from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
+from fidoloop.pcscd import PrivatePcscd
+from fidoloop.softhsm import find_softhsm_module
+from fidoloop.testing.security_key import new_authenticator
+from tests.lab import NSS_PIN, Lab, running_lab
 
 # What takes minutes, and is run by `make test-all`: only where it is named.
 LONG = (Path(__file__).parent / "faults",)
@@ -21,6 +36,78 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="the database behind the servers that tests run in their own process",
     )
+
+
+@pytest.fixture(scope="session")
+def fidoloop_p11_kit_proxy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return p11-kit-proxy.so, which shows this process SoftHSM's tokens and NSS softoken's, and no other module.
+
+    It has a copy of SoftHSM: one process cannot have the same file's module by itself and through p11-kit.
+    """
+    directory = tmp_path_factory.mktemp("p11-kit")
+    softhsm = Path(shutil.copy(find_softhsm_module(), directory))
+    return use_p11_kit(
+        directory, {"softhsm": {"module": str(softhsm)}, "nss": nss_softoken(directory / "nss", NSS_PIN)}
+    )
+
+
+@pytest.fixture(scope="session")
+def fidoloop_proxy_token(fidoloop_make_token: Callable[[], str], fidoloop_p11_kit_proxy: Path) -> str:
+    """Return the URI of a SoftHSM token reached through p11-kit-proxy, PIN included."""
+    return through(fidoloop_make_token(), fidoloop_p11_kit_proxy)
+
+
+@pytest.fixture(scope="session")
+def fidoloop_nss_token(fidoloop_p11_kit_proxy: Path) -> str:
+    """Return the URI of NSS softoken's token, PIN included: no key hardware, whatever its attributes say."""
+    return f"pkcs11:token=NSS%20Certificate%20DB?module-path={fidoloop_p11_kit_proxy}&pin-value={NSS_PIN}"
+
+
+@pytest.fixture(scope="session")
+def fidoloop_p11_kit_server(fidoloop_make_token: Callable[[], str]) -> Iterator[P11KitServer]:
+    """A process that has SoftHSM's keys; p11-kit-client.so reaches it."""
+    fidoloop_make_token()  # sets the environment that the server inherits
+    with P11KitServer(find_softhsm_module()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fidoloop_remote_token(fidoloop_make_token: Callable[[], str], fidoloop_p11_kit_server: P11KitServer) -> str:
+    """Return the URI of a SoftHSM token whose keys another process has, PIN included."""
+    return through(fidoloop_make_token(), find_p11_kit_module("p11-kit-client.so"))
+
+
+@pytest.fixture(scope="session")
+def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A server process that knows the metadata of the session's token, for every kind of user verification."""
+    with running_lab(fidoloop_token, tmp_path_factory.mktemp("lab"), settings=PUSH_TO_LOOPBACK) as lab:
+        yield lab
+
+
+@pytest.fixture
+def enrolled_phone(fidoloop_lab: Lab) -> tuple[Phone, str]:
+    """Return an enrolled phone with its keys in SoftHSM, and its user's name."""
+    return fidoloop_lab.enrolled()
+
+
+@pytest.fixture
+def fidoloop_opensc_token(fidoloop_card: LabCard) -> str:
+    """Return the URI of the virtual card through OpenSC's module, PIN included; it signs with 01 (9A) and 02 (9C)."""
+    for slot in ("9a", "9c"):
+        make_card_key(fidoloop_card, slot)
+    return f"{opensc_uri(fidoloop_card.reader)}&pin-value={CARD_PIN}"
+
+
+@pytest.fixture
+def fidoloop_fido_card(
+    fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, fidoloop_token: str, tmp_path: Path
+) -> Iterator[LabCard]:
+    """A new contactless FIDO2 card in the session's first reader, its keys in SoftHSM."""
+    with (
+        new_authenticator(fidoloop_token, tmp_path / "fido-card.sqlite", transports=("nfc",)) as authenticator,
+        LabCard(fidoloop_pcscd, fidoloop_card_factory, FidoApplet(authenticator)) as card,
+    ):
+        yield card
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

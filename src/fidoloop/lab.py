@@ -31,13 +31,15 @@ class LabError(RuntimeError):
 class LabServer:
     """A fidoloop server in a process of its own, on a free port of the loopback, with lab TLS; a context manager.
 
-    `url` is its base URL, `port` the one it listens on, `ca` the PEM file of the lab CA to trust, `console` what opens
-    its lab console, once; empty where that is off.
+    `url` is its base URL, `port` the one it listens on, `ca` the PEM file of the lab CA to trust, an empty path where
+    there is no TLS; `console` opens its lab console, once; empty where that is off.
     """
 
-    def __init__(self, home: Path) -> None:
-        """Take the directory of its state; nothing runs before `start`."""
+    def __init__(self, home: Path, *, tls: bool = True) -> None:
+        """Take the directory of its state; nothing runs before `start`. Without `tls` it is plain http."""
         self.home = home
+        self._transport = "--tls-dev" if tls else "--insecure"
+        self._options: dict[str, object] = {} if tls else {"insecure": True}
         self.url = ""
         self.port = 0
         self.ca = Path()
@@ -52,7 +54,7 @@ class LabServer:
         """
         self.home.mkdir(parents=True, exist_ok=True)
         log = self.home / "server.log"
-        command = [sys.executable, "-m", "fidoloop", "server", "run", "--home", str(self.home), "--tls-dev"]
+        command = [sys.executable, "-m", "fidoloop", "server", "run", "--home", str(self.home), self._transport]
         with log.open("a", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
                 [*command, "--port", "0", "--json"], stdout=subprocess.PIPE, stderr=errors, text=True
@@ -63,7 +65,7 @@ class LabServer:
             self.stop()
             raise LabError(f"the server did not start: {log.read_text(encoding='utf-8')[-2000:]}")
         announced = json.loads(line)
-        self.url, self.port, self.ca = announced["url"], announced["port"], Path(announced["ca"])
+        self.url, self.port, self.ca = announced["url"], announced["port"], Path(announced["ca"] or "")
         self.console = announced.get("lab", "")
         return self
 
@@ -133,7 +135,9 @@ class LabServer:
 
     def _administer(self, work: Callable[[ServerConfig, Store], Awaitable[T]]) -> T:
         async def run() -> T:
-            config = load_config(self.home, {"base_url": self.url or None}, fallback_base_url="https://localhost")
+            config = load_config(
+                self.home, self._options | {"base_url": self.url or None}, fallback_base_url="https://localhost"
+            )
             store = await open_store(config.database)
             try:
                 return await work(config, store)

@@ -1,309 +1,407 @@
-"""pytest fixtures: tokens, virtual PIV cards, a server process with lab TLS, enrolled phones. Installing loads them."""
+"""pytest fixtures and options (docs/pytest.md). Installing fidoloop loads this module, and nothing else of it.
+
+Whatever a fixture needs is imported when a test asks for it.
+"""
 
 import contextlib
-import datetime
-import itertools
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from fidoloop.authenticator.attestation import attest_init
-from fidoloop.authenticator.card_authenticator import CardAuthenticator
-from fidoloop.authenticator.ctap2.authenticator import Authenticator
-from fidoloop.authenticator.ctap2.device import InProcessDevice
-from fidoloop.authenticator.ctap2.state import Ctap2State
-from fidoloop.authenticator.fido_applet import FidoApplet
-from fidoloop.authenticator.models import Form, adopted_models, metadata_statement, token_statements
-from fidoloop.authenticator.user_verification import InTheField, TokenPin, UserVerifier
-from fidoloop.bridge.http import Server
-from fidoloop.bridge.inbox import DispatchedToken
-from fidoloop.bridge.laptop import Laptop
-from fidoloop.bridge.phone import Phone
-from fidoloop.bridge.profile import Profile
-from fidoloop.hsm.keystore import KeyStore
-from fidoloop.hsm.open import open_key_store
-from fidoloop.hsm.sim.factory import Factory
-from fidoloop.hsm.uri import parse_uri
-from fidoloop.lab import PUSH_TO_LOOPBACK, LabServer
-from fidoloop.lab_card import PIN as CARD_PIN
-from fidoloop.lab_card import LabCard
-from fidoloop.opensc import make_card_key, opensc_uri
-from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
-from fidoloop.pcscd import PrivatePcscd
-from fidoloop.protocol.lab import LAB_FACET_ID
-from fidoloop.protocol.uaf.metadata import MetadataStatement
-from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
-from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
-from fidoloop.server.settings.layers import FILE_NAME
-from fidoloop.softhsm import current_softhsm_directory, find_softhsm_module, make_softhsm_token
-from fidoloop.swtpm import SoftwareTpm
+if TYPE_CHECKING:
+    from fidoloop.api.laptop import Laptop
+    from fidoloop.api.phone import Phone
+    from fidoloop.authenticator.ctap2.device import InProcessDevice
+    from fidoloop.hsm.sim.factory import Factory
+    from fidoloop.lab_card import LabCard
+    from fidoloop.pcscd import PrivatePcscd
+    from fidoloop.swtpm import SoftwareTpm
+    from fidoloop.testing.messages import Messages
+    from fidoloop.testing.phones import Models, PhoneMaker
+    from fidoloop.testing.server import Enrol, NewUser, Publish, ServerUnderTest
 
-SOFTHSM_PIN = "271828"
-TPM_PIN = "314159"
-NSS_PIN = "161803"
-SURROGATE_POLICY = "surrogate_only"
-"""A policy of the lab server beside those it ships: surrogate attestation and nothing else."""
-
-_SURROGATE = MatchCriteria(
-    authenticationAlgorithms=(int(Algorithm.SECP256R1_ECDSA_SHA256_RAW),),
-    assertionSchemes=(ASSERTION_SCHEME,),
-    attestationTypes=(int(AttestationType.BASIC_SURROGATE),),
-)
-_METHODS = {
-    "pin": UserVerification.PASSCODE,
-    "prompt": UserVerification.PRESENCE,
-    "auto": UserVerification.NONE,
-}
-_numbers = itertools.count(1)
+KINDS = {"softhsm": "fidoloop_token", "tpm": "fidoloop_tpm_token", "piv": "fidoloop_piv_token"}
+"""Key stores that are made for a test run, and the fixtures that make them."""
+API_KEY_VARIABLE = "FIDOLOOP_API_KEY"
 
 
-@dataclass(frozen=True)
-class Lab:
-    """A running server that knows the metadata of `store`'s token, and the token."""
-
-    server: LabServer
-    store: KeyStore
-    api_key: str
-    laptop: Laptop
-    directory: Path
-    opened: contextlib.ExitStack
-
-    def new_user(self) -> str:
-        """Add a user with a name of its own and return it."""
-        username = f"user-{next(_numbers)}"
-        self.server.add_user(username)
-        return username
-
-    def phone(
-        self,
-        *,
-        verification: str = "pin",
-        verifier: UserVerifier | None = None,
-        confirm: Callable[[DispatchedToken], bool] = lambda _token: True,
-        profile: Profile | None = None,
-        facet_id: str | None = None,
-        form: Form = Form.FIRST_FACTOR,
-        cards: Sequence[CardAuthenticator] = (),
-    ) -> Phone:
-        """Return a phone that is not enrolled yet; its user types the token's PIN unless `verifier` says otherwise."""
-        if profile is None:
-            profile = Profile(self.directory / f"phone-{next(_numbers)}.sqlite")
-            self.opened.callback(profile.close)
-            uri = parse_uri("pkcs11:").without_pin()
-            profile.create(
-                keys_uri=uri,
-                verification=verification,
-                ca=str(self.server.ca),
-                facet_id=facet_id or LAB_FACET_ID,
-                form=form,
-            )
-        user = verifier or TokenPin(self.store, lambda _request, _tries: SOFTHSM_PIN)
-        phone = Phone(profile, self.store, user, confirm=confirm, cards=cards)
-        self.opened.callback(phone.close)
-        return phone
-
-    def enrolled(self, **options: Any) -> tuple[Phone, str]:  # noqa: ANN401 - options of `phone`
-        """Return a phone enrolled for a new user, and the user's name."""
-        username = self.new_user()
-        phone = self.phone(**options)
-        phone.register(self.server.enrol(username), server=self.server.url, target_name=f"{username}'s phone")
-        return phone, username
-
-
-@contextlib.contextmanager
-def running_lab(
-    token: str,
-    directory: Path,
-    *,
-    settings: str = "",
-    ca: Path | None = None,
-    policies: Mapping[str, Policy] = MappingProxyType({}),
-    forms: Sequence[Form] = (Form.FIRST_FACTOR,),
-    metadata: Sequence[MetadataStatement] = (),
-) -> Iterator[Lab]:
-    """Run a lab in `directory` on the `token` of a URI.
-
-    `settings` is the text of its fidoloop.toml, `ca` the CA that phone and laptop trust in the place of the lab's own,
-    `policies` are named ones beside those it has anyway, `forms` those of the models that it knows,
-    `metadata` that of others.
-    """
-    server = LabServer(directory / "home")
-    server.home.mkdir(parents=True)
-    (server.home / FILE_NAME).write_text(settings, encoding="utf-8")
-    with contextlib.ExitStack() as opened:
-        store = opened.enter_context(open_key_store(token))
-        for method in _METHODS.values():
-            for form in forms:
-                server.add_metadata(token_statements(store, method, form))
-            server.add_metadata([metadata_statement(model, ()) for model in adopted_models(method)])
-        server.add_metadata(metadata)
-        for name, policy in {SURROGATE_POLICY: Policy(accepted=((_SURROGATE,),)), **policies}.items():
-            server.add_policy(name, policy)
-        api_key = server.add_api_key()
-        opened.enter_context(server)
-        server.ca = ca or server.ca
-        connection = opened.enter_context(Server(server.url, ca=server.ca, api_key=api_key))
-        yield Lab(server, store, api_key, Laptop(connection), directory, opened)
-
-
-@pytest.fixture(scope="session")
-def fidoloop_make_token(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
-    """Return a function that makes a new SoftHSM token and returns its URI, PIN included.
-
-    One process has one directory of SoftHSM tokens (SOFTHSM2_CONF is read once): every token lies in it.
-    """
-    directory: Path = current_softhsm_directory() or tmp_path_factory.mktemp("softhsm")
-
-    def make() -> str:
-        return make_softhsm_token(directory, f"fidoloop-test-{next(_numbers)}", SOFTHSM_PIN, "31415926")
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def fidoloop_p11_kit_proxy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return p11-kit-proxy.so, which shows this process SoftHSM's tokens and NSS softoken's, and no other module.
-
-    It has a copy of SoftHSM: one process cannot have the same file's module by itself and through p11-kit.
-    """
-    directory = tmp_path_factory.mktemp("p11-kit")
-    softhsm = Path(shutil.copy(find_softhsm_module(), directory))
-    return use_p11_kit(
-        directory, {"softhsm": {"module": str(softhsm)}, "nss": nss_softoken(directory / "nss", NSS_PIN)}
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the plugin's options."""
+    group = parser.getgroup("fidoloop", "fidoloop: phones with hardware keys, and the server they log in to")
+    add = group.addoption
+    add("--fidoloop-server", metavar="URL", help="Base URL of the server to test, in the place of the plugin's own.")
+    add("--fidoloop-ca", metavar="FILE", type=Path, help="PEM file of the CA that its certificate is from.")
+    add(
+        "--fidoloop-api-key",
+        metavar="FILE",
+        type=Path,
+        help=f"File with its API credential; else the environment variable {API_KEY_VARIABLE}.",
+    )
+    add(
+        "--fidoloop-user",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="A user of its that phones may be enrolled for; may be repeated.",
+    )
+    add(
+        "--fidoloop-metadata",
+        metavar="DIR",
+        type=Path,
+        help="Where it reads metadata statements: those of the phones' models are written there.",
+    )
+    add(
+        "--fidoloop-keys",
+        metavar="KIND|URI",
+        default="softhsm",
+        help="Where phones have their keys: softhsm, tpm (swtpm), piv (a virtual card), or the URI of your token.",
+    )
+    add(
+        "--fidoloop-tls",
+        choices=("lab", "none"),
+        default="lab",
+        help="The plugin's own server: TLS by a lab CA, or plain http.",
+    )
+    add(
+        "--fidoloop-require",
+        action="store_true",
+        help="Fail tests for what is not installed, instead of skipping them.",
     )
 
 
-@pytest.fixture(scope="session")
-def fidoloop_proxy_token(fidoloop_make_token: Callable[[], str], fidoloop_p11_kit_proxy: Path) -> str:
-    """Return the URI of a SoftHSM token reached through p11-kit-proxy, PIN included."""
-    return through(fidoloop_make_token(), fidoloop_p11_kit_proxy)
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse options that cannot be meant, before anything runs."""
+    _check_keys(config.getoption("--fidoloop-keys"))
+
+
+def _check_keys(wanted: str) -> None:
+    if wanted not in KINDS and not wanted.startswith(("pkcs11:", "piv:")):
+        raise pytest.UsageError(f"key store {wanted!r} is none of {', '.join(KINDS)}, and no pkcs11: or piv: URI")
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _missing(config: pytest.Config, why: str) -> NoReturn:
+    if config.getoption("--fidoloop-require"):
+        pytest.fail(f"{why} (--fidoloop-require)", pytrace=False)
+    pytest.skip(why)
+
+
+@contextlib.contextmanager
+def _or_skipped(config: pytest.Config) -> Iterator[None]:
+    """Skip the test where a program or module is not installed; the text names its package."""
+    from fidoloop.hsm.errors import ModuleError
+
+    why = ""
+    try:
+        yield
+    except ModuleError as error:
+        why = str(error)
+    if why:
+        _missing(config, why)
 
 
 @pytest.fixture(scope="session")
-def fidoloop_nss_token(fidoloop_p11_kit_proxy: Path) -> str:
-    """Return the URI of NSS softoken's token, PIN included: no key hardware, whatever its attributes say."""
-    return f"pkcs11:token=NSS%20Certificate%20DB?module-path={fidoloop_p11_kit_proxy}&pin-value={NSS_PIN}"
+def fidoloop_make_token(pytestconfig: pytest.Config) -> "Iterator[Callable[[], str]]":
+    """A function that makes an empty SoftHSM token and returns its URI, PIN included. All are gone after the session.
 
+    They are in a directory of their own: the SOFTHSM2_CONF of this process is the plugin's until then.
+    """
+    from fidoloop.testing.tokens import new_label, new_softhsm_token, softhsm_directory
 
-@pytest.fixture(scope="session")
-def fidoloop_p11_kit_server(fidoloop_make_token: Callable[[], str]) -> Iterator[P11KitServer]:
-    """A process that has SoftHSM's keys; p11-kit-client.so reaches it."""
-    fidoloop_make_token()  # sets the environment that the server inherits
-    with P11KitServer(find_softhsm_module()) as server:
-        yield server
+    with softhsm_directory() as directory:
 
+        def make() -> str:
+            with _or_skipped(pytestconfig):
+                return new_softhsm_token(directory, new_label())
 
-@pytest.fixture(scope="session")
-def fidoloop_remote_token(fidoloop_make_token: Callable[[], str], fidoloop_p11_kit_server: P11KitServer) -> str:
-    """Return the URI of a SoftHSM token whose keys another process has, PIN included."""
-    return through(fidoloop_make_token(), find_p11_kit_module("p11-kit-client.so"))
-
-
-@pytest.fixture(scope="session")
-def fidoloop_tpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoftwareTpm]:
-    """A software TPM with its access broker, on a D-Bus session bus of its own; this process's environment names it."""
-    with SoftwareTpm(tmp_path_factory.mktemp("tpm")) as tpm:
-        yield tpm
-
-
-@pytest.fixture(scope="session")
-def fidoloop_tpm_token(fidoloop_tpm: SoftwareTpm) -> str:
-    """Return the URI of a PKCS#11 token in the software TPM, PIN included."""
-    return fidoloop_tpm.make_token("fidoloop-tpm", TPM_PIN, "31415926")
+        yield make
 
 
 @pytest.fixture(scope="session")
 def fidoloop_token(fidoloop_make_token: Callable[[], str]) -> str:
-    """Return the URI of a SoftHSM token of this test session, with an attestation key in it."""
-    uri = fidoloop_make_token()
-    with open_key_store(uri) as store:
-        attest_init(store, now=datetime.datetime.now(datetime.UTC))
-    return uri
+    """The URI, PIN included, of a SoftHSM token of this session, with an attestation key in it."""
+    from fidoloop.testing.tokens import with_attestation
 
-
-@pytest.fixture(scope="session")
-def fidoloop_lab(fidoloop_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A server process that knows the metadata of the session's token, for every kind of user verification."""
-    with running_lab(fidoloop_token, tmp_path_factory.mktemp("lab"), settings=PUSH_TO_LOOPBACK) as lab:
-        yield lab
+    return with_attestation(fidoloop_make_token())
 
 
 @pytest.fixture
-def fidoloop_phone(fidoloop_lab: Lab) -> tuple[Phone, str]:
-    """Return an enrolled phone with its keys in SoftHSM, and its user's name."""
-    return fidoloop_lab.enrolled()
+def fidoloop_fresh_token(fidoloop_make_token: Callable[[], str]) -> Iterator[str]:
+    """The URI, PIN included, of an empty SoftHSM token of this test alone, deleted after it."""
+    from fidoloop.hsm.uri import parse_uri
+    from fidoloop.softhsm import delete_softhsm_token
+
+    uri = fidoloop_make_token()
+    yield uri
+    delete_softhsm_token(parse_uri(uri).token or "")
 
 
 @pytest.fixture(scope="session")
-def fidoloop_pcscd() -> Iterator[PrivatePcscd]:
-    """A pcscd of this test session with two virtual readers, used by this process and its children."""
-    with PrivatePcscd() as pcscd, pcscd.use():
+def fidoloop_tpm(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[SoftwareTpm]":
+    """A software TPM with its access broker, on a D-Bus bus of its own; this process's environment names it."""
+    from fidoloop.swtpm import SoftwareTpm
+
+    tpm = SoftwareTpm(tmp_path_factory.mktemp("tpm"))
+    with _or_skipped(pytestconfig):
+        tpm.start()
+    yield tpm
+    tpm.stop()
+
+
+@pytest.fixture(scope="session")
+def fidoloop_tpm_token(pytestconfig: pytest.Config, fidoloop_tpm: "SoftwareTpm") -> str:
+    """The URI, PIN included, of a PKCS#11 token in the software TPM."""
+    from fidoloop.testing.tokens import SO_PIN, TPM_PIN
+
+    with _or_skipped(pytestconfig):
+        return fidoloop_tpm.make_token("fidoloop-tpm", TPM_PIN, SO_PIN)
+
+
+@pytest.fixture(scope="session")
+def fidoloop_pcscd(pytestconfig: pytest.Config) -> "Iterator[PrivatePcscd]":
+    """A pcscd of this session with two virtual readers, used by this process and its children."""
+    from fidoloop.pcscd import PrivatePcscd
+
+    with _or_skipped(pytestconfig):
+        pcscd = PrivatePcscd()
+    with pcscd, pcscd.use():
         yield pcscd
 
 
 @pytest.fixture(scope="session")
-def fidoloop_card_factory() -> Factory:
-    """Return the factory of this session's virtual cards; its certificate is what their attestation leads to."""
+def fidoloop_card_factory() -> "Factory":
+    """The factory of this session's virtual cards; its certificate is what their attestation leads to."""
+    import datetime
+
+    from fidoloop.hsm.sim.factory import Factory
+
     return Factory.create(now=datetime.datetime.now(datetime.UTC))
 
 
 @pytest.fixture
-def fidoloop_card(fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory) -> Iterator[LabCard]:
-    """A new virtual PIV card in the session's first reader."""
+def fidoloop_card(fidoloop_pcscd: "PrivatePcscd", fidoloop_card_factory: "Factory") -> "Iterator[LabCard]":
+    """A new virtual PIV card in the session's first reader; it can be pulled and put in again."""
+    from fidoloop.lab_card import LabCard
+
     with LabCard(fidoloop_pcscd, fidoloop_card_factory) as card:
         yield card
 
 
 @pytest.fixture
-def fidoloop_opensc_token(fidoloop_card: LabCard) -> str:
-    """Return the URI of the virtual card through OpenSC's module, PIN included; it signs with 01 (9A) and 02 (9C)."""
-    for slot in ("9a", "9c"):
-        make_card_key(fidoloop_card, slot)
-    return f"{opensc_uri(fidoloop_card.reader)}&pin-value={CARD_PIN}"
+def fidoloop_radios(pytestconfig: pytest.Config) -> Iterator[tuple[str, str]]:
+    """The HCI transports of two virtual Bluetooth radios in range of each other, for a laptop and for a phone."""
+    if not all(map(_installed, ("bleak", "bumble"))):
+        _missing(pytestconfig, "Bluetooth needs bleak and bumble: pip install 'fidoloop[ble]'")
+    from fidoloop.lab_radio import radios_on_sockets
 
-
-@pytest.fixture
-def fidoloop_radios(tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """Return the HCI transports of two Bluetooth radios in range of each other, for a laptop and for a phone."""
-    from fidoloop.lab_radio import radios_on_sockets  # needs the extra `ble`
-
-    with radios_on_sockets(tmp_path, 2) as (laptop, phone):
+    # A socket's path has at most 107 bytes; a directory of a test may be longer.
+    with (
+        tempfile.TemporaryDirectory(prefix="fidoloop-radio-") as directory,
+        radios_on_sockets(Path(directory), 2) as (laptop, phone),
+    ):
         yield laptop, phone
 
 
 @pytest.fixture
-def fidoloop_security_key(fidoloop_token: str, tmp_path: Path) -> Iterator[InProcessDevice]:
+def fidoloop_security_key(fidoloop_token: str, tmp_path: Path) -> "Iterator[InProcessDevice]":
     """A new FIDO2 security key in this process, its keys in SoftHSM, as python-fido2's clients take devices.
 
     Its user is always there; `connect()` is its power switch.
     """
+    from fidoloop.testing.security_key import new_authenticator
+
     with new_authenticator(fidoloop_token, tmp_path / "security-key.sqlite") as authenticator:
+        from fidoloop.authenticator.ctap2.device import InProcessDevice
+
         yield InProcessDevice(authenticator)
 
 
 @pytest.fixture
-def fidoloop_fido_card(
-    fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, fidoloop_token: str, tmp_path: Path
-) -> Iterator[LabCard]:
-    """A new contactless FIDO2 card in the session's first reader, its keys in SoftHSM."""
-    with (
-        new_authenticator(fidoloop_token, tmp_path / "fido-card.sqlite", transports=("nfc",)) as authenticator,
-        LabCard(fidoloop_pcscd, fidoloop_card_factory, FidoApplet(authenticator)) as card,
-    ):
-        yield card
+def fidoloop_piv_token(fidoloop_pcscd: "PrivatePcscd", fidoloop_card_factory: "Factory") -> Iterator[str]:
+    """The URI, PIN and management key included, of a new virtual PIV card in the session's second reader."""
+    from fidoloop.testing.tokens import piv_card_store
+
+    with piv_card_store(fidoloop_pcscd, fidoloop_card_factory) as uri:
+        yield uri
 
 
-@contextlib.contextmanager
-def new_authenticator(token: str, path: Path, *, transports: tuple[str, ...] = ()) -> Iterator[Authenticator]:
-    """A new CTAP2 authenticator with its keys in the `token` of a URI, where none of them stays."""
-    with open_key_store(token) as store, contextlib.ExitStack() as opened:
-        state = Ctap2State(path, store)
-        opened.callback(state.close)
-        authenticator = Authenticator(store, state, InTheField(), transports=transports)
-        opened.callback(authenticator.core.destroy_all_keys)
-        yield authenticator
+@pytest.fixture
+def fidoloop_key_store(request: pytest.FixtureRequest) -> str:
+    """The URI, PIN included, of where phones have their keys: what --fidoloop-keys says, or the test's own parameter.
+
+    `@pytest.mark.parametrize("fidoloop_key_store", ["softhsm", "tpm", "piv"], indirect=True)` tries them all.
+    """
+    wanted: str = getattr(request, "param", None) or request.config.getoption("--fidoloop-keys")
+    _check_keys(wanted)
+    uri: str = request.getfixturevalue(KINDS[wanted]) if wanted in KINDS else wanted
+    return uri
+
+
+@pytest.fixture(scope="session")
+def fidoloop_server_settings() -> str:
+    """The text of the fidoloop.toml that the plugin's own server has; override it for settings of yours."""
+    return ""
+
+
+@pytest.fixture(scope="session")
+def fidoloop_server(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> "Iterator[ServerUnderTest]":
+    """The server under test: that of --fidoloop-server, or one of the plugin's own on a free port, with SQLite."""
+    from fidoloop.testing.server import ServerUnderTest, own_server
+
+    url = pytestconfig.getoption("--fidoloop-server")
+    if url is not None:
+        yield ServerUnderTest(url.rstrip("/"), pytestconfig.getoption("--fidoloop-ca"), _api_key(pytestconfig))
+        return
+    settings: str = request.getfixturevalue("fidoloop_server_settings")
+    tls = pytestconfig.getoption("--fidoloop-tls") == "lab"
+    with own_server(tmp_path_factory.mktemp("fidoloop-server"), settings=settings, tls=tls) as server:
+        yield server
+
+
+def _api_key(config: pytest.Config) -> str | None:
+    source: Path | None = config.getoption("--fidoloop-api-key")
+    if source is None:
+        return os.environ.get(API_KEY_VARIABLE)
+    try:
+        return source.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise pytest.UsageError(f"--fidoloop-api-key {source}: {error.strerror}") from None
+
+
+@pytest.fixture(scope="session")
+def fidoloop_local_server(fidoloop_server: "ServerUnderTest") -> "ServerUnderTest":
+    """As `fidoloop_server`, for tests that do what only the plugin's own server allows: others are skipped."""
+    if fidoloop_server.local is None:
+        pytest.skip("needs the plugin's own server: --fidoloop-server names another")
+    return fidoloop_server
+
+
+@pytest.fixture(scope="session")
+def fidoloop_new_user(fidoloop_server: "ServerUnderTest", pytestconfig: pytest.Config) -> "NewUser":
+    """A function that returns the name of a user to enrol. Override it to make users at a server of yours.
+
+    At the plugin's own server it is a new one each time; elsewhere those of --fidoloop-user, in turn.
+    """
+    import itertools
+
+    from fidoloop.testing.server import new_username
+
+    names: list[str] = pytestconfig.getoption("--fidoloop-user")
+    local, in_turn = fidoloop_server.local, itertools.cycle(names)
+
+    def new_user() -> str:
+        if local is not None:
+            username = new_username()
+            local.add_user(username)
+            return username
+        if not names:
+            pytest.skip("needs a user of that server: --fidoloop-user, or a fixture fidoloop_new_user of your own")
+        return next(in_turn)
+
+    return new_user
+
+
+@pytest.fixture
+def fidoloop_user(fidoloop_new_user: "NewUser") -> str:
+    """The name of this test's user."""
+    return fidoloop_new_user()
+
+
+@pytest.fixture(scope="session")
+def fidoloop_enrol(fidoloop_server: "ServerUnderTest") -> "Enrol":
+    """A function that returns a registration token for a user, as the text of its QR code. Override it for your way.
+
+    Elsewhere than at the plugin's own server the token is asked for by a dispatch, which needs the API credential.
+    """
+    from fidoloop.testing.server import dispatched_enrolment
+
+    if fidoloop_server.local is not None:
+        return fidoloop_server.local.enrol
+
+    def enrol(username: str) -> str:
+        if fidoloop_server.api_key is None:
+            pytest.skip(
+                "needs the server's API credential: --fidoloop-api-key, or a fixture fidoloop_enrol of your own"
+            )
+        return dispatched_enrolment(fidoloop_server, username)
+
+    return enrol
+
+
+@pytest.fixture(scope="session")
+def fidoloop_publish_metadata(fidoloop_server: "ServerUnderTest", pytestconfig: pytest.Config) -> "Publish":
+    """A function that makes the server know the models of phones, by their metadata statements. Override it for yours.
+
+    They are written to --fidoloop-metadata; without it a server elsewhere has to know them already.
+    """
+    from fidoloop.testing.metadata import publishing
+
+    local = fidoloop_server.local
+    directory = pytestconfig.getoption("--fidoloop-metadata") if local is None else local.home / "metadata"
+    return publishing(directory)
+
+
+@pytest.fixture(scope="session")
+def fidoloop_models(fidoloop_publish_metadata: "Publish") -> "Models":
+    """Which models the server was told of; not for tests."""
+    from fidoloop.testing.phones import Models
+
+    return Models(fidoloop_publish_metadata)
+
+
+@pytest.fixture
+def fidoloop_messages() -> "Messages":
+    """Every HTTP message of this test's phones and laptops, decoded."""
+    from fidoloop.testing.messages import Messages
+
+    return Messages()
+
+
+@pytest.fixture
+def fidoloop_make_phone(  # noqa: PLR0917 - pytest passes them by name
+    fidoloop_server: "ServerUnderTest",
+    fidoloop_key_store: str,
+    fidoloop_models: "Models",
+    fidoloop_enrol: "Enrol",
+    fidoloop_messages: "Messages",
+    tmp_path: Path,
+) -> "Iterator[PhoneMaker]":
+    """A function that makes phones, enrolled for a user where one is named; see PhoneMaker."""
+    from fidoloop.testing.phones import PhoneMaker
+
+    with contextlib.ExitStack() as opened:
+        yield PhoneMaker(
+            server=fidoloop_server,
+            keys=fidoloop_key_store,
+            directory=tmp_path,
+            models=fidoloop_models,
+            enrol=fidoloop_enrol,
+            messages=fidoloop_messages,
+            opened=opened,
+        )
+
+
+@pytest.fixture
+def fidoloop_phone(fidoloop_make_phone: "PhoneMaker", fidoloop_user: str) -> "Phone":
+    """A phone that is enrolled for `fidoloop_user`, its keys in `fidoloop_key_store`."""
+    return fidoloop_make_phone(fidoloop_user)
+
+
+@pytest.fixture
+def fidoloop_laptop(fidoloop_server: "ServerUnderTest", fidoloop_messages: "Messages") -> "Iterator[Laptop]":
+    """A laptop at the server: it dispatches tokens, shows QR codes, and follows what comes of them."""
+    from fidoloop.api.laptop import Laptop
+
+    server = fidoloop_server
+    with Laptop(server.url, ca=server.ca, api_key=server.api_key, recorder=fidoloop_messages.record) as laptop:
+        yield laptop

@@ -71,17 +71,24 @@ def make_softhsm_token(directory: Path, label: str, pin: str, so_pin: str) -> st
         KeyStoreError: softhsm2-util refused (label too long, PIN too short).
     """
     module = find_softhsm_module()
+    use_softhsm_directory(directory)
+    # The PINs of a new software token appear in the process list for a moment: softhsm2-util reads them only
+    # from its arguments or a terminal.
+    _run_util("make", "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", so_pin)
+    return Pkcs11Uri(token=label, module_path=str(module), pin_value=pin).unredacted()
+
+
+def delete_softhsm_token(label: str) -> None:
+    """Delete a token of this process's directory with all that is in it. Raises ModuleError, KeyStoreError."""
+    _run_util("delete", "--delete-token", "--token", label)
+
+
+def _run_util(what: str, *arguments: str) -> None:
     util = shutil.which("softhsm2-util", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
     if util is None:
         raise ModuleError("softhsm2-util is not installed (Debian: apt install softhsm2)")
-    use_softhsm_directory(directory)
-    command = [util, "--module", str(module), "--init-token", "--free"]
-    # The PINs of a new software token appear in the process list for a moment: softhsm2-util reads them only
-    # from its arguments or a terminal.
-    done = subprocess.run(
-        [*command, "--label", label, "--pin", pin, "--so-pin", so_pin], capture_output=True, text=True, check=False
-    )
+    command = [util, "--module", str(find_softhsm_module()), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         reason = re.sub(r"\s+", " ", done.stderr or done.stdout).strip()
-        raise KeyStoreError(f"softhsm2-util did not make the token: {reason}")
-    return Pkcs11Uri(token=label, module_path=str(module), pin_value=pin).unredacted()
+        raise KeyStoreError(f"softhsm2-util did not {what} the token: {reason}")

@@ -31,7 +31,7 @@ from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, Tag
 from fidoloop.protocol.uaf.signatures import verify_signature
 from fidoloop.protocol.uaf.tlv import Element, element, parse, sequence
-from fidoloop.pytest_plugin import SOFTHSM_PIN
+from tests.lab import SOFTHSM_PIN
 
 SELECT = bytes.fromhex("00a4040c08") + AID
 PIN = SOFTHSM_PIN.encode()

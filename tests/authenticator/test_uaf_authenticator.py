@@ -17,8 +17,8 @@ from fidoloop.protocol.uaf.public_keys import load_public_key
 from fidoloop.protocol.uaf.registry import AttestationType, UserVerification
 from fidoloop.protocol.uaf.signatures import verify_signature
 from fidoloop.protocol.uaf.status import AsmStatus
-from fidoloop.pytest_plugin import SOFTHSM_PIN
 from tests.authenticator.conftest import APP_ID, FACET, FC_PARAMS, NOW, asm_with, metadata_of
+from tests.lab import SOFTHSM_PIN
 
 FULL = int(AttestationType.BASIC_FULL)
 SURROGATE = int(AttestationType.BASIC_SURROGATE)

@@ -10,8 +10,8 @@ import pytest
 from fidoloop.bridge.errors import NetworkError, ServerRefusedError
 from fidoloop.bridge.http import MAX_ANSWER_BYTES, Answer, Exchange, Server
 from fidoloop.protocol.outofband import CreateTokenResponse
-from fidoloop.pytest_plugin import Lab
 from tests.bridge.stub import Asked, Reply, stub
+from tests.lab import Lab
 
 
 def hello(_: Asked) -> Reply:

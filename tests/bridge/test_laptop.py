@@ -13,8 +13,8 @@ from fidoloop.bridge.http import JSON_MEDIA_TYPE, Answer, Server
 from fidoloop.bridge.laptop import END_STATES, POLL_SECONDS, Laptop, state_of
 from fidoloop.protocol import base64url
 from fidoloop.protocol.outofband import StatusResponse
-from fidoloop.pytest_plugin import Lab
 from tests.bridge.stub import Asked, Reply, stub
+from tests.lab import Lab
 
 AT = "2026-01-01T00:00:00.000Z"
 

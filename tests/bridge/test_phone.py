@@ -30,9 +30,9 @@ from fidoloop.hsm.open import open_key_store
 from fidoloop.protocol import base64url, jose, outofband, strictjson
 from fidoloop.protocol.uaf.registry import UserVerification
 from fidoloop.protocol.uaf.status import ClientError
-from fidoloop.pytest_plugin import Lab
 from tests.authenticator.conftest import NOW
 from tests.bridge.stub import Asked, Reply, Stub, stub
+from tests.lab import Lab
 
 AAID = "F10B#0193"  # surrogate, raw, no verification
 CHALLENGE = base64url.encode(bytes(64))

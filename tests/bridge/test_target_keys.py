@@ -20,7 +20,7 @@ from fidoloop.hsm.errors import TokenFull
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyStore, KeyUsage, TokenInfo
 from fidoloop.hsm.open import open_key_store
 from fidoloop.protocol import base64url, jose, strictjson
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 class Store:

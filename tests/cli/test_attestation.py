@@ -12,8 +12,8 @@ from fidoloop.cli.exits import Exit
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.protocol.uaf.metadata import parse_metadata
 from fidoloop.protocol.uaf.registry import AttestationType
-from fidoloop.pytest_plugin import SOFTHSM_PIN
 from tests.cli.command import Done, invoke
+from tests.lab import SOFTHSM_PIN
 
 
 @pytest.fixture

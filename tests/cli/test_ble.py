@@ -7,9 +7,9 @@ import pytest
 
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol import outofband, strictjson
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import invoke, line_with, run, running
 from tests.cli.test_phone import Cli, cli
+from tests.lab import SOFTHSM_PIN, Lab
 
 __all__ = ["cli"]
 

@@ -19,8 +19,8 @@ from fidoloop.hsm.sim.readers import wait_for_card
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol import strictjson
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import invoke, run, running
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 def ykpiv(*arguments: str) -> str:

@@ -14,9 +14,9 @@ from fidoloop.bridge.errors import BridgeError
 from fidoloop.cli.exits import Exit
 from fidoloop.demo import STEPS, Demo, Step
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from fidoloop.softhsm import find_softhsm_module
 from tests.cli.command import Done, run, running
+from tests.lab import SOFTHSM_PIN, Lab
 
 PREFIX = "/nevisfido"
 EXCHANGE = {"method", "path", "request_headers", "request_body", "status", "response_headers", "response_body"}

@@ -9,8 +9,8 @@ from fidoloop.cli.exits import Exit
 from fidoloop.demo_oauth import PASSWORD, STEPS
 from fidoloop.hsm.sim.factory import Factory
 from fidoloop.lab_card import PIN, LabCard
-from fidoloop.pytest_plugin import SOFTHSM_PIN
 from tests.cli.command import invoke
+from tests.lab import SOFTHSM_PIN
 
 
 def test_every_step_comes_out_as_it_must(fidoloop_token: str) -> None:

@@ -11,8 +11,8 @@ from fidoloop.cli.exits import Exit
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import Done, invoke
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyUsage
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.pkcs11.store import Pkcs11KeyStore
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import SOFTHSM_PIN
 from tests.cli.command import COMMAND, Done, environment, invoke
+from tests.lab import SOFTHSM_PIN
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from fidoloop.lab_card import PIN as CARD_PIN
 from fidoloop.lab_card import LabCard
 from fidoloop.protocol.evidence import cmw
 from fidoloop.protocol.evidence.values import Evidence
-from fidoloop.pytest_plugin import SOFTHSM_PIN, TPM_PIN
 from tests.cli.command import Done, invoke
+from tests.lab import SOFTHSM_PIN, TPM_PIN
 from tests.protocol.builders import AT, p256, root
 from tests.protocol.evidence.builders import DEVICE_KEY, NONCE, Certified, attested, device, piv, pkix
 

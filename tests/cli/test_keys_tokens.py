@@ -8,9 +8,9 @@ import pytest
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab_card import PIN, LabCard
-from fidoloop.pytest_plugin import SOFTHSM_PIN
 from fidoloop.softhsm import find_softhsm_module
 from tests.cli.command import invoke, run
+from tests.lab import SOFTHSM_PIN
 
 
 def test_a_token_is_listed_with_a_uri_that_the_other_commands_take(fidoloop_make_token: Callable[[], str]) -> None:

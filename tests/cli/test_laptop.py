@@ -11,9 +11,9 @@ from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol import jose, outofband, qr
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.bridge.stub import Asked, Reply, stub
 from tests.cli.command import Done, invoke, line_with, run, running
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 def options(lab: Lab) -> tuple[str, ...]:
@@ -29,9 +29,9 @@ def login(lab: Lab, *more: str, code: int = Exit.OK, api_key: str | None = None)
 
 
 def test_a_phone_scans_the_picture_and_the_laptop_is_logged_in(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], tmp_path: Path
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], tmp_path: Path
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     picture, key = tmp_path / "login.png", tmp_path / "key"
     key.write_text(fidoloop_lab.api_key + "\n")
     asked = ("--user", username, "--qr", str(picture), "--api-key-source", str(key))
@@ -54,10 +54,10 @@ def test_a_phone_scans_the_picture_and_the_laptop_is_logged_in(
 
 
 def test_without_a_user_the_phone_decides_and_json_says_who(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
     """The link is one line of standard error, however long: a script takes it from there."""
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     with running(
         *options(fidoloop_lab), "--dispatcher", "link", "--json", FIDOLOOP_API_KEY=fidoloop_lab.api_key
     ) as laptop:
@@ -179,8 +179,8 @@ def test_a_push_is_backed_up_by_a_code_of_the_same_session(
     assert ("web-push: sent" in done.err) is ("web-push" in dispatchers)
 
 
-def test_time_runs_out(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    _, username = fidoloop_phone
+def test_time_runs_out(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    _, username = enrolled_phone
     done = login(fidoloop_lab, "--user", username, "--timeout", "0", code=Exit.USER)
     assert "no answer in time" in done.out
     as_json = login(fidoloop_lab, "--user", username, "--timeout", "0", "--json", code=Exit.USER)
@@ -207,8 +207,8 @@ def test_a_picture_is_replaced_whole(fidoloop_lab: Lab, tmp_path: Path) -> None:
     assert "cannot be written" in done.err
 
 
-def test_refusals(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    _, username = fidoloop_phone
+def test_refusals(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    _, username = enrolled_phone
     assert "401" in login(fidoloop_lab, code=Exit.REFUSED, api_key="not-the-key").err
     assert "403" in login(fidoloop_lab, "--user", "nobody", code=Exit.REFUSED).err
     assert "no dispatch target" in login(fidoloop_lab, "--user", username, "--target", "x", code=Exit.REFUSED).err
@@ -217,8 +217,8 @@ def test_refusals(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
     assert (without.code, "API credential" in without.err) == (Exit.REFUSED, True)
 
 
-def test_one_of_several_targets_is_named(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    _, username = fidoloop_phone
+def test_one_of_several_targets_is_named(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    _, username = enrolled_phone
     fidoloop_lab.phone().register(fidoloop_lab.server.enrol(username), target_name="second")
     done = login(fidoloop_lab, "--user", username, code=Exit.USAGE)
     assert "second" in done.err

@@ -16,9 +16,9 @@ from fidoloop.cli.exits import Exit, exit_for
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.protocol import base64url, outofband, qr, strictjson
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.bridge.stub import Reply, stub
 from tests.cli.command import COMMAND, Done, environment, invoke, run
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 @dataclass

@@ -14,8 +14,8 @@ from fidoloop.hsm.uri import parse_uri
 from fidoloop.lab_card import PIN as CARD_PIN
 from fidoloop.lab_card import LabCard
 from fidoloop.protocol import strictjson
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab, running_lab
 from tests.cli.command import Done, invoke
+from tests.lab import SOFTHSM_PIN, Lab, running_lab
 
 PASSWORD = "correct horse battery"
 ACRS = ["pw-enroll", "uaf", "fido2"]

@@ -9,8 +9,8 @@ import pytest
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.open import open_key_store
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import Done, invoke
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 @dataclass

@@ -11,8 +11,8 @@ import pytest
 from fidoloop.bridge.journal import Journal
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.test_phone import Cli
+from tests.lab import SOFTHSM_PIN, Lab
 
 KILLED = Path(__file__).parents[1] / "loop" / "killed_phone.py"
 

@@ -7,9 +7,9 @@ import pytest
 from fidoloop.bridge.profile import Account, Profile
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import Lab
 from tests.bridge.stub import Reply, stub
 from tests.cli.test_phone import Cli
+from tests.lab import Lab
 
 
 @pytest.fixture

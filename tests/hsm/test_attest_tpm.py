@@ -20,8 +20,8 @@ from fidoloop.protocol.evidence.keys import allowed_key, spki
 from fidoloop.protocol.evidence.tpm import attestation_key
 from fidoloop.protocol.evidence.values import Anchors, Appraisal, Evidence, EvidenceCheck, EvidenceRefusal, Tier
 from fidoloop.protocol.evidence.verify import verify_evidence
-from fidoloop.pytest_plugin import TPM_PIN
 from fidoloop.swtpm import SoftwareTpm
+from tests.lab import TPM_PIN
 
 from .test_tpm import failed_tries
 

@@ -16,7 +16,7 @@ from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsag
 from fidoloop.hsm.open import open_key_store
 from fidoloop.p11kit import P11KitServer
 from fidoloop.protocol.uaf.registry import KeyProtection, UserVerification
-from fidoloop.pytest_plugin import NSS_PIN, SOFTHSM_PIN
+from tests.lab import NSS_PIN, SOFTHSM_PIN
 
 from .test_store import certificate
 

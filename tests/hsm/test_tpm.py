@@ -15,8 +15,8 @@ from fidoloop.authenticator.models import StoreKind
 from fidoloop.hsm.errors import KeyGone, NotSupported, PinIncorrect, PinLocked
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage, RsaHardwareKey
 from fidoloop.hsm.open import open_key_store
-from fidoloop.pytest_plugin import TPM_PIN
 from fidoloop.swtpm import SoftwareTpm
+from tests.lab import TPM_PIN
 
 from .test_store import certificate
 

@@ -8,8 +8,8 @@ from fidoloop.cli.exits import Exit
 from fidoloop.hsm.open import open_key_store
 from fidoloop.lab_card import MANAGEMENT_KEY, PIN, LabCard
 from fidoloop.opensc import make_card_key
-from fidoloop.pytest_plugin import Lab
 from tests.cli.command import Done, invoke
+from tests.lab import Lab
 
 AAID = "F10B#0791"
 

@@ -19,16 +19,16 @@ from fidoloop.bridge.http import Exchange, Server
 from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.profile import Profile
 from fidoloop.protocol import base64url, jose, outofband, strictjson
-from fidoloop.pytest_plugin import Lab
 from tests.bridge.stub import Reply, stub
+from tests.lab import Lab
 
 REFUSED = (CannotDecryptError, MalformedPayloadError, UnknownHostError)
 
 
 @pytest.fixture
-def sent(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> tuple[outofband.Payload, str]:
+def sent(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> tuple[outofband.Payload, str]:
     """A payload to the phone, and its session."""
-    _, username = fidoloop_phone
+    _, username = enrolled_phone
     (target,) = fidoloop_lab.laptop.targets(username)
     dispatched = fidoloop_lab.laptop.dispatch(username=username, target_id=target.id, dispatcher="link")
     return outofband.decode_scanned(dispatched.response), dispatched.session_id
@@ -46,9 +46,9 @@ def parts_flipped(token: str) -> Iterator[tuple[str, str]]:
 
 
 def test_a_flipped_bit_anywhere_is_refused_and_the_token_still_good(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], sent: tuple[outofband.Payload, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], sent: tuple[outofband.Payload, str]
 ) -> None:
-    phone, _ = fidoloop_phone
+    phone, _ = enrolled_phone
     payload, session_id = sent
     assert isinstance(payload.nma_data, str)
     for where, token in parts_flipped(payload.nma_data):
@@ -77,11 +77,11 @@ def test_a_flipped_bit_anywhere_is_refused_and_the_token_still_good(
 )
 def test_a_frame_that_was_bent_is_refused(
     fidoloop_lab: Lab,
-    fidoloop_phone: tuple[Phone, str],
+    enrolled_phone: tuple[Phone, str],
     sent: tuple[outofband.Payload, str],
     bend: Callable[[str], str],
 ) -> None:
-    phone, _ = fidoloop_phone
+    phone, _ = enrolled_phone
     payload, session_id = sent
     with pytest.raises(MalformedPayloadError):
         phone.scan(bend(strictjson.encode(payload)))
@@ -99,10 +99,10 @@ def test_what_was_encrypted_to_another_phone_is_not_even_tried(
 
 
 def test_a_redeem_host_of_somebody_else_is_not_asked_though_it_was_encrypted_to_this_phone(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
     """Anyone can encrypt to a public key: that it decrypts says nothing of where it is from."""
-    phone, _ = fidoloop_phone
+    phone, _ = enrolled_phone
     (account,) = phone.accounts()
     assert account.encryption_key_id is not None
     public = fidoloop_lab.store.key(account.encryption_key_id).public_key()
@@ -118,9 +118,9 @@ def test_a_redeem_host_of_somebody_else_is_not_asked_though_it_was_encrypted_to_
 
 
 def test_a_link_says_where_nothing_and_its_token_works_once(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], sent: tuple[outofband.Payload, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], sent: tuple[outofband.Payload, str]
 ) -> None:
-    phone, _ = fidoloop_phone
+    phone, _ = enrolled_phone
     payload, session_id = sent
     with stub(lambda _: Reply()) as foreign:
         link = outofband.link(f"{foreign.url}/link", strictjson.encode(payload))

@@ -20,8 +20,8 @@ from fidoloop.bridge.errors import (
 from fidoloop.bridge.laptop import Dispatched
 from fidoloop.bridge.phone import Phone
 from fidoloop.protocol.channel_linking import ChannelLinkingDemand
-from fidoloop.pytest_plugin import Lab
 from tests.bridge.ble.stations import PATIENT, QUICK, Misbehaving, Step, Watched, Way, read
+from tests.lab import Lab
 
 
 def dispatched_by_ble(lab: Lab, username: str) -> Dispatched:
@@ -45,8 +45,8 @@ def answering(nonce: str | None) -> Callable[[ChannelLinkingDemand, int | None],
 
 
 @pytest.mark.parametrize("hang_ups", [0, 2])
-def test_a_token_that_came_by_ble_logs_in(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], hang_ups: int) -> None:
-    phone, username = fidoloop_phone
+def test_a_token_that_came_by_ble_logs_in(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], hang_ups: int) -> None:
+    phone, username = enrolled_phone
     dispatched = dispatched_by_ble(fidoloop_lab, username)
     received = asyncio.run(read(station_of(dispatched, hang_ups=hang_ups), mtu=64))
     assert received.connections == hang_ups + 1
@@ -57,25 +57,25 @@ def test_a_token_that_came_by_ble_logs_in(fidoloop_lab: Lab, fidoloop_phone: tup
 
 @pytest.mark.parametrize("nonce", [None, "", "AAAAAAAAAAAAAAAAAAAAAA"], ids=["none", "empty", "another's"])
 def test_a_phone_that_was_not_near_logs_nobody_in(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], nonce: str | None
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], nonce: str | None
 ) -> None:
     """It has the token, by whatever way, but not the station's nonce."""
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     dispatched = dispatched_by_ble(fidoloop_lab, username)
     with pytest.raises((ServerRefusedError, ClientFailureError)):
         phone.scan(dispatched.response, link=answering(nonce))
     assert fidoloop_lab.laptop.status(dispatched.session_id).status != "succeeded"
 
 
-def test_the_nonce_is_not_in_the_payload(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    _, username = fidoloop_phone
+def test_the_nonce_is_not_in_the_payload(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    _, username = enrolled_phone
     dispatched = dispatched_by_ble(fidoloop_lab, username)
     assert dispatched.linking is not None
     assert dispatched.linking.content.encode() not in profile.served_payload(dispatched.response)
 
 
-def test_a_token_for_another_phone_is_not_redeemed(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, _ = fidoloop_phone
+def test_a_token_for_another_phone_is_not_redeemed(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, _ = enrolled_phone
     _, neighbour = fidoloop_lab.enrolled()
     dispatched = dispatched_by_ble(fidoloop_lab, neighbour)
     received = asyncio.run(read(station_of(dispatched)))
@@ -85,9 +85,9 @@ def test_a_token_for_another_phone_is_not_redeemed(fidoloop_lab: Lab, fidoloop_p
 
 
 def test_whatever_a_station_does_wrong_nothing_is_redeemed(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     dispatched = dispatched_by_ble(fidoloop_lab, username)
     payload = profile.served_payload(dispatched.response)
     cases: list[tuple[Step, Way, type[BridgeError]]] = [
@@ -119,9 +119,9 @@ def test_whatever_a_station_does_wrong_nothing_is_redeemed(
 
 @pytest.mark.parametrize("spoil", [lambda payload: payload[:-40], lambda payload: payload.replace(b"nma_", b"amn_")])
 def test_a_payload_that_is_none_is_refused(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], spoil: Callable[[bytes], bytes]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], spoil: Callable[[bytes], bytes]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     dispatched = dispatched_by_ble(fidoloop_lab, username)
     payload = spoil(profile.served_payload(dispatched.response))
     received = asyncio.run(read(lambda device: Station(device, payload)))
@@ -137,8 +137,8 @@ def test_without_a_target_nothing_is_dispatched_by_ble(fidoloop_lab: Lab) -> Non
         fidoloop_lab.laptop.dispatch(username=username, dispatcher="ble")
 
 
-def test_what_is_too_long_for_a_phone_is_not_dispatched(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    _, username = fidoloop_phone
+def test_what_is_too_long_for_a_phone_is_not_dispatched(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    _, username = enrolled_phone
     (target,) = fidoloop_lab.laptop.targets(username)
     with pytest.raises(ServerRefusedError, match="dispatchError"):
         fidoloop_lab.laptop.dispatch(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fidoloop.bridge.errors import ServerRefusedError, UserDeclinedError
-from fidoloop.pytest_plugin import running_lab
 from fidoloop.server.tls import ensure_lab_tls
+from tests.lab import running_lab
 from tests.loop.tls_proxy import tls_proxy
 
 MEMBERS = ["serverEndPoint", "tlsServerCertificate"]

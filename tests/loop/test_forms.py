@@ -10,8 +10,8 @@ from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
 from fidoloop.bridge.phone import Phone
 from fidoloop.protocol import base64url
 from fidoloop.protocol.uaf.status import ClientError
-from fidoloop.pytest_plugin import Lab, running_lab
 from tests.authenticator.pngs import png
+from tests.lab import Lab, running_lab
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.scan import scan_image
 from fidoloop.protocol import base64url, outofband, strictjson
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError
-from fidoloop.pytest_plugin import SURROGATE_POLICY, Lab
+from tests.lab import SURROGATE_POLICY, Lab
 
 
 def read(lab: Lab, dispatched: Dispatched) -> str:
@@ -37,9 +37,9 @@ def read(lab: Lab, dispatched: Dispatched) -> str:
 
 @pytest.mark.parametrize("dispatcher", ["png-qr-code", "link", "link-png-qr-code"])
 def test_a_dispatched_login_succeeds_by_every_dispatcher(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], dispatcher: str
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], dispatcher: str
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     (target,) = laptop.targets(username)
     dispatched = laptop.dispatch(username=username, target_id=target.id, dispatcher=dispatcher)
@@ -53,9 +53,9 @@ def test_a_dispatched_login_succeeds_by_every_dispatcher(
 
 
 def test_a_usernameless_login_by_a_plain_qr_code_names_the_user(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     dispatched = laptop.dispatch(dispatcher="png-qr-code")
     phone.scan(read(fidoloop_lab, dispatched))
@@ -63,8 +63,8 @@ def test_a_usernameless_login_by_a_plain_qr_code_names_the_user(
     assert (final.status, final.userId) == ("succeeded", username)
 
 
-def test_a_phone_logs_in_by_itself_without_a_token(fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, _ = fidoloop_phone
+def test_a_phone_logs_in_by_itself_without_a_token(enrolled_phone: tuple[Phone, str]) -> None:
+    phone, _ = enrolled_phone
     assert phone.login().status == 1200
 
 
@@ -88,9 +88,9 @@ def test_a_transaction_is_shown_to_the_user_and_confirmed(fidoloop_lab: Lab) -> 
 
 
 def test_confirming_a_token_without_a_transaction_fails_and_tells_the_laptop(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     dispatched = laptop.dispatch(username=username, dispatcher="link")
     with pytest.raises(ClientFailureError):
@@ -99,8 +99,8 @@ def test_confirming_a_token_without_a_transaction_fails_and_tells_the_laptop(
     assert (final.status, final.clientErrorCode) == ("failed", ClientError.INVALID_TRANSACTION_CONTENT)
 
 
-def test_a_deregistration_deletes_the_keys_on_both_sides(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, username = fidoloop_phone
+def test_a_deregistration_deletes_the_keys_on_both_sides(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     (target,) = laptop.targets(username)
     dispatched = laptop.dispatch(
@@ -169,8 +169,8 @@ def test_a_declined_deregistration_is_not_redeemed(fidoloop_lab: Lab) -> None:
     assert len(declining.asm.registrations()) == 1
 
 
-def test_a_token_works_once(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, username = fidoloop_phone
+def test_a_token_works_once(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, username = enrolled_phone
     dispatched = fidoloop_lab.laptop.dispatch(username=username, dispatcher="link")
     phone.scan(dispatched.response)
     with pytest.raises(TokenRedeemedError):
@@ -178,9 +178,9 @@ def test_a_token_works_once(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
 
 
 def test_another_phone_cannot_read_what_was_dispatched_to_this_one(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    _, username = fidoloop_phone
+    _, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     (target,) = laptop.targets(username)
     dispatched = laptop.dispatch(username=username, target_id=target.id, dispatcher="link")
@@ -219,9 +219,9 @@ def payload_for(url: str) -> str:
     ],
 )
 def test_a_payload_that_is_not_ours_is_refused_before_anything_is_sent(
-    fidoloop_phone: tuple[Phone, str], text: str, error: type[Exception]
+    enrolled_phone: tuple[Phone, str], text: str, error: type[Exception]
 ) -> None:
-    phone, _ = fidoloop_phone
+    phone, _ = enrolled_phone
     with pytest.raises(error):
         phone.scan(text)
 
@@ -245,9 +245,9 @@ def test_a_refused_registration_leaves_no_keys_in_the_token(fidoloop_lab: Lab) -
 
 
 def test_a_second_phone_with_a_taken_target_name_is_refused_and_leaves_nothing(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    _, username = fidoloop_phone
+    _, username = enrolled_phone
     second = fidoloop_lab.phone()
     before = {info.key_id for info in fidoloop_lab.store.list()}
     with pytest.raises(ServerRefusedError) as refused:
@@ -307,9 +307,9 @@ def test_a_wrong_pin_signs_nothing_and_the_laptop_hears_of_it(fidoloop_lab: Lab)
 
 
 def test_the_audit_trail_names_who_logged_in_and_holds_no_token(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     dispatched = fidoloop_lab.laptop.dispatch(username=username, dispatcher="link")
     phone.scan(dispatched.response)
     events = fidoloop_lab.server.audit()

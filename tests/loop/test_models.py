@@ -14,7 +14,7 @@ from fidoloop.lab_card import PIN, LabCard
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType, UserVerification
 from fidoloop.protocol.uaf.status import ClientError
-from fidoloop.pytest_plugin import Lab, running_lab
+from tests.lab import Lab, running_lab
 
 
 def model_of(kind: KeyKind, store: StoreKind = StoreKind.SOFTHSM) -> Model:

@@ -18,7 +18,7 @@ from fidoloop.bridge.profile import Profile
 from fidoloop.hsm.uri import parse_uri
 from fidoloop.protocol import outofband
 from fidoloop.protocol.uaf.registry import UserVerification
-from fidoloop.pytest_plugin import Lab
+from tests.lab import Lab
 
 SCRIPT = Path(__file__).with_name("killed_phone.py")
 BEFORE_CONSENT = ("received", "decrypted", "confirming")

@@ -10,7 +10,7 @@ from fidoloop.bridge.laptop import Dispatched
 from fidoloop.bridge.phone import Phone
 from fidoloop.protocol.channel_linking import ChannelLinkingDemand
 from fidoloop.protocol.uaf.status import ClientError
-from fidoloop.pytest_plugin import Lab
+from tests.lab import Lab
 
 Answers = Callable[[str], list[str | None]]
 
@@ -38,12 +38,12 @@ def wrong(number: str) -> str:
 )
 def test_the_phone_asks_until_the_number_is_right_and_signs_once(
     fidoloop_lab: Lab,
-    fidoloop_phone: tuple[Phone, str],
+    enrolled_phone: tuple[Phone, str],
     monkeypatch: pytest.MonkeyPatch,
     answers: Answers,
     ends: str,
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     sent = dispatched(fidoloop_lab, username)
     assert sent.linking is not None
     left = answers(sent.linking.content)
@@ -77,8 +77,8 @@ def test_the_phone_asks_until_the_number_is_right_and_signs_once(
     assert len(signed) == (0 if answers("00")[0] is None else 1)
 
 
-def test_a_stations_nonce_is_answered_by_the_channel(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, username = fidoloop_phone
+def test_a_stations_nonce_is_answered_by_the_channel(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, username = enrolled_phone
     sent = dispatched(fidoloop_lab, username, "ble")
     assert sent.linking is not None
     nonce = sent.linking.content
@@ -86,8 +86,8 @@ def test_a_stations_nonce_is_answered_by_the_channel(fidoloop_lab: Lab, fidoloop
     assert fidoloop_lab.laptop.status(sent.session_id).status == "succeeded"
 
 
-def test_a_phone_that_nobody_answers_for_logs_nobody_in(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, username = fidoloop_phone
+def test_a_phone_that_nobody_answers_for_logs_nobody_in(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, username = enrolled_phone
     sent = dispatched(fidoloop_lab, username)
     with pytest.raises(ClientFailureError, match="was not answered"):
         phone.scan(sent.response)

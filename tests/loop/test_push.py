@@ -36,9 +36,9 @@ from fidoloop.cli.exits import Exit
 from fidoloop.protocol import outofband, strictjson, vapid, web_push
 from fidoloop.protocol.jose import PublicJwk, public_jwk
 from fidoloop.protocol.web_push import Subscription
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from fidoloop.server.tls import ensure_lab_tls
 from tests.cli.command import COMMAND, environment
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 @dataclass
@@ -92,9 +92,9 @@ def listening(lab: Lab, phone: Phone) -> Iterator[Listening]:
 
 
 def test_a_log_in_is_pushed_by_the_targets_default_dispatcher(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     with listening(fidoloop_lab, phone) as there:
         (target,) = laptop.targets(username)
@@ -107,8 +107,8 @@ def test_a_log_in_is_pushed_by_the_targets_default_dispatcher(
         assert (final.status, final.userId) == ("succeeded", username)
 
 
-def test_a_deregistration_is_pushed_too(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, username = fidoloop_phone
+def test_a_deregistration_is_pushed_too(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, username = enrolled_phone
     with listening(fidoloop_lab, phone) as there:
         (target,) = fidoloop_lab.laptop.targets(username)
         fidoloop_lab.laptop.dispatch(
@@ -118,9 +118,9 @@ def test_a_deregistration_is_pushed_too(fidoloop_lab: Lab, fidoloop_phone: tuple
 
 
 def test_a_message_is_followed_once_even_by_a_phone_that_was_started_anew(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     with listening(fidoloop_lab, phone) as there:
         (target,) = laptop.targets(username)
@@ -138,9 +138,9 @@ def test_a_message_is_followed_once_even_by_a_phone_that_was_started_anew(
 
 
 def test_a_phone_that_listens_elsewhere_later_is_found_there(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     with listening(fidoloop_lab, phone) as first:
         (target,) = laptop.targets(username)
@@ -154,9 +154,9 @@ def test_a_phone_that_listens_elsewhere_later_is_found_there(
 
 
 def test_a_listener_that_nobody_vouches_for_is_not_pushed_to(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], tmp_path: Path
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], tmp_path: Path
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     other = ensure_lab_tls(tmp_path)
     laptop = fidoloop_lab.laptop
     (account,) = phone.accounts()
@@ -171,8 +171,8 @@ def test_a_listener_that_nobody_vouches_for_is_not_pushed_to(
     assert refusals.empty()
 
 
-def test_nobody_but_the_server_pushes(fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str]) -> None:
-    phone, username = fidoloop_phone
+def test_nobody_but_the_server_pushes(fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str]) -> None:
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     with listening(fidoloop_lab, phone) as there:
         link = laptop.dispatch(username=username, dispatcher="link").response
@@ -209,9 +209,9 @@ def encryption_key(phone: Phone, account: Account) -> PublicJwk:
     ids=["bytes", "empty", "object", "deep", "plain", "stranger", "registration"],
 )
 def test_what_is_pushed_and_no_token_for_the_account_redeems_nothing(
-    fidoloop_lab: Lab, fidoloop_phone: tuple[Phone, str], payload: bytes | str, error: type[Exception]
+    fidoloop_lab: Lab, enrolled_phone: tuple[Phone, str], payload: bytes | str, error: type[Exception]
 ) -> None:
-    phone, username = fidoloop_phone
+    phone, username = enrolled_phone
     laptop = fidoloop_lab.laptop
     with listening(fidoloop_lab, phone) as there:
         dispatched = laptop.dispatch(username=username, dispatcher="link")

@@ -7,7 +7,7 @@ import pytest
 from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.protocol.uaf.status import ClientError
-from fidoloop.pytest_plugin import SURROGATE_POLICY, Lab, running_lab
+from tests.lab import SURROGATE_POLICY, Lab, running_lab
 
 
 def deregister(lab: Lab, phone: Phone, username: str, **context: object) -> Result:

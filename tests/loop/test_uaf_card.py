@@ -29,7 +29,7 @@ from fidoloop.pcscd import PrivatePcscd
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy
 from fidoloop.protocol.uaf.registry import ASSERTION_SCHEME, Algorithm, AttestationType
 from fidoloop.protocol.uaf.status import AsmStatus, ClientError
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab, running_lab
+from tests.lab import SOFTHSM_PIN, Lab, running_lab
 
 SURROGATE = Policy(
     accepted=(

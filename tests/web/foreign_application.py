@@ -20,7 +20,7 @@ from fidoloop.protocol import base64url, jose
 from fidoloop.protocol.evidence.token_claims import TokenClaims, token_claims_evidence
 from fidoloop.protocol.evidence.values import Evidence
 from fidoloop.protocol.oauth.device_evidence import make_device_evidence
-from fidoloop.pytest_plugin import Lab
+from tests.lab import Lab
 
 NAME = "A stranger's app"
 RULE = {

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab
 from tests.cli.command import Done, run
+from tests.lab import SOFTHSM_PIN, Lab
 
 
 @dataclass

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests_oauth2client as oauth
 
-from fidoloop.pytest_plugin import Lab, running_lab
+from tests.lab import Lab, running_lab
 from tests.web.browser import Chromium, Tab
 from tests.web.foreign_application import NAME, Application, application
 from tests.web.reading import read_code

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from fidoloop.protocol import outofband
-from fidoloop.pytest_plugin import Lab
+from tests.lab import Lab
 from tests.web.browser import Chromium, Tab
 from tests.web.reading import read_code
 

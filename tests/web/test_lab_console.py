@@ -8,7 +8,7 @@ import pytest
 
 from fidoloop.bridge.scan import scan_image
 from fidoloop.cli.exits import Exit
-from fidoloop.pytest_plugin import Lab, running_lab
+from tests.lab import Lab, running_lab
 from tests.server.process import started
 from tests.web.browser import Chromium, Tab
 from tests.web.phone_command import PhoneCommand

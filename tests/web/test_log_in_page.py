@@ -8,7 +8,7 @@ import pytest
 
 from fidoloop.bridge.errors import TokenRedeemedError
 from fidoloop.cli.exits import Exit
-from fidoloop.pytest_plugin import Lab, running_lab
+from tests.lab import Lab, running_lab
 from tests.web.browser import Chromium, Profile, Tab
 from tests.web.phone_command import PhoneCommand
 from tests.web.reading import read_code

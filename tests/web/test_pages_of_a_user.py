@@ -7,8 +7,8 @@ import pytest
 from fidoloop.authenticator.user_verification import Prompt, VerificationRequest
 from fidoloop.bridge.phone import Phone
 from fidoloop.cli.exits import Exit
-from fidoloop.pytest_plugin import Lab
 from tests.cli.command import run
+from tests.lab import Lab
 from tests.web.browser import Tab
 from tests.web.phone_command import PhoneCommand
 from tests.web.reading import read_code

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fidoloop.pytest_plugin import Lab
 from tests.cli.command import invoke
+from tests.lab import Lab
 from tests.web.browser import Tab
 from tests.web.phone_command import PhoneCommand
 

@@ -20,8 +20,8 @@ from fidoloop.bridge.oauth.transport import members_of
 from fidoloop.bridge.phone import Phone
 from fidoloop.cli.exits import Exit
 from fidoloop.protocol import strictjson
-from fidoloop.pytest_plugin import SOFTHSM_PIN, Lab, running_lab
 from tests.cli.command import Done, line_with, run, running
+from tests.lab import SOFTHSM_PIN, Lab, running_lab
 from tests.web.browser import Tab
 from tests.web.phone_command import PhoneCommand
 from tests.web.reading import read_code

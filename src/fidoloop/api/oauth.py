@@ -1,0 +1,19 @@
+"""DPoP (RFC 9449): proofs made by keys in hardware, and verified."""
+
+from fidoloop.protocol.oauth.dpop import (
+    DpopClaims,
+    DpopProof,
+    access_token_hash,
+    make_dpop_proof,
+    verify_dpop_proof,
+)
+from fidoloop.protocol.oauth.errors import OAuthRefusal
+
+__all__ = [
+    "DpopClaims",
+    "DpopProof",
+    "OAuthRefusal",
+    "access_token_hash",
+    "make_dpop_proof",
+    "verify_dpop_proof",
+]

@@ -1,0 +1,1 @@
+"""What the pytest plugin's fixtures give to tests (docs/pytest.md)."""
