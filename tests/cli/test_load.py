@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fidoloop.bridge.load.keys import KEY_LABEL
 from fidoloop.cli.exits import Exit
-from fidoloop.pytest_plugin import Lab
+from tests.lab import Lab
 
 from .command import invoke, line_with, run, running
 
