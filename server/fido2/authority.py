@@ -1,13 +1,16 @@
 """Who may enrol a credential for whom (HTTP contract 11)."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.credentials import authorized_key_id
 from fidoloop.server.http.dispatch import credential_needed
 from fidoloop.server.http.messages import Request
+from fidoloop.server.oauth.jans_chip.enrolment import find_enrolment
 from fidoloop.server.web import cookies, logged_in
 from fidoloop.server.web.same_origin import is_from_own_pages
+
+JANS_FIDO2: Final = "/jans-fido2/"
 
 
 class Authority(NamedTuple):
@@ -20,6 +23,8 @@ class Authority(NamedTuple):
 async def enrolling_authority(environment: Environment, request: Request) -> Authority:
     """Return the holder of an API credential, or the user who is logged in in the browser that asks.
 
+    Beside these, in a compatibility profile, the user whose password just came from the same address.
+
     Raises:
         HttpProblem: 401 neither of them.
     """
@@ -30,4 +35,8 @@ async def enrolling_authority(environment: Environment, request: Request) -> Aut
         login = await logged_in.find(environment, request)
         if login is not None:
             return Authority(f"web:{cookies.read_digest(request, cookies.LOGIN)}", login.username)
+    if request.path.startswith(JANS_FIDO2):
+        opened = await find_enrolment(environment, request)
+        if opened is not None:
+            return Authority(f"jans-chip:{opened.session_hash}", opened.username)
     raise credential_needed()

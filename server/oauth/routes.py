@@ -22,6 +22,7 @@ from fidoloop.server.oauth.authorization_server import (
 from fidoloop.server.oauth.challenge import assertion_result
 from fidoloop.server.oauth.challenge import endpoint as challenge_endpoint
 from fidoloop.server.oauth.endpoint import oauth_service
+from fidoloop.server.oauth.jans_chip.routes import jans_chip_routes
 from fidoloop.server.web.routes import posted, read
 
 
@@ -53,4 +54,5 @@ def oauth_routes() -> Routes:
         consent.OPEN: posted(consent.open_request, JSON),
         consent.DECIDE: posted(consent.decide, JSON),
         api.SIGN_DEMO: {"POST": Endpoint(handler=api.serve_sign_demo)},
+        **jans_chip_routes(),
     }

@@ -33,7 +33,7 @@ from fidoloop.server.store.oauth_rows import CodeGrant, TokenGrant
 INVALID_GRANT: Final = "invalid_grant"
 
 
-class _ReusedError(Exception):
+class ReusedError(Exception):
     """A code or refresh token was used a second time; whoever has it, the grant ends."""
 
     def __init__(self, grant_id: str) -> None:
@@ -45,7 +45,7 @@ async def serve(environment: Environment, request: Request) -> Response:
     """Answer a token request."""
     parameters = read_parameters(request)
     grant_type = required(parameters, "grant_type")
-    redeem = {"authorization_code": _redeem_code, "refresh_token": _refresh}.get(grant_type)
+    redeem = {"authorization_code": redeem_code, "refresh_token": _refresh}.get(grant_type)
     if redeem is None:
         raise OAuthRefusal("unsupported_grant_type", "grant_type is neither authorization_code nor refresh_token")
     proof = read_proof(environment, request, TOKEN)
@@ -54,27 +54,33 @@ async def serve(environment: Environment, request: Request) -> Response:
             client = await authenticate_client(environment, transaction, request, parameters, proof)
             tokens = await redeem(environment, transaction, parameters, client, proof)
             await use_proofs(transaction, proof, client.proof)
-    except _ReusedError as reused:
-        async with environment.store.transaction() as transaction:
-            await end_grant(transaction, reused.grant_id, "token-reused", now=environment.clock(), request=request)
-        raise OAuthRefusal(INVALID_GRANT, "used before; every token that came of it is revoked") from None
+    except ReusedError as reused:
+        raise await end_reused(environment, request, reused) from None
     return oauth_json(tokens)
 
 
-async def _redeem_code(
+async def end_reused(environment: Environment, request: Request, reused: ReusedError) -> OAuthRefusal:
+    """End the grant of what was used a second time, and return the refusal."""
+    async with environment.store.transaction() as transaction:
+        await end_grant(transaction, reused.grant_id, "token-reused", now=environment.clock(), request=request)
+    return OAuthRefusal(INVALID_GRANT, "used before; every token that came of it is revoked")
+
+
+async def redeem_code(
     environment: Environment,
     transaction: Transaction,
     parameters: Mapping[str, str],
     client: AuthenticatedClient,
     proof: DpopProof,
 ) -> TokenResponse:
+    """Return the tokens of a code; the caller uses the proofs up. Raises OAuthRefusal, ReusedError."""
     code_hash = token_hash(required(parameters, "code"))
     code = await transaction.fetch_one(oauth_queries.CODE, code_hash=code_hash)
     if code is None or code.client_id != client.client.id:
         raise OAuthRefusal(INVALID_GRANT, "no such code")
     _check_grant(code, proof)
     if code.used_at is not None:
-        raise _ReusedError(code.grant_id)
+        raise ReusedError(code.grant_id)
     if code.redirect_uri != parameters.get("redirect_uri"):
         raise OAuthRefusal(INVALID_GRANT, "redirect_uri is not the one of the authorization request")
     verify_verifier(parameters.get("code_verifier"), code.code_challenge)
@@ -100,7 +106,7 @@ async def _refresh(
         raise OAuthRefusal(INVALID_GRANT, "no such refresh token")
     _check_grant(token, proof)
     if token.used_at is not None:
-        raise _ReusedError(token.grant_id)
+        raise ReusedError(token.grant_id)
     scope = _narrowed(parameters.get("scope"), token.scope)
     if (
         await transaction.fetch_one(oauth_queries.USE_REFRESH_TOKEN, token_hash=its_hash, now=environment.clock())

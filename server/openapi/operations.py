@@ -21,6 +21,7 @@ from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.messages import EVENT_STREAM
 from fidoloop.server.openapi.described import CREDENTIAL, DEVICE_BODY, DEVICE_HEADER, MAYBE, Described
 from fidoloop.server.openapi.fido2_operations import fido2, jans_fido2
+from fidoloop.server.openapi.jans_chip_operations import jans_chip
 from fidoloop.server.openapi.lab_operations import lab_operations
 from fidoloop.server.openapi.oauth_operations import oauth
 from fidoloop.server.openapi.web_operations import web
@@ -32,7 +33,7 @@ def described(*, lab: bool = False) -> dict[tuple[str, str], Described]:
 
     `lab`: those of the lab console too.
     """
-    own = _own() | jans_fido2() | web() | oauth() | (lab_operations() if lab else {})
+    own = _own() | jans_fido2() | web() | oauth() | jans_chip() | (lab_operations() if lab else {})
     contract = _uaf() | _tokens() | _targets() | _devices() | _status() | fido2()
     return own | {(method, f"{CONTEXT_PATH}{path}"): one for (method, path), one in contract.items()}
 

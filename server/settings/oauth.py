@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 TokenFormat = Literal["jwt", "opaque"]
+Compat = Literal["off", "jans-chip"]
 _DAY = 24 * 3600
 
 
@@ -40,6 +41,10 @@ class OAuthSettings(msgspec.Struct, frozen=True):
         bool, Meta(description="Whether proofs of possession of attested clients need a challenge of this server.")
     ] = True
     attestation_age: Annotated[int, _seconds("A client attestation is taken for so long after it was issued.")] = _DAY
+    compat: Annotated[
+        Compat,
+        Meta(description="A profile for an app of others that is laxer than all else here: docs/oauth.md; or off."),
+    ] = "off"
     prev_msg_required: Annotated[
         bool,
         Meta(description="Whether a token request must bear the hash of the request before it (prev_msg, our own)."),

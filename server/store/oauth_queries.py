@@ -137,6 +137,7 @@ ADD_SESSION: Final = Query(
     " :nonce, 0, :now, :expires_at)",
     Nothing,
 )
+REMOVE_SESSION: Final = Query("DELETE FROM oauth_session WHERE session_hash = :session_hash", Nothing)
 SESSION: Final = Query(
     "SELECT session_hash, client_id, jkt, scope, acr, username, code_challenge, nonce, step, tries, expires_at, used_at"
     " FROM oauth_session WHERE session_hash = :session_hash",
