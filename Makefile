@@ -1,9 +1,9 @@
 # Two commands are all a user needs: `make demo` and `make test`. Everything else is for people who change the code.
 SHELL := bash
 BIN := .venv/bin
-SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual
+SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual fuzz
 
-.PHONY: demo test test-all check lint unit bench format docs site lock setup-demo setup-test clean
+.PHONY: demo test test-all check lint unit fuzz fuzz-short bench format docs site lock setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -16,18 +16,24 @@ lint:
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p fidoloop
-	$(BIN)/mypy bench manual tests
+	$(BIN)/mypy bench manual tests fuzz
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m manual --check
 
 unit:
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-# What takes too long for every day: the server's tests once more, on PostgreSQL; faults under load.
-test-all: test
+# What takes too long for every day: formats fuzzed, the server's tests once more, on PostgreSQL; faults under load.
+test-all: test fuzz-short
 	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
 	$(BIN)/pytest tests/faults -n 2 --dist loadgroup
 	$(BIN)/pytest tests/manual/walk_tutorial.py
+
+# Both take TARGET="tlv dpop" (all where it is left out); TIME is seconds for each. docs/fuzzing.md tells more.
+fuzz: TIME ?= 300
+fuzz-short: TIME ?= 12
+fuzz fuzz-short: setup-test
+	$(BIN)/python -m fuzz --time $(TIME) $(TARGET)
 
 bench: setup-test
 	@mkdir -p build

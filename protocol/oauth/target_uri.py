@@ -26,7 +26,7 @@ def normalize_target_uri(text: str, where: str = "$.htu") -> str:
     try:
         url = URL(text)
         host, port = url.host, url.port
-    except ValueError:
+    except (ValueError, IndexError):  # IndexError: yarl, for a host of nothing but brackets and a colon
         raise MalformedError(where, "not a URI") from None
     if not host or port is None or _USER_INFORMATION.match(text):
         raise MalformedError(where, "not an absolute URI without user information")

@@ -114,6 +114,7 @@ def test_target_uris_are_normalised(text: str, normal: str) -> None:
         "https://s.example/a b",
         "https://s.example/ä",
         "https://s/" + "a" * 2048,
+        "https://[:]@",
     ],
 )
 def test_what_is_no_target_uri_is_refused(text: str) -> None:
