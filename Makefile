@@ -1,7 +1,7 @@
 # Two commands are all a user needs: `make demo` and `make test`. Everything else is for people who change the code.
 SHELL := bash
 BIN := .venv/bin
-SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual fuzz
+SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual fuzz examples
 
 .PHONY: demo test test-all check lint unit fuzz fuzz-short bench format docs site lock setup-demo setup-test clean
 
@@ -27,6 +27,7 @@ unit:
 test-all: test fuzz-short
 	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
 	$(BIN)/pytest tests/faults -n 2 --dist loadgroup
+	$(BIN)/pytest tests/examples
 	$(BIN)/pytest tests/manual/walk_tutorial.py
 
 # Both take TARGET="tlv dpop" (all where it is left out); TIME is seconds for each. docs/fuzzing.md tells more.
