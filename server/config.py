@@ -15,6 +15,7 @@ from fidoloop.protocol.uaf.facets import MAX_LIST_BYTES, encode_trusted_facets, 
 from fidoloop.protocol.uaf.messages import Version
 from fidoloop.server.errors import ConfigError, SettingError
 from fidoloop.server.fido2.configured import filled_fido2
+from fidoloop.server.settings.app_links import ANDROID, APPLE
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, Layers, read_layers
 
@@ -46,6 +47,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         self._check_transport()
         _check_link_base(self.link_base_url)
         self._check_push()
+        self._check_app_links()
         self._check_lab()
         if len(set(self.uaf_versions)) < len(self.uaf_versions):
             raise SettingError("uaf_versions", "one of them twice")
@@ -100,6 +102,15 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             raise SettingError("lab", f"{where} is no loopback address: set lab_anywhere if others may reach the lab")
         if not self.base_url.startswith("https:"):
             raise SettingError("lab", f"{where} is no loopback address, and plain http is for those only")
+
+    def _check_app_links(self) -> None:
+        for name, form, what in (
+            ("android", ANDROID, "a package name, a space and a SHA-256 fingerprint (AA:BB:…, 32 bytes)"),
+            ("apple", APPLE, "a team id of ten characters, a dot and a bundle id"),
+        ):
+            for text in getattr(self.app_links, name):
+                if not form.fullmatch(text):
+                    raise SettingError(f"app_links.{name}", f"{text[:100]}: not {what}")
 
     def _check_push(self) -> None:
         for text in self.web_push.networks:

@@ -1,5 +1,6 @@
 """The table of HTTP contract 1."""
 
+from fidoloop.server import app_links
 from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
@@ -35,6 +36,8 @@ def make_routes(*, lab: bool = False) -> Routes:
         "/readyz": Endpoint(handler=health.serve_readiness),
         "/metrics": Endpoint(handler=metrics.serve),
         link_page.PATH: Endpoint(handler=link_page.serve),
+        app_links.ASSET_LINKS: Endpoint(handler=app_links.serve_asset_links),
+        app_links.APPLE_ASSOCIATION: Endpoint(handler=app_links.serve_apple_association),
     }
     routes = {path: {"GET": endpoint} for path, endpoint in own.items()} | {
         f"{CONTEXT_PATH}{path}": methods

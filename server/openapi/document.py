@@ -1,6 +1,6 @@
 """Builds the OpenAPI 3.1 document of a table of routes."""
 
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import msgspec
 
@@ -216,6 +216,8 @@ def _schemas(*, lab: bool) -> Json:
 def _schema(type_: Any) -> Json:  # noqa: ANN401 - a message's type, or a plain one
     if _is_message(type_):
         return {"$ref": f"{_REF}{type_.__name__}"}
+    if get_origin(type_) is list:
+        return {"type": "array", "items": _schema(*get_args(type_))}
     return {"type": "string"} if type_ is str else {"type": "object"}
 
 

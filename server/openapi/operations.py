@@ -16,6 +16,7 @@ from fidoloop.protocol.outofband import (
 )
 from fidoloop.protocol.uaf.facets import TRUSTED_APPS_MEDIA_TYPE, TrustedFacetList
 from fidoloop.protocol.uaf.messages import GetUafRequest, ReturnUafRequest, SendUafResponse, ServerResponse
+from fidoloop.server.app_links import APPLE_ASSOCIATION, ASSET_LINKS
 from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.contexts import OPERATIONS
 from fidoloop.server.http.messages import EVENT_STREAM
@@ -63,6 +64,20 @@ def _own() -> dict[tuple[str, str], Described]:
             description="It says what to do with the link, and does nothing itself.",
             answer=str,
             media="text/html",
+        ),
+        ("GET", ASSET_LINKS): Described(
+            group="Operation",
+            summary="Android apps that take this server's links",
+            description="Digital Asset Links; for passkeys, too.",
+            answer=list[dict[str, Any]],
+            problems=((404, "no app is configured"),),
+        ),
+        ("GET", APPLE_ASSOCIATION): Described(
+            group="Operation",
+            summary="Apple apps that take this server's links",
+            description="Associated Domains; for passkeys, too.",
+            answer=dict[str, Any],
+            problems=((404, "no app is configured"),),
         ),
         ("GET", "/openapi.json"): Described(group="Operation", summary="This description", answer=dict[str, Any]),
         ("GET", "/docs"): Described(

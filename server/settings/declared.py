@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
+from fidoloop.server.settings.app_links import AppLinks
 from fidoloop.server.settings.fido2 import Fido2
 from fidoloop.server.settings.oauth import OAuthSettings
 
@@ -240,3 +241,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fcm: Fcm = msgspec.field(default_factory=Fcm)
     oauth: OAuthSettings = msgspec.field(default_factory=OAuthSettings)
     fido2: Fido2 = msgspec.field(default_factory=Fido2)
+    app_links: AppLinks = msgspec.field(default_factory=AppLinks)

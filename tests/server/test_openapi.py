@@ -19,6 +19,7 @@ from openapi_spec_validator import validate
 from fidoloop.protocol import outofband
 from fidoloop.protocol.jose import sign_compact
 from fidoloop.server import admin
+from fidoloop.server.app_links import APPLE_ASSOCIATION, ASSET_LINKS
 from fidoloop.server.config import CONTEXT_PATH
 from fidoloop.server.openapi.document import build_document
 from fidoloop.server.openapi.jans_chip_operations import jans_chip
@@ -148,8 +149,9 @@ def test_what_the_services_answer_is_as_described(tmp_path: Path) -> None:
                     await call(method, url, "x", template=template, headers=good, api=False, status=401)
         done = {(method, path) for method, path, status in seen if status < 300}
         missing = {(method, path.replace("*", "{id}")) for method, path in described()} - done
-        # The stream is tried in test_flow: it needs a socket; the profile, which is off here, in test_jans_chip.
-        assert missing == {("POST", f"{CONTEXT_PATH}/status/stream"), *jans_chip()}
+        # The stream is tried in test_flow: it needs a socket. What is off here, in test_jans_chip and test_app_links.
+        elsewhere = {*jans_chip(), ("GET", ASSET_LINKS), ("GET", APPLE_ASSOCIATION)}
+        assert missing == {("POST", f"{CONTEXT_PATH}/status/stream"), *elsewhere}
 
     run(tmp_path, check)
 
