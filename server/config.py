@@ -49,6 +49,8 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         self._check_push()
         self._check_app_links()
         self._check_lab()
+        for name in ("exempt", "trusted_proxies"):
+            _check_networks(f"rate_limits.{name}", getattr(self.rate_limits, name))
         if len(set(self.uaf_versions)) < len(self.uaf_versions):
             raise SettingError("uaf_versions", "one of them twice")
         fill("fido2", filled_fido2(self.fido2, web_facet))
@@ -113,11 +115,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
                     raise SettingError(f"app_links.{name}", f"{text[:100]}: not {what}")
 
     def _check_push(self) -> None:
-        for text in self.web_push.networks:
-            try:
-                ip_network(text)
-            except ValueError:
-                raise SettingError("web_push.networks", f"{text} is not a network such as 10.0.0.0/8") from None
+        _check_networks("web_push.networks", self.web_push.networks)
         if self.web_push.ca:
             try:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.web_push.ca)
@@ -159,6 +157,14 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     def oauth_directory(self) -> Path:
         """Where the authorization server's and the attester's keys, the device policy and the anchors are."""
         return self.home / "oauth"
+
+
+def _check_networks(name: str, networks: tuple[str, ...]) -> None:
+    for text in networks:
+        try:
+            ip_network(text)
+        except ValueError:
+            raise SettingError(name, f"{text} is not a network such as 10.0.0.0/8") from None
 
 
 def _check_link_base(url: str) -> None:

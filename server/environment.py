@@ -20,6 +20,7 @@ from fidoloop.server.metrics import Metrics
 from fidoloop.server.oauth.authorization_server import AuthorizationServer
 from fidoloop.server.policies import Policies
 from fidoloop.server.prepared_requests import PreparedRequest
+from fidoloop.server.rate_limits import RateLimits
 from fidoloop.server.remembered import Remembered
 from fidoloop.server.shared_changes import SharedChanges
 from fidoloop.server.store.base import Store
@@ -51,6 +52,7 @@ class Environment:
     dispatchers: Mapping[str, Dispatcher]
     authorization_server: AuthorizationServer
     models: ModelDirectory
+    limits: RateLimits
     changes: Changes = field(default_factory=Changes)
     prepared: dict[str, PreparedRequest] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
@@ -104,6 +106,7 @@ def make_environment(
         make_dispatchers(config),
         AuthorizationServer(config, clock()),
         models,
+        RateLimits(config.rate_limits, store, clock, workers=config.workers),
         SharedChanges() if config.database.startswith(POSTGRESQL) else Changes(),
         channels=make_channels(config, certificate),
         lab=Lab() if config.lab else None,

@@ -23,6 +23,7 @@ from fidoloop.server.services import (
 from fidoloop.server.services.create_token import create_service
 from fidoloop.server.services.dispatch_token import dispatch_service
 from fidoloop.server.services.documentation import documented
+from fidoloop.server.services.fido2_ceremonies import told_too_many
 from fidoloop.server.services.redeem_token import redeem_service
 from fidoloop.server.services.uaf_request import request_service
 from fidoloop.server.web import link_page
@@ -32,9 +33,10 @@ from fidoloop.server.web.routes import web_routes
 def make_routes(*, lab: bool = False) -> Routes:
     """Return every service by path and method, those of the lab console where it is on."""
     own = {
-        "/healthz": Endpoint(handler=health.serve),
-        "/readyz": Endpoint(handler=health.serve_readiness),
-        "/metrics": Endpoint(handler=metrics.serve),
+        # Asked by what watches over the server, however busy it is.
+        "/healthz": Endpoint(handler=health.serve, limited=False),
+        "/readyz": Endpoint(handler=health.serve_readiness, limited=False),
+        "/metrics": Endpoint(handler=metrics.serve, limited=False),
         link_page.PATH: Endpoint(handler=link_page.serve),
         app_links.ASSET_LINKS: Endpoint(handler=app_links.serve_asset_links),
         app_links.APPLE_ASSOCIATION: Endpoint(handler=app_links.serve_apple_association),
@@ -116,7 +118,7 @@ def _status() -> Routes:
 
 def _fido2() -> Routes:
     return {
-        f"/fido2/{path}": {"POST": Endpoint(handler=handler, consumes=JSON, produces=JSON)}
+        f"/fido2/{path}": {"POST": Endpoint(handler=handler, consumes=JSON, produces=JSON, too_many=told_too_many)}
         for path, handler in (
             ("attestation/options", fido2.serve_options),
             ("attestation/result", fido2.serve_attestation_result),
@@ -128,7 +130,9 @@ def _fido2() -> Routes:
 
 def _jans_fido2() -> Routes:
     routes: Routes = {
-        f"{jans_fido2.BASE_PATH}/{path}": {"POST": Endpoint(handler=handler, consumes=JSON, produces=JSON)}
+        f"{jans_fido2.BASE_PATH}/{path}": {
+            "POST": Endpoint(handler=handler, consumes=JSON, produces=JSON, too_many=told_too_many)
+        }
         for path, handler in (
             ("attestation/options", jans_fido2.serve_attestation_options),
             ("attestation/result", jans_fido2.serve_attestation_result),

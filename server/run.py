@@ -17,7 +17,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fidoloop.server import sessions
+from fidoloop.server import rate_limits, sessions
 from fidoloop.server.app import app_of
 from fidoloop.server.certificate_files import ServerCertificate, warn_about
 from fidoloop.server.config import ServerConfig, make_config
@@ -305,6 +305,7 @@ async def _purge(environment: Environment, keep_millis: int) -> None:
         await sessions.purge(store, now=now, keep_millis=keep_millis)
         await grants.purge(store, now=now)
         await operations.purge(store, now=now)
+        await rate_limits.purge(store, now=now)
 
 
 async def _watch(certificate: ServerCertificate) -> None:

@@ -29,14 +29,12 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.fido2 import sessions
 from fidoloop.server.fido2.configured import relying_party
 from fidoloop.server.fido2.credentials import descriptor, transports
-from fidoloop.server.fido2.errors import TooManyError
 from fidoloop.server.fido2.secrets import decoy_credentials, load_secret, user_handle
 from fidoloop.server.fido2.user_verification import lifetime_millis, stricter
 from fidoloop.server.store import fido2_queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.fido2_rows import Fido2Credential, Fido2Session
 
-_MINUTE = 60_000
 _NOBODYS_KEY = encode_cose_key(ec.generate_private_key(ec.SECP256R1()).public_key(), signature_algorithm(-7))
 REFUSED = "the assertion was refused; the server's log says why"
 _log = logging.getLogger("fidoloop.server.fido2")
@@ -67,7 +65,6 @@ async def begin_authentication(
     """Return a session id and the options. A user who is not there, or has no credentials, gets decoys.
 
     Raises:
-        TooManyError: the address has begun too many in the last minute.
         MalformedError: extensions that nobody could act upon.
     """
     check_inputs(new.extensions)
@@ -75,7 +72,6 @@ async def begin_authentication(
     verification = stricter(new.user_verification, settings.user_verification)
     lifetime = lifetime_millis(environment.config.lifetimes, verification)
     async with environment.store.transaction() as transaction:
-        await _check_rate(transaction, requested_from, now=now, most=settings.requests_per_minute)
         allowed, decoy = await _allowed(transaction, new.username, settings.rp_id)
         session = sessions.NewSession(
             kind="get",
@@ -141,13 +137,6 @@ async def finish_authentication(
     return Authenticated(
         session.id, found.username, found.id, transports(found), assertion.user_verified, assertion.clone_suspected
     )
-
-
-async def _check_rate(transaction: Transaction, address: str, *, now: int, most: int) -> None:
-    if most:
-        begun = await transaction.fetch_one(fido2_queries.BEGUN_SINCE, address=address, since=now - _MINUTE)
-        if begun is not None and begun.rows >= most:
-            raise TooManyError("too many authentications were begun from this address; wait a minute")
 
 
 async def _allowed(

@@ -11,7 +11,3 @@ class UnknownUserError(Fido2Error):
 
 class ElsewhereError(Fido2Error):
     """The result comes from another than the one whose options they were."""
-
-
-class TooManyError(Fido2Error):
-    """One address has begun too many authentications in the last minute."""

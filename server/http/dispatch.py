@@ -1,7 +1,7 @@
 """From ASGI to a service and back: the checks that every service shares, in one order.
 
-Path 404, method 405, Content-Type 415, Accept 406, authorisation 401, size 413, then the body. A plain ASGI
-application: the way of a log-in passes here twice.
+Path 404, method 405, how often 429, Content-Type 415, Accept 406, authorisation 401, size 413, then the body. A plain
+ASGI application: the way of a log-in passes here twice.
 """
 
 import logging
@@ -20,13 +20,15 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server.environment import Environment
 from fidoloop.server.errors import StoreError
 from fidoloop.server.http.body import ClientGone, check_declared_length, read_body
+from fidoloop.server.http.client_address import ClientAddresses
 from fidoloop.server.http.credentials import is_authorized
 from fidoloop.server.http.media import accepts, media_type
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
-from fidoloop.server.http.problems import problem_response
+from fidoloop.server.http.problems import problem_response, too_many_response
 from fidoloop.server.http.sending import send_events, send_response
 from fidoloop.server.logs import log_access
 from fidoloop.server.metrics import Meter
+from fidoloop.server.rate_limits import TooManyError
 from fidoloop.server.request_ids import HEADER as REQUEST_ID
 from fidoloop.server.request_ids import begin_request
 from fidoloop.server.store.base import Statements
@@ -53,7 +55,8 @@ class Endpoint:
     """One method of one path.
 
     `consumes` is the Content-Type it insists on, `produces` the media type Accept must take (only checked where
-    given); `credential` puts it behind an API credential.
+    given); `credential` puts it behind an API credential. `limited`: one address may call it so often only, holders of
+    API credentials aside; `too_many` says that it was too often.
     """
 
     handler: Handler
@@ -61,6 +64,8 @@ class Endpoint:
     consumes: str | None = None
     produces: str | None = None
     credential: bool = False
+    limited: bool = True
+    too_many: Callable[[TooManyError], Response] = too_many_response
 
 
 Routes = dict[str, dict[str, Endpoint]]
@@ -83,6 +88,7 @@ class Dispatch:
         self._environment = environment
         self._access_log = environment.config.access_log
         self._binds = environment.channels is not None
+        self._addresses = ClientAddresses(environment.config.rate_limits)
         measured = {path: self._measured(path, methods) for path, methods in routes.items()}
         self._routes = {path.rstrip("/"): methods for path, methods in measured.items() if not path.endswith("/*")}
         self._prefixes = {path[:-2]: methods for path, methods in measured.items() if path.endswith("/*")}
@@ -125,12 +131,17 @@ class Dispatch:
         self, endpoint: Endpoint, identifier: str, headers: dict[bytes, bytes], scope: Scope, receive: Receive
     ) -> Response | EventStream:
         kind = Kind.JSON
+        client = scope.get("client")
+        address = self._addresses.of(client[0] if client else "", scope["headers"])
+        limited_as = self._addresses.limited_as(address)
+        requests = self._environment.limits.requests
         try:
+            if endpoint.limited and not endpoint.credential and not requests.passes(limited_as):
+                await requests.ask(limited_as)
             _check_media_types(endpoint, headers)
             if endpoint.credential:
-                await require_credential(self._environment.store, headers)
+                await self._check_credential(headers, limited_as)
             check_declared_length(headers.get(b"content-length"))
-            client = scope.get("client")
             request = Request(
                 scope["method"],
                 scope["path"],
@@ -138,14 +149,17 @@ class Dispatch:
                 scope.get("query_string", b""),
                 headers,
                 await read_body(receive),
-                client[0] if client else "",
+                address,
                 _tls_unique(scope) if self._binds else None,
                 scope["headers"],
+                limited_as,
             )
             kind = endpoint.kind
             return await endpoint.handler(self._environment, request)
         except HttpProblem as problem:
             return problem_response(problem)
+        except TooManyError as error:
+            return endpoint.too_many(error)
         except MalformedError as error:
             return _refuse(kind, UafRefusal(StatusCode.BAD_REQUEST, str(error)), malformed=True)
         except UafRefusal as refusal:
@@ -157,6 +171,12 @@ class Dispatch:
                 self._environment.metrics.store_errors += 1
             _log.exception("unexpected error")
             return _broken(kind)
+
+    async def _check_credential(self, headers: dict[bytes, bytes], limited_as: str) -> None:
+        """Refuse a call without a live API credential; only those count for its address."""
+        if not await is_authorized(self._environment.store, headers.get(b"authorization")):
+            await self._environment.limits.requests.spend(limited_as)
+            raise credential_needed()
 
     def _find(self, path: str, method: str) -> tuple[_Route, str]:
         trimmed = path[:-1] if path.endswith("/") else path

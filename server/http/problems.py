@@ -6,6 +6,7 @@ import msgspec
 
 from fidoloop.protocol import strictjson
 from fidoloop.server.http.messages import PROBLEM, HttpProblem, Response
+from fidoloop.server.rate_limits import TooManyError
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -22,3 +23,13 @@ def problem_response(problem: HttpProblem) -> Response:
     title = HTTPStatus(problem.status).phrase
     document = Problem("about:blank", title, problem.status, problem.detail)
     return Response(problem.status, strictjson.encode(document).encode("utf-8"), PROBLEM, problem.headers)
+
+
+def retry_after(error: TooManyError) -> tuple[bytes, bytes]:
+    """Return the Retry-After header (RFC 9110 section 10.2.3)."""
+    return b"retry-after", str(error.retry_after).encode("ascii")
+
+
+def too_many_response(error: TooManyError) -> Response:
+    """Return the problem document of a limit that is used up."""
+    return problem_response(HttpProblem(429, str(error), (retry_after(error),)))

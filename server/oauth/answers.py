@@ -9,10 +9,13 @@ from msgspec import UNSET, UnsetType
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.server.http.messages import JSON, Response
+from fidoloop.server.http.problems import retry_after
+from fidoloop.server.rate_limits import TooManyError
 
 NO_STORE: Final = (b"cache-control", b"no-store")
 DPOP_NONCE: Final = b"dpop-nonce"
 CHALLENGE_HEADER: Final = b"oauth-client-attestation-challenge"
+TOO_MANY: Final = "too_many_attempts"
 STATUS: Final[Mapping[str, int]] = {
     "invalid_client": 401,
     "invalid_client_attestation": 401,
@@ -20,7 +23,7 @@ STATUS: Final[Mapping[str, int]] = {
     "insufficient_authorization": 403,
     "authorization_required": 403,
     "access_denied": 403,
-    "too_many_attempts": 429,
+    TOO_MANY: 429,
     "server_error": 500,
 }
 """HTTP statuses of error codes; all others are 400."""
@@ -42,6 +45,11 @@ def error_response(refusal: OAuthRefusal, headers: tuple[tuple[bytes, bytes], ..
     """Return a refusal as its error answer."""
     error = OAuthError(refusal.code, _description(refusal.what))
     return oauth_json(error, STATUS.get(refusal.code, 400), headers)
+
+
+def too_many_attempts(error: TooManyError) -> Response:
+    """Return that a limit is used up (OAuth contract 1.4)."""
+    return error_response(OAuthRefusal(TOO_MANY, str(error)), (retry_after(error),))
 
 
 def _description(text: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.server.environment import Environment
-from fidoloop.server.http.dispatch import Handler
+from fidoloop.server.http.dispatch import Endpoint, Handler
 from fidoloop.server.http.messages import Request, Response
-from fidoloop.server.oauth.answers import CHALLENGE_HEADER, DPOP_NONCE, error_response
+from fidoloop.server.oauth.answers import CHALLENGE_HEADER, DPOP_NONCE, error_response, too_many_attempts
+from fidoloop.server.rate_limits import TooManyError
 
 OAuthHandler = Callable[[Environment, Request], Awaitable[Response]]
 
@@ -23,11 +24,18 @@ def oauth_service(handler: OAuthHandler) -> Handler:
             answer = await handler(environment, request)
         except OAuthRefusal as refusal:
             answer = error_response(refusal)
+        except TooManyError as error:
+            answer = too_many_attempts(error)
         except MalformedError as error:
             answer = error_response(OAuthRefusal("invalid_request", str(error)))
         return answer._replace(headers=(*answer.headers, *_newest(environment, now // 1000)))
 
     return serve
+
+
+def oauth_endpoint(service: Handler) -> Endpoint:
+    """Return a service as an endpoint that refuses in the words of OAuth."""
+    return Endpoint(handler=service, too_many=too_many_attempts)
 
 
 def _newest(environment: Environment, now: int) -> tuple[tuple[bytes, bytes], ...]:

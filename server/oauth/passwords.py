@@ -14,10 +14,7 @@ from fidoloop.server.store.base import Statements
 
 MAX_CHARACTERS: Final = 256
 MIN_CHARACTERS: Final = 8
-MAX_TRIES: Final = 5
-TRY_MILLIS: Final = 600_000
 WRONG: Final = "username_or_password_invalid"
-TOO_MANY: Final = "too_many_attempts"
 _N, _R, _P = 1 << 14, 8, 1
 
 
@@ -37,21 +34,16 @@ async def check_password(environment: Environment, username: str, password: str)
     """Check a password. A name that nobody has takes as long and is answered alike.
 
     Raises:
-        OAuthRefusal: username_or_password_invalid; too_many_attempts after five wrong ones in ten minutes.
+        OAuthRefusal: username_or_password_invalid.
+        TooManyError: too many were tried for this name, whoever is called so.
     """
-    store, now = environment.store, environment.clock()
-    name_hash = base64url.encode(hashlib.sha256(username.encode("utf-8")).digest())
-    async with store.transaction() as transaction:
-        counted = await transaction.fetch_one(
-            oauth_queries.COUNT_PASSWORD_TRY, name_hash=name_hash, now=now, expires_at=now + TRY_MILLIS
-        )
-    if counted is None or counted.tries > MAX_TRIES:
-        raise OAuthRefusal(TOO_MANY, "too many wrong passwords; wait ten minutes")
-    known = await _verifier(store, username)
+    tries = environment.limits.password_tries
+    await tries.spend(username)
+    known = await _verifier(environment.store, username)
     right = await asyncio.to_thread(_is_right, password[:MAX_CHARACTERS], known or _NOBODYS)
     if not right or known is None or len(password) > MAX_CHARACTERS:
         raise OAuthRefusal(WRONG, "the user name or the password is wrong")
-    await store.execute(oauth_queries.FORGET_PASSWORD_TRIES, name_hash=name_hash)
+    await tries.forget(username)
 
 
 async def _verifier(statements: Statements, username: str) -> str | None:

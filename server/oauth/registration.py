@@ -62,6 +62,7 @@ class ClientInformation(ClientMetadata, frozen=True, omit_defaults=True):
 
 async def register(environment: Environment, request: Request) -> Response:
     """Register a client, or answer with the nonce that its evidence must be for."""
+    await environment.limits.begun.spend(request.limited_as)
     wanted = strictjson.decode(request.body, ClientRegistration)
     try:
         device = _appraised(environment, wanted)

@@ -21,7 +21,7 @@ from fidoloop.server.oauth.authorization_server import (
 )
 from fidoloop.server.oauth.challenge import assertion_result
 from fidoloop.server.oauth.challenge import endpoint as challenge_endpoint
-from fidoloop.server.oauth.endpoint import oauth_service
+from fidoloop.server.oauth.endpoint import oauth_endpoint, oauth_service
 from fidoloop.server.oauth.jans_chip.routes import jans_chip_routes
 from fidoloop.server.web.routes import posted, read
 
@@ -46,8 +46,8 @@ def oauth_routes() -> Routes:
         api.METADATA_PATH: api.serve_metadata,
         api.WHOAMI: api.serve_whoami,
     }
-    return {path: {"POST": Endpoint(handler=oauth_service(handler))} for path, handler in posts.items()} | {
-        f"{REGISTER}/*": {method: Endpoint(handler=oauth_service(handler)) for method, handler in own.items()},
+    return {path: {"POST": oauth_endpoint(oauth_service(handler))} for path, handler in posts.items()} | {
+        f"{REGISTER}/*": {method: oauth_endpoint(oauth_service(handler)) for method, handler in own.items()},
         **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
         consents.APPS: read(consents.listed),
         consents.WITHDRAW: posted(consents.withdraw, JSON),

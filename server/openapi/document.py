@@ -28,7 +28,7 @@ from fidoloop.server.http.dispatch import Endpoint, Kind, Routes
 from fidoloop.server.http.messages import JSON, PROBLEM
 from fidoloop.server.http.problems import Problem
 from fidoloop.server.lab.access import COOKIE as LAB_COOKIE
-from fidoloop.server.oauth.answers import OAuthError
+from fidoloop.server.oauth.answers import OAuthError, too_many_attempts
 from fidoloop.server.oauth.parameters import FORM
 from fidoloop.server.openapi.described import (
     BROWSER,
@@ -154,7 +154,10 @@ def _responses(words: Described, endpoint: Endpoint) -> Json:
         found[str(status)] = {"description": f"{what[:1].upper()}{what[1:]}.", "content": problem}
     for status, what in words.pages:
         found[str(status)] = {"description": f"{what}.", "content": {"text/html": {"schema": {"type": "string"}}}}
-    for status, what in words.errors:
+    errors = dict(words.errors)
+    if endpoint.too_many is too_many_attempts:
+        errors.setdefault(429, "Too many requests or attempts; Retry-After says how many seconds to wait")
+    for status, what in errors.items():
         found[str(status)] = {
             "description": f"{what}.",
             "content": {JSON: {"schema": _schema(words.error or OAuthError)}},
@@ -173,6 +176,8 @@ def _form(words: Described) -> Json:
 def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
     """Return what may be answered instead, by status: what all services share, and the service's own."""
     found = {413: "the body is larger than 64 KiB"} if endpoint.consumes else {}
+    if endpoint.limited:
+        found[429] = "too many requests; Retry-After says how many seconds to wait"
     if words.who in (CREDENTIAL, MAYBE):
         found[401] = "an API credential is needed"
     if endpoint.consumes:

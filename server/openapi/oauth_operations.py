@@ -143,7 +143,7 @@ def _challenges() -> dict[tuple[str, str], Described]:
         *_REFUSED[1:],
         (400, f"{_REFUSED[0][1]}; or a browser is needed (`redirect_to_web`), for which the request may be kept"),
         (403, "A further step is needed (`insufficient_authorization`), or the proof is not accepted"),
-        (429, "Too many attempts; Retry-After says how long to wait"),
+        (429, "Too many attempts or requests; Retry-After says how many seconds to wait"),
     )
     found = {
         ("POST", path): Described(

@@ -115,6 +115,7 @@ async def _open_session(
     Raises:
         _Failed: one of them is not there, or a deregistration would go out unencrypted.
         MalformedError, UafRefusal: dispatchInformation or context cannot be used.
+        TooManyError: the user was sent too many pushes.
     """
     demand = demand_in(information, op)
     context = parse_request_context(op, wanted.getUafRequest.context)
@@ -132,6 +133,8 @@ async def _open_session(
             raise _Failed(DispatchResult.TARGET_NOT_FOUND)
         if dispatcher.needs_address and target is not None and target.expired_at is not None:
             raise _Failed(DispatchResult.TARGET_EXPIRED)
+        if dispatcher.needs_address and target is not None:
+            await environment.limits.user_pushes.spend(target.username, within=transaction)
         if target is None and isinstance(context, DeregistrationContext):
             # Anyone may read a plain payload; none may carry a deregistration (HTTP contract 11).
             raise _Failed(DispatchResult.ERROR)

@@ -23,9 +23,11 @@ from fidoloop.server.fido2.authentication import (
     finish_authentication,
 )
 from fidoloop.server.fido2.authority import enrolling_authority
-from fidoloop.server.fido2.errors import Fido2Error, TooManyError, UnknownUserError
+from fidoloop.server.fido2.errors import Fido2Error, UnknownUserError
 from fidoloop.server.fido2.registration import NewRegistration, Registered, begin_registration, finish_registration
 from fidoloop.server.http.messages import Request, Response, json_response
+from fidoloop.server.http.problems import retry_after
+from fidoloop.server.rate_limits import TooManyError
 from fidoloop.server.services.fido2_messages import FAILED, Fido2OptionsRequest, Fido2Result
 
 Handler = Callable[[Environment, Request], Awaitable[Response]]
@@ -42,8 +44,6 @@ def telling_failures(handler: Handler) -> Handler:
             return _failed(400, str(error))
         except WebAuthnRefusal as refusal:
             return _failed(400, refusal.detail)
-        except TooManyError as error:
-            return _failed(429, str(error))._replace(headers=((b"retry-after", b"60"),))
         except Fido2Error as error:
             return _failed(403, str(error))
 
@@ -84,7 +84,8 @@ async def registration_result(environment: Environment, request: Request) -> Reg
 async def authentication_options(
     environment: Environment, request: Request, asked: Fido2OptionsRequest
 ) -> tuple[str, RequestOptions]:
-    """Return a session id and request options. Raises Fido2Error, MalformedError."""
+    """Return a session id and request options. Raises Fido2Error, MalformedError, TooManyError."""
+    await environment.limits.begun.spend(request.limited_as)
     _check_domain(environment, asked)
     new = NewAuthentication(
         username=None if asked.username is UNSET else asked.username,
@@ -105,6 +106,11 @@ def _check_domain(environment: Environment, asked: Fido2OptionsRequest) -> None:
     settings = environment.config.fido2
     if asked.documentDomain is not UNSET and asked.documentDomain not in (settings.rp_id, *settings.origins):
         raise MalformedError("$.documentDomain", f"this relying party is {settings.rp_id}")
+
+
+def told_too_many(error: TooManyError) -> Response:
+    """Return that a limit is used up."""
+    return _failed(429, str(error))._replace(headers=(retry_after(error),))
 
 
 def _failed(status: int, message: str) -> Response:

@@ -30,12 +30,14 @@ _TERMINAL = ENDED | {UNKNOWN}
 async def serve(environment: Environment, request: Request) -> Response:
     """Answer with the session's status; a session nobody knows is `unknown`, not an error."""
     session_id = strictjson.decode(request.body, StatusRequest).sessionId
+    await environment.limits.session.spend(session_id)
     return json_response(await read_status(environment, session_id))
 
 
 async def serve_stream(environment: Environment, request: Request) -> EventStream:
     """Answer with an event per change of status, the present one first, the last one final, unless the server stops."""
     session_id = strictjson.decode(request.body, StatusRequest).sessionId
+    await environment.limits.session.spend(session_id)
 
     async def read() -> tuple[str, bool]:
         status = await read_status(environment, session_id)

@@ -16,7 +16,10 @@ def request_service(op: Operation) -> Handler:
         wanted = parse_get_uaf_request(request.body, op)
         context = parse_request_context(op, wanted.context)
         asking = Asking(requested_from=request.address)
-        if isinstance(context, AuthenticationContext) and not context.username and not context.transaction:
+        is_open = isinstance(context, AuthenticationContext) and not context.username
+        if is_open:
+            await environment.limits.begun.spend(request.limited_as)
+        if isinstance(context, AuthenticationContext) and is_open and not context.transaction:
             answer = await answer_usernameless(environment, context, asking)
             return encoded_uaf_response(answer, int(StatusCode.OK))
         async with environment.store.transaction() as transaction:

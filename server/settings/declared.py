@@ -8,6 +8,7 @@ from msgspec import Meta
 from fidoloop.server.settings.app_links import AppLinks
 from fidoloop.server.settings.fido2 import Fido2
 from fidoloop.server.settings.oauth import OAuthSettings
+from fidoloop.server.settings.rate_limits import RateLimitSettings
 
 DEFAULT_LINK_BASE_URL = "fidoloop://authenticate"
 _MOST_SECONDS = 366 * 24 * 3600
@@ -242,3 +243,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oauth: OAuthSettings = msgspec.field(default_factory=OAuthSettings)
     fido2: Fido2 = msgspec.field(default_factory=Fido2)
     app_links: AppLinks = msgspec.field(default_factory=AppLinks)
+    rate_limits: RateLimitSettings = msgspec.field(default_factory=RateLimitSettings)

@@ -67,13 +67,3 @@ class Fido2(msgspec.Struct, frozen=True):
         BackupPolicy,
         Meta(description="Whether credentials that may be on several devices are allowed or refused."),
     ] = "allowed"
-    requests_per_minute: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1_000_000,
-            description="So many authentications may one address begin in a minute; 0: any number. Behind a proxy all"
-            " have its address.",
-            extra={"unit": "requests"},
-        ),
-    ] = 120

@@ -4,7 +4,7 @@ from typing import Final
 
 from fidoloop.server.store.base import Query
 from fidoloop.server.store.fido2_rows import Fido2Credential, Fido2Session
-from fidoloop.server.store.rows import Count, Nothing, One
+from fidoloop.server.store.rows import Nothing, One
 
 _CREDENTIAL = (
     "SELECT c.id, c.username, c.public_key, c.sign_count, c.backup_eligible, c.backup_state, c.transports,"
@@ -63,9 +63,6 @@ END: Final = Query(
     "UPDATE fido2_session SET state = :state, username = :username, credential_id = :credential_id,"
     " user_verified = :user_verified, rule = :rule, updated_at = :now WHERE id = :id",
     Nothing,
-)
-BEGUN_SINCE: Final = Query(
-    "SELECT COUNT(*) FROM fido2_session WHERE requested_from = :address AND created_at > :since AND kind = 'get'", Count
 )
 FAIL_OPEN: Final = Query(
     "UPDATE fido2_session SET state = 'failed', rule = 'challenge', consumed_at = :now, updated_at = :now"

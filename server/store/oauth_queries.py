@@ -12,7 +12,6 @@ from fidoloop.server.store.oauth_rows import (
     Granted,
     LiveGrant,
     TokenGrant,
-    Tries,
 )
 from fidoloop.server.store.rows import Nothing, One
 
@@ -181,14 +180,6 @@ PASSWORD: Final = Query(
     " WHERE p.username = :username AND a.disabled_at IS NULL",
     One,
 )
-COUNT_PASSWORD_TRY: Final = Query(
-    "INSERT INTO password_try (name_hash, tries, expires_at) VALUES (:name_hash, 1, :expires_at)"
-    " ON CONFLICT (name_hash) DO UPDATE SET tries = CASE WHEN password_try.expires_at > :now"
-    " THEN password_try.tries + 1 ELSE 1 END, expires_at = CASE WHEN password_try.expires_at > :now"
-    " THEN password_try.expires_at ELSE :expires_at END RETURNING tries",
-    Tries,
-)
-FORGET_PASSWORD_TRIES: Final = Query("DELETE FROM password_try WHERE name_hash = :name_hash", Nothing)
 
 # proofs
 USE_PROOF: Final = Query(
@@ -208,7 +199,6 @@ PURGE: Final = (
     Query("DELETE FROM oauth_request WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_session WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_fido2_token WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM password_try WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_token WHERE expires_at <= :now", Nothing),
     Query("DELETE FROM oauth_code WHERE expires_at <= :now", Nothing),
     # A grant lives as long as what came of it.

@@ -121,9 +121,3 @@ class Fido2Token(msgspec.Struct, frozen=True):
 
     username: str
     credential_id: str
-
-
-class Tries(msgspec.Struct, frozen=True):
-    """How often something was tried."""
-
-    tries: int

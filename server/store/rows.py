@@ -221,3 +221,10 @@ class WebLogin(msgspec.Struct, frozen=True):
     key_id: str
     created_at: int
     expires_at: int
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """A bucket after it was asked: when it is full again, epoch microseconds, and how many were granted."""
+
+    full_at: int
+    granted: int

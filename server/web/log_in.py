@@ -59,6 +59,7 @@ class LoggedIn(msgspec.Struct, frozen=True):
 async def begin(environment: Environment, request: Request) -> Response:
     """Begin a log-in; whether a user who is named exists, the answer does not say."""
     wanted = strictjson.decode(request.body, BeginLogIn)
+    await environment.limits.begun.spend(request.limited_as)
     now = environment.clock()
     cookie = await operations.pre_login_cookie(environment.store, request, now=now)
     begun = await _begin(environment, request, wanted, cookies.digest(cookie), now)

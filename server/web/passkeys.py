@@ -15,7 +15,7 @@ from fidoloop.protocol.webauthn.refusal import WebAuthnRefusal
 from fidoloop.server.environment import Environment
 from fidoloop.server.fido2.authentication import NewAuthentication, begin_authentication, finish_authentication
 from fidoloop.server.fido2.credentials import remove_credential
-from fidoloop.server.fido2.errors import Fido2Error, TooManyError
+from fidoloop.server.fido2.errors import Fido2Error
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.store import fido2_queries
 from fidoloop.server.web import cookies, logged_in, operations
@@ -76,13 +76,11 @@ class NamedPasskey(msgspec.Struct, frozen=True):
 async def begin(environment: Environment, request: Request) -> Response:
     """Answer with options that only this browser can answer; whether a user who is named exists, they do not say."""
     wanted = strictjson.decode(request.body, BeginPasskeyLogIn)
+    await environment.limits.begun.spend(request.limited_as)
     cookie = await operations.pre_login_cookie(environment.store, request, now=environment.clock())
     new = NewAuthentication(username=wanted.username or None, user_verification="required")
     authority = _authority(cookies.digest(cookie))
-    try:
-        _, options = await begin_authentication(environment, new, requested_from=request.address, authority=authority)
-    except TooManyError as error:
-        raise HttpProblem(429, str(error), ((b"retry-after", b"60"),)) from None
+    _, options = await begin_authentication(environment, new, requested_from=request.address, authority=authority)
     shown = PasskeyOptions(**msgspec.structs.asdict(options))
     return json_response(shown)._replace(headers=(operations.keep_pre_login(cookie),))
 

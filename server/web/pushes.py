@@ -18,6 +18,7 @@ from fidoloop.server.channel_linking import make_linking
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request
 from fidoloop.server.http.server_timing import ServerTiming
+from fidoloop.server.rate_limits import TooManyError
 from fidoloop.server.services.dispatch_token import DispatchResult, dispatch
 from fidoloop.server.store import web_queries
 from fidoloop.server.store.rows import Target
@@ -68,7 +69,7 @@ async def open_push(
             web_queries.TAKE_PUSH, username=username, session_id=session.id, now=now, since=now - PUSH_WINDOW_MILLIS
         )
         if taken is None:
-            raise HttpProblem(429, TOO_OFTEN)
+            raise HttpProblem(429, TOO_OFTEN, ((b"retry-after", b"60"),))
         operation_id = await operations.begin(transaction, purpose, session.id, browser_hash, username, now=now)
     return Asked(operation_id, session.id, GetUafRequest("Auth", context), linking.content)
 
@@ -78,7 +79,11 @@ async def push_to(environment: Environment, request: Request, asked: Asked, targ
     wanted = DispatchRequest(
         asked.wanted, dispatchTargetId=target.id, dispatchInformation=INFORMATION, sessionId=asked.session_id or UNSET
     )
-    answer = await dispatch(environment, request, wanted, ServerTiming())
+    try:
+        answer = await dispatch(environment, request, wanted, ServerTiming())
+    except TooManyError as error:
+        _log.warning("a push from a page was not sent: %s", error)
+        return False
     if answer.dispatchResult != DispatchResult.DISPATCHED:
         _log.warning("a push from a page failed: %s", answer.dispatchResult)
     return answer.dispatchResult == DispatchResult.DISPATCHED

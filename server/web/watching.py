@@ -20,12 +20,14 @@ class NamedOperation(msgspec.Struct, frozen=True):
 async def status(environment: Environment, request: Request) -> Response:
     """Answer with the state of this browser's operation."""
     named = strictjson.decode(request.body, NamedOperation)
+    await environment.limits.session.spend(named.id)
     return json_response(await read_state(environment, named.id, watcher(request)))
 
 
 async def stream(environment: Environment, request: Request) -> EventStream:
     """Answer with an event per change of that state."""
     named = strictjson.decode(request.body, NamedOperation)
+    await environment.limits.session.spend(named.id)
     return EventStream(follow_state(environment, named.id, watcher(request)))
 
 

@@ -75,6 +75,7 @@ class Decided(msgspec.Struct, frozen=True):
 async def open_request(environment: Environment, request: Request) -> Response:
     """Answer with what is asked; the request is this browser's from now on."""
     query = strictjson.decode(request.body, OpenRequest).query
+    await environment.limits.begun.spend(request.limited_as)
     now, seconds = environment.clock(), environment.config.oauth.authorization_request
     shown = cookies.read_digest(request, COOKIE)
     login = await logged_in.find(environment, request)

@@ -33,6 +33,7 @@ async def serve(environment: Environment, request: Request) -> Response:
     """Keep a request."""
     if not environment.config.web:
         raise HttpProblem(404, "there is nothing at this path")
+    await environment.limits.begun.spend(request.limited_as)
     parameters = read_parameters(request)
     if "request_uri" in parameters:
         raise OAuthRefusal(INVALID, "request_uri has no place in a pushed request")

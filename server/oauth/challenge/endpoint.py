@@ -15,7 +15,8 @@ from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.protocol.oauth.message_hash import message_hash
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request, Response
-from fidoloop.server.oauth.answers import OAuthError, oauth_json
+from fidoloop.server.http.problems import retry_after
+from fidoloop.server.oauth.answers import TOO_MANY, OAuthError, oauth_json
 from fidoloop.server.oauth.authorization.pushed import PushedRequest
 from fidoloop.server.oauth.challenge import fido2_step, uaf_step, web_step
 from fidoloop.server.oauth.challenge.sessions import (
@@ -30,6 +31,7 @@ from fidoloop.server.oauth.parameters import media_type_of, read_parameters
 from fidoloop.server.oauth.passwords import WRONG as WRONG_PASSWORD
 from fidoloop.server.oauth.passwords import check_password
 from fidoloop.server.oauth.proofs import read_proof, use_proofs
+from fidoloop.server.rate_limits import TooManyError
 from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.base import Transaction
 from fidoloop.server.store.oauth_rows import AuthSession
@@ -80,21 +82,25 @@ async def serve(environment: Environment, request: Request) -> Response:
     parameters = read_parameters(request, json_allowed=True)
     if parameters.get("response_type", "code") != "code":
         raise OAuthRefusal("unsupported_response_type", "response_type is code")
+    proving = any(name in parameters for name in _PROOFS)
+    if not proving:
+        await environment.limits.begun.spend(request.limited_as)
     attempt = await _attempt(environment, request, parameters)
     if isinstance(attempt, MoreNeeded):
         return oauth_json(attempt, 400)
     try:
-        if any(name in parameters for name in _PROOFS):
+        if proving:
             username = await _proved(environment, request, parameters, attempt.session)
             return await _granted(environment, attempt, parameters, username)
         return await _next_step(environment, request, parameters, attempt)
     except OAuthRefusal as refusal:
         if refusal.code in (uaf_step.DENIED, WRONG_PASSWORD):
             await environment.store.execute(oauth_queries.COUNT_TRY, session_hash=attempt.session.session_hash)
-        status = {"too_many_attempts": 429, "access_denied": 403}.get(refusal.code, 400)
-        headers = ((b"retry-after", b"600"),) if status == 429 else ()
         answer = MoreNeeded(refusal.code, refusal.what, **attempt.member(attempt.text))
-        return oauth_json(answer, status, headers)
+        return oauth_json(answer, 403 if refusal.code == uaf_step.DENIED else 400)
+    except TooManyError as error:
+        answer = MoreNeeded(TOO_MANY, str(error), **attempt.member(attempt.text))
+        return oauth_json(answer, 429, (retry_after(error),))
 
 
 async def _attempt(environment: Environment, request: Request, parameters: Mapping[str, str]) -> _Attempt | MoreNeeded:

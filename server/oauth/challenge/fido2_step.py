@@ -42,15 +42,12 @@ async def creation_options(environment: Environment, session: AuthSession, usern
 
 async def request_options(environment: Environment, session: AuthSession, *, address: str) -> Any:  # noqa: ANN401 - JSON
     """Return the options for an assertion by whoever has a credential, or by the session's user."""
-    try:
-        _, options = await begin_authentication(
-            environment,
-            NewAuthentication(username=session.username, user_verification="required"),
-            requested_from=address,
-            authority=_authority(session),
-        )
-    except Fido2Error as error:
-        raise OAuthRefusal("too_many_attempts", str(error)) from None
+    _, options = await begin_authentication(
+        environment,
+        NewAuthentication(username=session.username, user_verification="required"),
+        requested_from=address,
+        authority=_authority(session),
+    )
     return msgspec.to_builtins(options)
 
 

@@ -32,11 +32,11 @@ async def serve(environment: Environment, request: Request) -> Response:
     client = await find_client(environment.store, parameters.get("client_id", ""))
     if client is None:
         return await strict.serve(environment, request)
+    await environment.limits.begun.spend(request.limited_as)
     try:
         return await _served(environment, request, parameters, client)
     except OAuthRefusal as refusal:
-        status = 429 if refusal.code == "too_many_attempts" else 401
-        return oauth_json(OAuthError(refusal.code, refusal.what), status)
+        return oauth_json(OAuthError(refusal.code, refusal.what), 401)
 
 
 async def _served(

@@ -70,6 +70,7 @@ class ChipClient(msgspec.Struct, frozen=True, kw_only=True):
 
 async def register(environment: Environment, request: Request) -> Response:
     """Register the app."""
+    await environment.limits.begun.spend(request.limited_as)
     wanted = strictjson.decode(request.body, ChipRegistration)
     server, now = environment.authorization_server, environment.clock()
     if wanted.redirect_uris and tuple(wanted.redirect_uris) != (server.issuer,):

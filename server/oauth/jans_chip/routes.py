@@ -6,7 +6,7 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.dispatch import Endpoint, Routes
 from fidoloop.server.http.messages import Request, Response, json_response
 from fidoloop.server.oauth.discovery import metadata
-from fidoloop.server.oauth.endpoint import oauth_service
+from fidoloop.server.oauth.endpoint import oauth_endpoint, oauth_service
 from fidoloop.server.oauth.jans_chip import challenge, registration, tokens
 from fidoloop.server.oauth.jans_chip.profile import (
     AUTH_METHOD,
@@ -45,5 +45,5 @@ def jans_chip_routes() -> Routes:
         REVOKE: tokens.revoke,
         **dict.fromkeys(CHALLENGES, challenge.serve),
     }
-    found: Routes = {path: {"POST": Endpoint(handler=if_on(oauth_service(handler)))} for path, handler in posts.items()}
+    found: Routes = {path: {"POST": oauth_endpoint(if_on(oauth_service(handler)))} for path, handler in posts.items()}
     return found | {METADATA: {"GET": Endpoint(handler=if_on(serve_metadata))}}

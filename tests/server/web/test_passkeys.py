@@ -7,6 +7,7 @@ from typing import Any
 
 from fidoloop.server.fido2.credentials import list_credentials, remove_credential
 from fidoloop.server.settings.fido2 import Fido2
+from fidoloop.server.settings.rate_limits import RateLimitSettings
 from tests.protocol.webauthn.builders import UP
 from tests.server.harness import BASE, JSON, Bench, running
 from tests.server.passkeys import Passkey, enrolled
@@ -136,7 +137,7 @@ def test_too_many_and_foreign_pages_are_refused(tmp_path: Path) -> None:
                 assert answer.status_code == 403
                 assert BASE in answer.json()["detail"]
 
-    run(tmp_path, check, fido2=Fido2(requests_per_minute=1))
+    run(tmp_path, check, rate_limits=RateLimitSettings(begun=1, exempt=()))
 
 
 def test_users_who_are_named_get_the_same_kind_of_answer_whoever_they_are(tmp_path: Path) -> None:
