@@ -10,7 +10,7 @@ from fidoloop.bridge.push.receiver import PushReceiver
 from fidoloop.bridge.push.service import PATH, PushService
 from fidoloop.server.tls import ensure_lab_tls
 
-SETTINGS = '[server.web_push]\nnetworks = ["127.0.0.0/8"]\n'
+SETTINGS = '[server.web_push]\nnetworks = ["127.0.0.0/8"]\n[server.rate_limits]\nuser_pushes = 0\n'
 
 
 def run() -> list[Row]:

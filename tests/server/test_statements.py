@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from fidoloop.server import store as store_package
-from fidoloop.server.store import fido2_queries, oauth_queries, queries, web_queries
+from fidoloop.server.store import fido2_queries, limit_queries, oauth_queries, queries, web_queries
 from fidoloop.server.store.base import Query
 from fidoloop.server.store.open import migrate_store
 from fidoloop.server.store.postgres import postgres_text
@@ -63,7 +63,7 @@ def tables(postgres_url: str) -> Iterator[Database]:
 
 
 def test_no_module_of_statements_is_left_out() -> None:
-    for module in (queries, web_queries, oauth_queries, fido2_queries):
+    for module in (queries, web_queries, oauth_queries, fido2_queries, limit_queries):
         prefix = module.__name__.rpartition(".")[2]
         assert {name for name in ALL if name.startswith(f"{prefix}.")}
 
