@@ -33,9 +33,9 @@ def oauth_service(handler: OAuthHandler) -> Handler:
     return serve
 
 
-def oauth_endpoint(service: Handler) -> Endpoint:
-    """Return a service as an endpoint that refuses in the words of OAuth."""
-    return Endpoint(handler=service, too_many=too_many_attempts)
+def oauth_endpoint(service: Handler, *, limited: bool = True) -> Endpoint:
+    """Return a service as an endpoint that refuses in the words of OAuth; not `limited`: it counts whom by itself."""
+    return Endpoint(handler=service, limited=limited, too_many=too_many_attempts)
 
 
 def _newest(environment: Environment, now: int) -> tuple[tuple[bytes, bytes], ...]:

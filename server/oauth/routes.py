@@ -31,7 +31,6 @@ def oauth_routes() -> Routes:
     posts = {
         TOKEN: token_endpoint.serve,
         CHALLENGE: discovery.serve_challenge,
-        INTROSPECT: token_state.introspect,
         REVOKE: token_state.revoke,
         ATTESTER_NONCE: attester.serve_nonce,
         ATTEST: attester.serve_attest,
@@ -47,6 +46,8 @@ def oauth_routes() -> Routes:
         api.WHOAMI: api.serve_whoami,
     }
     return {path: {"POST": oauth_endpoint(oauth_service(handler))} for path, handler in posts.items()} | {
+        # Resources show an API credential; only calls without one count.
+        INTROSPECT: {"POST": oauth_endpoint(oauth_service(token_state.introspect), limited=False)},
         f"{REGISTER}/*": {method: oauth_endpoint(oauth_service(handler)) for method, handler in own.items()},
         **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
         consents.APPS: read(consents.listed),

@@ -40,6 +40,7 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
 async def introspect(environment: Environment, request: Request) -> Response:
     """Answer a resource, which shows an API credential."""
     if not await is_authorized(environment.store, request.headers.get(b"authorization")):
+        await environment.limits.requests.spend(request.limited_as)
         raise OAuthRefusal("invalid_client", "an API credential is needed")
     token = await environment.store.fetch_one(
         oauth_queries.TOKEN, token_hash=token_hash(required(read_parameters(request), "token"))
