@@ -123,7 +123,7 @@ class OAuthClient:
         """Ask for a challenge and a nonce."""
         answer = await self.bench.client.post("/challenge")
         self.challenge = answer.json()["attestation_challenge"]
-        self.nonce = answer.headers["dpop-nonce"]
+        self.nonce = answer.headers.get("dpop-nonce", "")
 
     async def send(
         self, path: str, parameters: Mapping[str, str], fields: list[tuple[str, str]] | None = None
