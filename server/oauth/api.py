@@ -26,6 +26,7 @@ from fidoloop.server.oauth.resource import (
 )
 from fidoloop.server.oauth.token_state import is_good
 from fidoloop.server.store import oauth_queries
+from fidoloop.server.store.base import Change, Value
 
 METADATA_PATH: Final = f"/.well-known/oauth-protected-resource{API}"
 WHOAMI: Final = f"{API}/whoami"
@@ -157,8 +158,5 @@ class _StoredReplay:
         self._environment = environment
 
     async def use(self, replay_key: str, expires_at: int) -> bool:
-        async with self._environment.store.transaction() as transaction:
-            found = await transaction.fetch_one(
-                oauth_queries.USE_PROOF, replay_key=f"rs|{replay_key}", expires_at=1000 * expires_at
-            )
-        return found is not None
+        parameters: dict[str, Value] = {"replay_key": f"rs|{replay_key}", "expires_at": 1000 * expires_at}
+        return await self._environment.store.apply((Change(oauth_queries.ADD_PROOF, parameters),))

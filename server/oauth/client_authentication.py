@@ -49,6 +49,19 @@ class _Shown(NamedTuple):
     previous: PreviousMessage | None
 
 
+class _Clients(NamedTuple):
+    statements: Statements
+    known: Client | None
+
+    async def find(self, client_id: str) -> Client:
+        if self.known is not None and self.known.id == client_id:
+            return self.known
+        client = await self.statements.fetch_one(oauth_queries.CLIENT, id=client_id)
+        if client is None:
+            raise OAuthRefusal(INVALID, "no such client")
+        return client
+
+
 async def authenticate_client(
     environment: Environment,
     statements: Statements,
@@ -57,6 +70,7 @@ async def authenticate_client(
     dpop: DpopProof | None,
     *,
     expected_client_id: str | None = None,
+    known: Client | None = None,
 ) -> AuthenticatedClient:
     """Return the client of a request if it is who it says and its device may be here at all.
 
@@ -67,6 +81,7 @@ async def authenticate_client(
         parameters: of the request: client_id, client_assertion.
         dpop: the request's verified DPoP proof, which may stand for a proof of possession.
         expected_client_id: of the session or code in the request, if known.
+        known: the client that was read already; another is asked for.
 
     Raises:
         OAuthRefusal: invalid_client, invalid_client_attestation, use_attestation_challenge, use_fresh_attestation;
@@ -82,9 +97,9 @@ async def authenticate_client(
     if attested and assertion is not None:
         raise OAuthRefusal("invalid_request", "the client authenticates in two ways")
     if assertion is not None:
-        shown = await _by_key(environment, statements, parameters, assertion, named)
+        shown = await _by_key(environment, _Clients(statements, known), parameters, assertion, named)
     else:
-        shown = await _by_attestation(environment, statements, request, named=named, dpop=dpop)
+        shown = await _by_attestation(environment, _Clients(statements, known), request, named=named, dpop=dpop)
     rule, grants = decide(environment.authorization_server.device_policy.policy, shown.facts)
     if rule is None or rule.grants is UNSET:
         raise OAuthRefusal(client_attestation.INVALID, "the device policy does not allow this device")
@@ -93,7 +108,7 @@ async def authenticate_client(
 
 async def _by_attestation(
     environment: Environment,
-    statements: Statements,
+    clients: _Clients,
     request: Request,
     *,
     named: str | None,
@@ -108,7 +123,7 @@ async def _by_attestation(
         expected_client_id=named,
         max_age=server.settings.attestation_age,
     )
-    client = await _client(statements, attestation.client_id)
+    client = await clients.find(attestation.client_id)
     # Otherwise one device could pose as another client.
     if client.jkt != attestation.thumbprint:
         raise OAuthRefusal(INVALID, "the attested key is not the one that the client registered with")
@@ -135,7 +150,7 @@ async def _by_attestation(
 
 async def _by_key(
     environment: Environment,
-    statements: Statements,
+    clients: _Clients,
     parameters: Mapping[str, str],
     assertion: str,
     named: str | None,
@@ -144,7 +159,7 @@ async def _by_key(
         raise OAuthRefusal(INVALID, "client_assertion_type is not that of a JWT")
     now = environment.clock() // 1000
     claimed = client_assertion.claimed_client_id(assertion)
-    client = await _client(statements, claimed)
+    client = await clients.find(claimed)
     if client.auth_method != BY_KEY:
         raise OAuthRefusal(INVALID, f"the client is registered for {client.auth_method}")
     found = client_assertion.verify_client_assertion(
@@ -158,13 +173,6 @@ async def _by_key(
     # What the device is was told when the client registered; the instance itself plays the attester from then on.
     attested = Attested(facts, "registration", now - client.created_at // 1000)
     return _Shown(client, attested, UsedProof(found.replay_key, found.expires_at, INVALID), None)
-
-
-async def _client(statements: Statements, client_id: str) -> Client:
-    client = await statements.fetch_one(oauth_queries.CLIENT, id=client_id)
-    if client is None:
-        raise OAuthRefusal(INVALID, "no such client")
-    return client
 
 
 def _facts(attestation: ClientAttestation, now: int) -> Attested:

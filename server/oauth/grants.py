@@ -14,7 +14,7 @@ from fidoloop.protocol.oauth.access_tokens import AccessTokenClaims, KeyConfirma
 from fidoloop.protocol.oauth.message_hash import MessageKind
 from fidoloop.server.environment import Environment
 from fidoloop.server.store import oauth_queries
-from fidoloop.server.store.base import Store, Transaction
+from fidoloop.server.store.base import Change, Store, Transaction, Value
 
 ACCESS: Final = "access"
 REFRESH: Final = "refresh"
@@ -95,27 +95,30 @@ async def add_code(
     return code
 
 
-async def issue_tokens(
-    environment: Environment, transaction: Transaction, grant_id: str, approved: Approved, *, scope: str
-) -> TokenResponse:
-    """Return an access token of `scope`, a refresh token of the whole grant, an id_token where openid was approved."""
+def make_tokens(
+    environment: Environment, grant_id: str, approved: Approved, *, scope: str
+) -> tuple[TokenResponse, Change]:
+    """Return an access token of `scope`, a refresh token of the whole grant, an id_token where openid was approved.
+
+    With them the change that makes the store know them: they are worth nothing before.
+    """
     now = environment.clock()
     settings = environment.config.oauth
     access = _access_token(environment, approved, scope=scope, now=now)
     refresh = secrets.token_urlsafe(32)
-    await transaction.execute(
-        oauth_queries.ADD_TOKENS,
-        grant_id=grant_id,
-        now=now,
-        access_hash=token_hash(access),
-        access_scope=scope,
-        access_expires_at=now + 1000 * settings.access_token,
-        refresh_hash=token_hash(refresh),
-        refresh_scope=approved.scope,
-        refresh_expires_at=now + 1000 * settings.refresh_token,
-    )
+    parameters: dict[str, Value] = {
+        "grant_id": grant_id,
+        "now": now,
+        "access_hash": token_hash(access),
+        "access_scope": scope,
+        "access_expires_at": now + 1000 * settings.access_token,
+        "refresh_hash": token_hash(refresh),
+        "refresh_scope": approved.scope,
+        "refresh_expires_at": now + 1000 * settings.refresh_token,
+    }
     id_token = _id_token(environment, approved, now=now) if "openid" in scope.split() else UNSET
-    return TokenResponse(access, "DPoP", settings.access_token, scope, refresh, id_token)
+    response = TokenResponse(access, "DPoP", settings.access_token, scope, refresh, id_token)
+    return response, Change(oauth_queries.ADD_TOKENS, parameters, rows=2)
 
 
 async def purge(store: Store, *, now: int) -> None:

@@ -7,7 +7,7 @@ from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import Request
 from fidoloop.server.store import oauth_queries
-from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.base import Change, Statements, Transaction, Value
 
 HEADER = b"dpop"
 
@@ -46,6 +46,22 @@ async def use_proof(transaction: Transaction, replay_key: str, expires_at: int, 
     used = await transaction.fetch_one(oauth_queries.USE_PROOF, replay_key=replay_key, expires_at=1000 * expires_at)
     if used is None:
         raise OAuthRefusal(code, "the proof was used before")
+
+
+def using(proof: DpopProof, second: UsedProof | None) -> Change:
+    """Return the change that uses up a request's DPoP proof, and its proof of possession where it has one."""
+    parameters: dict[str, Value] = {"replay_key": proof.replay_key, "expires_at": 1000 * proof.expires_at}
+    if second is None:
+        return Change(oauth_queries.ADD_PROOF, parameters)
+    parameters |= {"second_key": second.replay_key, "second_until": 1000 * second.expires_at}
+    return Change(oauth_queries.ADD_PROOFS, parameters, rows=2)
+
+
+async def refuse_used(statements: Statements, proof: DpopProof, second: UsedProof | None) -> None:
+    """Refuse proofs of which one was used before. Raises OAuthRefusal."""
+    for replay_key, code in ((proof.replay_key, INVALID), *([(second.replay_key, second.code)] if second else ())):
+        if await statements.fetch_one(oauth_queries.USED_PROOF, replay_key=replay_key) is not None:
+            raise OAuthRefusal(code, "the proof was used before")
 
 
 async def use_proofs(transaction: Transaction, proof: DpopProof | None, second: UsedProof | None) -> None:

@@ -3,8 +3,8 @@
 RFC 6749 sections 4.1.3 and 6, RFC 9449 section 5; RFC 9700 section 4.14.2 for rotation.
 """
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
 
 from fidoloop.protocol.oauth.dpop import INVALID as INVALID_PROOF
 from fidoloop.protocol.oauth.dpop import DpopProof
@@ -18,27 +18,40 @@ from fidoloop.server.oauth.authorization_server import TOKEN
 from fidoloop.server.oauth.client_authentication import AuthenticatedClient, authenticate_client
 from fidoloop.server.oauth.consents import end_grant
 from fidoloop.server.oauth.grants import (
-    REFRESH,
     Approved,
-    TokenResponse,
-    issue_tokens,
+    make_tokens,
     token_hash,
 )
 from fidoloop.server.oauth.parameters import read_parameters, required
-from fidoloop.server.oauth.proofs import read_proof, use_proofs
+from fidoloop.server.oauth.proofs import UsedProof, read_proof, refuse_used, using
 from fidoloop.server.store import oauth_queries
-from fidoloop.server.store.base import Transaction
-from fidoloop.server.store.oauth_rows import CodeGrant, TokenGrant
+from fidoloop.server.store.base import Change, Value
+from fidoloop.server.store.oauth_rows import Client, CodeGrant, RefreshGrant, client_of
 
 INVALID_GRANT: Final = "invalid_grant"
+_ATTEMPTS = 3
 
 
-class ReusedError(Exception):
+class _ReusedError(Exception):
     """A code or refresh token was used a second time; whoever has it, the grant ends."""
 
     def __init__(self, grant_id: str) -> None:
         super().__init__(grant_id)
         self.grant_id = grant_id
+
+
+class Redemption(NamedTuple):
+    """What may be issued, for which proofs, and the change that uses up the code or refresh token shown for it."""
+
+    grant_id: str
+    approved: Approved
+    scope: str
+    use: Change
+    second: UsedProof | None
+
+
+Authenticate = Callable[[Client | None], Awaitable[AuthenticatedClient]]
+"""Returns who asks; the client given was read already. Raises OAuthRefusal."""
 
 
 async def serve(environment: Environment, request: Request) -> Response:
@@ -49,76 +62,99 @@ async def serve(environment: Environment, request: Request) -> Response:
     if redeem is None:
         raise OAuthRefusal("unsupported_grant_type", "grant_type is neither authorization_code nor refresh_token")
     proof = read_proof(environment, request, TOKEN)
+
+    async def authenticate(known: Client | None) -> AuthenticatedClient:
+        return await authenticate_client(environment, environment.store, request, parameters, proof, known=known)
+
+    return await exchange(environment, request, proof, lambda: redeem(environment, parameters, proof, authenticate))
+
+
+async def exchange(
+    environment: Environment, request: Request, proof: DpopProof, read: Callable[[], Awaitable[Redemption]]
+) -> Response:
+    """Issue what `read` has found may be issued, and use up what was shown for it and the proofs.
+
+    All is written in one batch whose statements say what was read. Where they change nothing, what was read is no more
+    so, or a proof was used before: then it is read again, to say which.
+
+    Raises:
+        OAuthRefusal: as `read` does; a proof was used before; invalid_grant, the grant revoked, where the code or
+            refresh token was.
+    """
     try:
+        for attempt in range(_ATTEMPTS):
+            granted = await read()
+            if attempt:
+                await refuse_used(environment.store, proof, granted.second)
+            tokens, adding = make_tokens(environment, granted.grant_id, granted.approved, scope=granted.scope)
+            if await environment.store.apply((granted.use, adding, using(proof, granted.second))):
+                return oauth_json(tokens)
+    except _ReusedError as reused:
         async with environment.store.transaction() as transaction:
-            client = await authenticate_client(environment, transaction, request, parameters, proof)
-            tokens = await redeem(environment, transaction, parameters, client, proof)
-            await use_proofs(transaction, proof, client.proof)
-    except ReusedError as reused:
-        raise await end_reused(environment, request, reused) from None
-    return oauth_json(tokens)
-
-
-async def end_reused(environment: Environment, request: Request, reused: ReusedError) -> OAuthRefusal:
-    """End the grant of what was used a second time, and return the refusal."""
-    async with environment.store.transaction() as transaction:
-        await end_grant(transaction, reused.grant_id, "token-reused", now=environment.clock(), request=request)
-    return OAuthRefusal(INVALID_GRANT, "used before; every token that came of it is revoked")
+            await end_grant(transaction, reused.grant_id, "token-reused", now=environment.clock(), request=request)
+        raise OAuthRefusal(INVALID_GRANT, "used before; every token that came of it is revoked") from None
+    raise OAuthRefusal("server_error", "what this request relies on keeps changing")
 
 
 async def redeem_code(
-    environment: Environment,
-    transaction: Transaction,
-    parameters: Mapping[str, str],
-    client: AuthenticatedClient,
-    proof: DpopProof,
-) -> TokenResponse:
-    """Return the tokens of a code; the caller uses the proofs up. Raises OAuthRefusal, ReusedError."""
+    environment: Environment, parameters: Mapping[str, str], proof: DpopProof, authenticate: Authenticate
+) -> Redemption:
+    """Return what a code may be exchanged for, by `exchange` only. Raises OAuthRefusal."""
     code_hash = token_hash(required(parameters, "code"))
-    code = await transaction.fetch_one(oauth_queries.CODE, code_hash=code_hash)
+    code = await environment.store.fetch_one(oauth_queries.CODE, code_hash=code_hash)
+    client = await authenticate(client_of(code))
     if code is None or code.client_id != client.client.id:
         raise OAuthRefusal(INVALID_GRANT, "no such code")
     _check_grant(code, proof)
     if code.used_at is not None:
-        raise ReusedError(code.grant_id)
+        raise _ReusedError(code.grant_id)
     if code.redirect_uri != parameters.get("redirect_uri"):
         raise OAuthRefusal(INVALID_GRANT, "redirect_uri is not the one of the authorization request")
     verify_verifier(parameters.get("code_verifier"), code.code_challenge)
     _check_previous(environment, code, client)
     now = environment.clock()
-    if await transaction.fetch_one(oauth_queries.USE_CODE, code_hash=code_hash, now=now) is None:
+    if code.expires_at <= now:
         raise OAuthRefusal(INVALID_GRANT, "the code is expired")
     approved = _approved(code)
     _check_grants(client, approved.acr, approved.scope)
-    return await issue_tokens(environment, transaction, code.grant_id, approved, scope=code.scope)
+    use = Change(oauth_queries.USE_CODE, {"code_hash": code_hash, **_as_read(code), "now": now})
+    return Redemption(code.grant_id, approved, code.scope, use, client.proof)
 
 
 async def _refresh(
-    environment: Environment,
-    transaction: Transaction,
-    parameters: Mapping[str, str],
-    client: AuthenticatedClient,
-    proof: DpopProof,
-) -> TokenResponse:
+    environment: Environment, parameters: Mapping[str, str], proof: DpopProof, authenticate: Authenticate
+) -> Redemption:
     its_hash = token_hash(required(parameters, "refresh_token"))
-    token = await transaction.fetch_one(oauth_queries.TOKEN, token_hash=its_hash)
-    if token is None or token.kind != REFRESH or token.client_id != client.client.id:
+    token = await environment.store.fetch_one(oauth_queries.REFRESH_TOKEN, token_hash=its_hash)
+    client = await authenticate(client_of(token))
+    if token is None or token.client_id != client.client.id:
         raise OAuthRefusal(INVALID_GRANT, "no such refresh token")
     _check_grant(token, proof)
     if token.used_at is not None:
-        raise ReusedError(token.grant_id)
+        raise _ReusedError(token.grant_id)
     scope = _narrowed(parameters.get("scope"), token.scope)
-    if (
-        await transaction.fetch_one(oauth_queries.USE_REFRESH_TOKEN, token_hash=its_hash, now=environment.clock())
-        is None
-    ):
+    now = environment.clock()
+    if token.expires_at <= now:
         raise OAuthRefusal(INVALID_GRANT, "the refresh token is expired")
     approved = _approved(token)
     _check_grants(client, approved.acr, scope)
-    return await issue_tokens(environment, transaction, token.grant_id, approved, scope=scope)
+    use = Change(oauth_queries.USE_REFRESH_TOKEN, {"token_hash": its_hash, **_as_read(token), "now": now})
+    return Redemption(token.grant_id, approved, scope, use, client.proof)
 
 
-def _check_grant(found: CodeGrant | TokenGrant, proof: DpopProof) -> None:
+def _as_read(found: CodeGrant | RefreshGrant) -> dict[str, Value]:
+    """Return what a code or refresh token was found with and is used up by."""
+    return {
+        "grant_id": found.grant_id,
+        "username": found.username,
+        "client_id": found.client_id,
+        "client_jwk": found.client_jwk,
+        "client_auth_method": found.client_auth_method,
+        "client_device": found.client_device,
+    }
+
+
+def _check_grant(found: CodeGrant | RefreshGrant, proof: DpopProof) -> None:
     """Check what a code or refresh token was bound to, and that what it came of is still so."""
     if found.revoked_at is not None or found.owner_disabled_at is not None:
         raise OAuthRefusal(INVALID_GRANT, "revoked")
@@ -156,7 +192,7 @@ def _narrowed(wanted: str | None, whole: str) -> str:
     return " ".join(wanted.split())
 
 
-def _approved(found: CodeGrant | TokenGrant) -> Approved:
+def _approved(found: CodeGrant | RefreshGrant) -> Approved:
     return Approved(
         client_id=found.client_id,
         username=found.username,

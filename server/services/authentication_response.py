@@ -182,8 +182,8 @@ async def _advance(
 ) -> None:
     """Move a key's counter, unless the key was moved on, removed or its owner disabled since it was read."""
     key = result.key
-    query, parameters = _advancing(result, environment.config.app_id, now)
-    if await transaction.execute(query, **parameters) == 1:
+    change = _advancing(result, environment.config.app_id, now)
+    if await transaction.execute(change.query, **change.parameters) == 1:
         environment.remembered.key_used(key, result.sign_counter)
         return
     keys, disabled = await load_keys(environment, transaction, [(key.aaid, key.key_id)])

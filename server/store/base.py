@@ -34,10 +34,11 @@ class Query(Generic[Row]):
 
 
 class Change(NamedTuple):
-    """A statement that must change one row and returns none, and what its parameters stand for."""
+    """A statement that must change so many `rows` and returns none, and what its parameters stand for."""
 
     query: Query[Nothing]
     parameters: dict[str, Value]
+    rows: int = 1
 
 
 class Statements(Protocol):
@@ -78,7 +79,7 @@ class Store(Statements, Protocol):
         ...
 
     def apply(self, changes: Sequence[Change]) -> Awaitable[bool]:
-        """Make all `changes` in one transaction, or none where one of them would not change one row.
+        """Make all `changes` in one transaction, or none where one of them would not change its number of rows.
 
         What a caller knows beforehand needs no transaction that it holds open. Raises ConflictError.
         """

@@ -11,9 +11,19 @@ from fidoloop.server.store.oauth_rows import (
     Fido2Token,
     Granted,
     LiveGrant,
+    RefreshGrant,
     TokenGrant,
 )
 from fidoloop.server.store.rows import Nothing, One
+
+# A code or refresh token is used once, and only while all that it was read with is still so.
+_AS_READ = (
+    "used_at IS NULL AND expires_at > :now AND grant_id = :grant_id"
+    " AND EXISTS (SELECT 1 FROM oauth_grant WHERE id = :grant_id AND revoked_at IS NULL)"
+    " AND EXISTS (SELECT 1 FROM account WHERE username = :username AND disabled_at IS NULL)"
+    " AND EXISTS (SELECT 1 FROM oauth_client WHERE id = :client_id AND revoked_at IS NULL AND jwk = :client_jwk"
+    " AND auth_method = :client_auth_method AND device = :client_device)"
+)
 
 # clients
 ADD_CLIENT: Final = Query(
@@ -67,17 +77,15 @@ ADD_CODE: Final = Query(
     Nothing,
 )
 CODE: Final = Query(
-    "SELECT c.grant_id, c.redirect_uri, c.code_challenge, c.message_of, c.message_hash, c.expires_at, c.used_at,"
-    " g.client_id, g.username, g.scope, g.acr, g.auth_time, g.jkt, g.nonce, g.revoked_at, a.disabled_at"
-    " FROM oauth_code c JOIN oauth_grant g ON g.id = c.grant_id JOIN account a ON a.username = g.username"
-    " WHERE c.code_hash = :code_hash",
+    "SELECT o.grant_id, o.redirect_uri, o.code_challenge, o.message_of, o.message_hash, o.expires_at, o.used_at,"
+    " g.client_id, g.username, g.scope, g.acr, g.auth_time, g.jkt, g.nonce, g.revoked_at, a.disabled_at, c.revoked_at,"
+    " c.jkt, c.jwk, c.auth_method, c.metadata, c.device, c.registration_token_hash, c.created_at"
+    " FROM oauth_code o JOIN oauth_grant g ON g.id = o.grant_id JOIN account a ON a.username = g.username"
+    " JOIN oauth_client c ON c.id = g.client_id WHERE o.code_hash = :code_hash",
     CodeGrant,
 )
-USE_CODE: Final = Query(
-    "UPDATE oauth_code SET used_at = :now WHERE code_hash = :code_hash AND used_at IS NULL AND expires_at > :now"
-    " RETURNING grant_id",
-    One,
-)
+_USE_CODE = "UPDATE oauth_code SET used_at = :now WHERE code_hash = :code_hash AND"
+USE_CODE: Final = Query(f"{_USE_CODE} {_AS_READ}", Nothing)
 
 # authorization requests
 ADD_REQUEST: Final = Query(
@@ -115,18 +123,22 @@ ADD_TOKENS: Final = Query(
     " (:refresh_hash, 'refresh', :grant_id, :refresh_scope, :now, :refresh_expires_at)",
     Nothing,
 )
-TOKEN: Final = Query(
+_GRANTED = (
     "SELECT t.kind, t.grant_id, t.scope, t.issued_at, t.expires_at, t.used_at, g.client_id, g.username, g.scope,"
     " g.acr, g.auth_time, g.jkt, g.nonce, g.revoked_at, a.disabled_at, c.revoked_at"
-    " FROM oauth_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN account a ON a.username = g.username"
-    " JOIN oauth_client c ON c.id = g.client_id WHERE t.token_hash = :token_hash",
-    TokenGrant,
 )
-USE_REFRESH_TOKEN: Final = Query(
-    "UPDATE oauth_token SET used_at = :now WHERE token_hash = :token_hash AND kind = 'refresh' AND used_at IS NULL"
-    " AND expires_at > :now RETURNING grant_id",
-    One,
+_BY_HASH = (
+    "FROM oauth_token t JOIN oauth_grant g ON g.id = t.grant_id JOIN account a ON a.username = g.username"
+    " JOIN oauth_client c ON c.id = g.client_id WHERE t.token_hash = :token_hash"
 )
+TOKEN: Final = Query(f"{_GRANTED} {_BY_HASH}", TokenGrant)
+REFRESH_TOKEN: Final = Query(
+    f"{_GRANTED}, c.jkt, c.jwk, c.auth_method, c.metadata, c.device, c.registration_token_hash, c.created_at {_BY_HASH}"
+    " AND t.kind = 'refresh'",
+    RefreshGrant,
+)
+_USE_REFRESH_TOKEN = "UPDATE oauth_token SET used_at = :now WHERE token_hash = :token_hash AND kind = 'refresh' AND"  # noqa: S105 - SQL
+USE_REFRESH_TOKEN: Final = Query(f"{_USE_REFRESH_TOKEN} {_AS_READ}", Nothing)
 REMOVE_TOKEN: Final = Query("DELETE FROM oauth_token WHERE token_hash = :token_hash", Nothing)
 
 # auth_sessions
@@ -182,16 +194,19 @@ PASSWORD: Final = Query(
 )
 
 # proofs
-USE_PROOF: Final = Query(
+_PROOF = (
     "INSERT INTO oauth_replay (replay_key, expires_at) VALUES (:replay_key, :expires_at)"
-    " ON CONFLICT (replay_key) DO NOTHING RETURNING replay_key",
-    One,
+    " ON CONFLICT (replay_key) DO NOTHING"
 )
-USE_PROOFS: Final = Query(
+_PROOFS = (
     "INSERT INTO oauth_replay (replay_key, expires_at) VALUES (:replay_key, :expires_at), (:second_key, :second_until)"
-    " ON CONFLICT (replay_key) DO NOTHING RETURNING replay_key",
-    One,
+    " ON CONFLICT (replay_key) DO NOTHING"
 )
+USE_PROOF: Final = Query(f"{_PROOF} RETURNING replay_key", One)
+USE_PROOFS: Final = Query(f"{_PROOFS} RETURNING replay_key", One)
+ADD_PROOF: Final = Query(_PROOF, Nothing)
+ADD_PROOFS: Final = Query(_PROOFS, Nothing)
+USED_PROOF: Final = Query("SELECT replay_key FROM oauth_replay WHERE replay_key = :replay_key", One)
 
 # expiry, in the order that leaves nothing pointing nowhere
 PURGE: Final = (

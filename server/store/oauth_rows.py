@@ -17,7 +17,7 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class CodeGrant(msgspec.Struct, frozen=True):
-    """An authorization code and the grant it is for."""
+    """An authorization code, the grant it is for and that one's client."""
 
     grant_id: str
     redirect_uri: str | None
@@ -35,6 +35,14 @@ class CodeGrant(msgspec.Struct, frozen=True):
     nonce: str | None
     revoked_at: int | None
     owner_disabled_at: int | None
+    client_revoked_at: int | None
+    client_jkt: str
+    client_jwk: str
+    client_auth_method: str
+    client_metadata: str
+    client_device: str
+    client_registration_token_hash: str
+    client_created_at: int
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -78,6 +86,34 @@ class TokenGrant(msgspec.Struct, frozen=True):
     revoked_at: int | None
     owner_disabled_at: int | None
     client_revoked_at: int | None
+
+
+class RefreshGrant(TokenGrant, frozen=True):
+    """A token, the grant it is of and that one's client."""
+
+    client_jkt: str
+    client_jwk: str
+    client_auth_method: str
+    client_metadata: str
+    client_device: str
+    client_registration_token_hash: str
+    client_created_at: int
+
+
+def client_of(found: CodeGrant | RefreshGrant | None) -> Client | None:
+    """Return the client of a code or token, None where there is none any more."""
+    if found is None or found.client_revoked_at is not None:
+        return None
+    return Client(
+        found.client_id,
+        found.client_jkt,
+        found.client_jwk,
+        found.client_auth_method,
+        found.client_metadata,
+        found.client_device,
+        found.client_registration_token_hash,
+        found.client_created_at,
+    )
 
 
 class AuthSession(msgspec.Struct, frozen=True):

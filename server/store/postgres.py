@@ -97,12 +97,12 @@ class PostgresStore:
 
     async def apply(self, changes: Sequence[Change]) -> bool:
         """Make all changes or none; see Store."""
-        if len(changes) == 1:
+        if len(changes) == 1 and changes[0].rows == 1:
             return await self.execute(changes[0].query, **changes[0].parameters) == 1
         try:
             async with self.transaction() as transaction:
-                for query, parameters in changes:
-                    if await transaction.execute(query, **parameters) != 1:
+                for query, parameters, rows in changes:
+                    if await transaction.execute(query, **parameters) != rows:
                         raise _UnappliedError
         except _UnappliedError:
             return False

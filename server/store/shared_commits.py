@@ -198,32 +198,34 @@ class SharedCommits:
             changes, future = queued
             if future.done():
                 continue
-            guarded = savepoints and len(changes) > 1
+            guarded = savepoints and (len(changes) > 1 or changes[0].rows > 1)
             if guarded:
                 self._cursor.execute("SAVEPOINT changes")
-            made = self._make(changes, future)
+            made, touched = self._make(changes, future)
             if guarded:
-                if made < len(changes):
+                if not made:
                     self._cursor.execute("ROLLBACK TO changes")
                 self._cursor.execute("RELEASE changes")
-            elif 0 < made < len(changes):
+            elif touched and not made:
                 return queued
-            results.append((future, made == len(changes)))
+            results.append((future, made))
         self._waiting.extend(results)
         return None
 
-    def _make(self, changes: Sequence[Change], future: "asyncio.Future[bool]") -> int:
-        """Return how many of `changes`, from the first on, were made; a conflict is told to him who waits."""
+    def _make(self, changes: Sequence[Change], future: "asyncio.Future[bool]") -> tuple[bool, bool]:
+        """Tell whether all `changes` were made, and whether any row was; a conflict is told to him who waits."""
         execute = self._cursor.execute
-        made = 0
+        touched = False
         try:
-            for query, parameters in changes:
-                if execute(query.numbered, [parameters[name] for name in query.names]).rowcount != 1:
-                    break
-                made += 1
+            for query, parameters, rows in changes:
+                changed = execute(query.numbered, [parameters[name] for name in query.names]).rowcount
+                touched = touched or changed > 0
+                if changed != rows:
+                    return False, touched
         except sqlite3.IntegrityError:
             future.set_exception(ConflictError("a row of this name exists already"))
-        return made
+            return False, touched
+        return True, touched
 
     def _broken(self, error: sqlite3.Error) -> bool:
         """Wait for a locked database, up to the limit; what else failed has failed for everybody."""

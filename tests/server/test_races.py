@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from fidoloop.server.app import create_app
 from fidoloop.server.environment import Environment, system_clock
 from fidoloop.server.errors import StoreError
 from fidoloop.server.services import authentication_response
+from fidoloop.server.store import oauth_queries
 from fidoloop.server.store.base import Change, Query, Transaction, Value
 from fidoloop.server.store.open import open_store
 from fidoloop.server.store.rows import IssuedRequest, Nothing
@@ -228,6 +230,34 @@ def test_changes_are_made_all_or_none(tmp_path: Path, database: str) -> None:
             assert await disabled() == []
             assert await bench.store.apply([disable("mia"), disable("jeff")])
             assert await disabled() == ["jeff", "mia"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "in an open transaction"])
+def test_a_change_of_several_rows_is_made_whole_or_not_at_all(tmp_path: Path, database: str, beside: bool) -> None:
+    async def scenario() -> None:
+        async with running(tmp_path, database=database) as bench:
+
+            def proofs(first: str, second: str) -> Change:
+                parameters: dict[str, Value] = {"replay_key": first, "second_key": second}
+                return Change(oauth_queries.ADD_PROOFS, parameters | {"expires_at": 1, "second_until": 1}, rows=2)
+
+            async def apply(*changes: Change) -> bool:
+                if beside:
+                    adding = admin.add_user(bench.store, secrets.token_hex(4), now=1)
+                    return (await asyncio.gather(adding, bench.store.apply(changes)))[1]
+                return await bench.store.apply(changes)
+
+            async def used(key: str) -> bool:
+                return await bench.store.fetch_one(oauth_queries.USED_PROOF, replay_key=key) is not None
+
+            assert await apply(proofs("a", "b"))
+            assert not await apply(proofs("c", "b"))
+            assert not await used("c")
+            assert not await apply(proofs("d", "e"), proofs("f", "a"))
+            assert [await used(key) for key in "abdef"] == [True, True, False, False, False]
+            assert await apply(proofs("c", "d"), proofs("e", "f"))
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""What a log-in costs PostgreSQL, counted at the driver: statements, and commits that write."""
+"""What a log-in or a token costs PostgreSQL, counted at the driver: statements, and commits that write."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from tests.server.harness import JSON, UAF, Bench, running
+from tests.server.oauth.client import BY_DPOP, BY_POP, new_client
 from tests.server.phone import Phone
 from tests.server.postgres import schema_of
 
@@ -99,5 +100,25 @@ def test_a_log_in_by_qr_code_takes_four_commits(tmp_path: Path, postgres_url: st
             assert (await bench.status(made["sessionId"]))["status"] == "succeeded"
             assert counted.commits() == 4, counted.seen
             assert len(counted.statements()) == 12, counted.seen
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("method", [BY_POP, BY_DPOP])
+def test_a_token_request_takes_four_statements_and_one_commit(
+    tmp_path: Path, postgres_url: str, counted: Counted, method: str
+) -> None:
+    """One reads; then what was shown is used up, the tokens and the proofs are added."""
+
+    async def check() -> None:
+        async with running(tmp_path, database=await schema_of(postgres_url, tmp_path)) as bench:
+            client = await new_client(bench, method)
+            code = await client.code()
+            counted.seen.clear()
+            tokens = (await client.redeem(code)).json()
+            assert (len(counted.statements()), counted.commits()) == (4, 1), counted.seen
+            counted.seen.clear()
+            assert (await client.refresh(tokens["refresh_token"])).status_code == 200
+            assert (len(counted.statements()), counted.commits()) == (4, 1), counted.seen
 
     asyncio.run(check())

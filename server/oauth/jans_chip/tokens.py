@@ -11,15 +11,16 @@ from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import JSON, Request, Response
 from fidoloop.server.oauth.answers import NO_STORE, oauth_json
+from fidoloop.server.oauth.client_authentication import AuthenticatedClient
 from fidoloop.server.oauth.consents import end_grant
 from fidoloop.server.oauth.grants import ACCESS, token_hash
 from fidoloop.server.oauth.jans_chip.profile import TOKEN, authenticate, find_client
 from fidoloop.server.oauth.parameters import INVALID, read_parameters, required
-from fidoloop.server.oauth.proofs import HEADER, use_proof
-from fidoloop.server.oauth.token_endpoint import ReusedError, end_reused, redeem_code
+from fidoloop.server.oauth.proofs import HEADER
+from fidoloop.server.oauth.token_endpoint import exchange, redeem_code
 from fidoloop.server.oauth.token_state import is_good
 from fidoloop.server.store import oauth_queries
-from fidoloop.server.store.oauth_rows import TokenGrant
+from fidoloop.server.store.oauth_rows import Client, TokenGrant
 
 OPENID: Final = "openid"
 
@@ -38,14 +39,13 @@ async def token(environment: Environment, request: Request) -> Response:
     if required(parameters, "grant_type") != "authorization_code":
         raise OAuthRefusal("unsupported_grant_type", "grant_type is authorization_code")
     proof = _proof(environment, request)
-    try:
-        async with environment.store.transaction() as transaction:
-            client = await authenticate(environment, transaction, request, parameters)
-            tokens = await redeem_code(environment, transaction, parameters, client, proof)
-            await use_proof(transaction, proof.replay_key, proof.expires_at)
-    except ReusedError as reused:
-        raise await end_reused(environment, request, reused) from None
-    return oauth_json(tokens)
+
+    async def authenticated(_: Client | None) -> AuthenticatedClient:
+        return await authenticate(environment, environment.store, request, parameters)
+
+    return await exchange(
+        environment, request, proof, lambda: redeem_code(environment, parameters, proof, authenticated)
+    )
 
 
 async def userinfo(environment: Environment, request: Request) -> Response:
