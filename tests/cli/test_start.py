@@ -7,13 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import fidoloop
 from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
 from fidoloop.cli.advice import ADVICE, advice_for
 from fidoloop.cli.exits import TABLE, Exit, exit_for
+from fidoloop.cli.main import DESCRIBED, app
 from fidoloop.protocol.uaf.status import ClientError, StatusCode
 
 from .command import environment, invoke
@@ -110,3 +113,20 @@ def test_a_shell_is_told_how_to_complete(shell: str) -> None:
     asked = {"_FIDOLOOP_COMPLETE": f"source_{shell}"}
     done = subprocess.run([COMMAND], env=environment(**asked), capture_output=True, text=True, check=True)
     assert f"_FIDOLOOP_COMPLETE=complete_{shell}" in done.stdout
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_the_list_of_commands_says_what_their_own_help_says(name: str) -> None:
+    command: Any = get_command(app)
+    own = command.get_command(None, name).help
+    assert DESCRIBED[name] == " ".join(own.partition("\n\n")[0].split())
+
+
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    script = (
+        "import sys; from fidoloop.cli.main import app; app(['--help'], standalone_mode=False);"
+        "print([name for name in sys.modules if name.startswith(('fidoloop.cli.', 'fidoloop.server', 'cryptography'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['fidoloop.cli.main']"
+    assert "The relying party" in done.stdout

@@ -1,31 +1,76 @@
 """Entry point: the command groups, each imported when it is wanted."""
 
+import gc
 import importlib
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
 import fidoloop
 
-_GROUPS = ("keys", "card", "phone", "laptop", "server")
-_COMMANDS = ("demo", "verify", "inspect", "doctor", "load")
+_GROUPS = {
+    "keys": "Keys in a token, named by a key-store URI.",
+    "card": "A virtual PIV card in a virtual reader: keys in software, for labs.",
+    "phone": "The phone: enrol, log in, confirm, deregister, with keys in a token.",
+    "laptop": "The laptop: query targets, dispatch a token, follow the status.",
+    "server": "The relying party: run it, and look after its users and keys.",
+}
+_COMMANDS = {
+    "demo": "Run the whole loop: registration, a log-in in thirteen steps, a transaction confirmation, a"
+    " deregistration.",
+    "verify": "Print what each assertion says and which rules hold; exit 0 if it verifies, 1 if not.",
+    "inspect": "Take apart UAF messages, assertions, payloads, tokens, certificates, CTAP, APDUs, QR codes: byte by"
+    " byte.",
+    "doctor": "Look at packages, key hardware, readers, radio, camera, clock and files, and say how to fix what is not"
+    " right.",
+    "load": "Enrol simulated phones and log them in, as many as go or at a rate; print log-ins a second, latencies,"
+    " errors.",
+}
+DESCRIBED = _GROUPS | _COMMANDS
+"""What stands in the first lines of the commands' own help, here so that nobody has to import them to list them."""
+_COLLECT_AFTER = 50_000
+"""Allocations between two looks for garbage: what imports make stays, and looking through it takes a sixth of them."""
 
 
 class _Lazy(TyperGroup):
-    """Imports a command's module when it is run or described: what the others need would take most of a second."""
+    """Imports a command's module when it is run: what all of them need would take more than a second."""
+
+    _listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401  # the base's signature
         """Return the names of the commands."""
-        return [*_GROUPS, *_COMMANDS]
+        return list(DESCRIBED)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # the base's signature
+        """List the commands as they are described here."""
+        with self._listed():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:  # noqa: ANN401  # the base's signature
+        """Offer the commands as they are described here."""
+        with self._listed():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextmanager
+    def _listed(self) -> Iterator[None]:
+        self._listing = True
+        try:
+            yield
+        finally:
+            self._listing = False
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401  # the base's signature
         """Return the command of this name, None where there is none."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in DESCRIBED:
             return None
+        if self._listing:
+            return TyperCommand(cmd_name, help=DESCRIBED[cmd_name])
         if cmd_name not in self.commands:
             module = importlib.import_module(f"fidoloop.cli.{cmd_name}")
             alone = typer.Typer(add_completion=False)
@@ -76,6 +121,7 @@ def main(
 
 def run() -> None:
     """Run the command line; errors of our families end in what to do next (with --json: one object), and their code."""
+    gc.set_threshold(_COLLECT_AFTER)
     try:
         app()
     except Exception as error:
