@@ -138,7 +138,7 @@ class LabServer:
             config = load_config(
                 self.home, self._options | {"base_url": self.url or None}, fallback_base_url="https://localhost"
             )
-            store = await open_store(config.database)
+            store = await open_store(config.database, migrate=config.migrate)
             try:
                 return await work(config, store)
             finally:
