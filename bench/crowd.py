@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from fidoloop.bridge.http import CONTEXT_PATH
 from fidoloop.bridge.load.connection import Endpoint
 from fidoloop.bridge.load.flows import Account
 from fidoloop.bridge.load.generator import Generator
@@ -18,6 +19,7 @@ from fidoloop.server.settings.layers import FILE_NAME
 T = TypeVar("T")
 _BASE_URL = "http://127.0.0.1:8443"
 """Of all servers over a home, wherever they listen: what is registered is registered for this."""
+APP_ID = f"{_BASE_URL}{CONTEXT_PATH}/uaf/1.1/facets"
 
 
 @dataclass(frozen=True)

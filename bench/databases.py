@@ -2,18 +2,20 @@
 
 import asyncio
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.server.postgres import cluster, schema_of
 
+STORES = ("sqlite", "postgresql")
+
 
 @contextmanager
-def databases(directory: Path) -> Iterator[list[tuple[str, str | None]]]:
-    """Give the name and URL of each store: SQLite in the home, which has no URL here, and a PostgreSQL of its own."""
-    # Not in `directory`: that may be closed to the user that PostgreSQL runs as.
+def postgres_databases(homes: Sequence[Path]) -> Iterator[list[str]]:
+    """Run a PostgreSQL of this measurement's own, and give the URL of each home's database in it."""
+    # Not in a home: those may be closed to the user that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="fidoloop-pg-") as place:
         Path(place).chmod(0o755)
         with cluster(Path(place) / "c") as url:
-            yield [("sqlite", None), ("postgresql", asyncio.run(schema_of(url, directory)))]
+            yield [asyncio.run(schema_of(url, home)) for home in homes]

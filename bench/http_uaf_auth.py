@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.measure import Row, rate, rate_of, row_of
 from bench.minimal_server import MINIMAL_BODY, MINIMAL_HEAD
+from bench.processes import cpu_seconds
 from fidoloop.bridge.load.connection import Client, Connection, Endpoint
 from fidoloop.bridge.load.flows import Account, enrol, log_in_by_uaf
 from fidoloop.bridge.load.phone import SimulatedPhone, software_statement
@@ -54,12 +55,6 @@ class Turn(NamedTuple):
         """The same, a second of the server's processor: what holds where others take turns on it."""
         full, minimal = self.full / self.full_load, self.minimal / self.minimal_load
         return full, 1 / (2 / minimal + self.verify_load / self.verifications)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of a process (proc(5): fields 14 and 15, after the name in brackets)."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def loaded(pid: int, work: Work) -> tuple[float, float]:

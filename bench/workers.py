@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.crowd import Home, make_home, run_quickly
-from bench.databases import databases
+from bench.databases import STORES, postgres_databases
 from bench.measure import Row
 from bench.processes import Serving, family_cpu_seconds, idle_seconds, serving
 from fidoloop.bridge.load.generator import Generator
@@ -38,8 +38,10 @@ class Turn(NamedTuple):
 def run() -> list[Row]:
     """Measure on both stores."""
     with tempfile.TemporaryDirectory(prefix="fidoloop-bench-") as name, ExitStack() as opened:
+        (url,) = opened.enter_context(postgres_databases([Path(name)]))
         rows = []
-        for store, database in opened.enter_context(databases(Path(name))):
+        for store in STORES:
+            database = url if store == "postgresql" else None
             home = make_home(Path(name) / store, 2 * CONNECTIONS, database=database)
             rows += run_quickly(_measure(store, home))
         return rows

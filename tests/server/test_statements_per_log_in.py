@@ -42,15 +42,21 @@ def _verb(text: str) -> str:
     return text.split(maxsplit=1)[0].strip(";").upper()
 
 
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+def count_statements(patch: pytest.MonkeyPatch) -> Counted:
+    """Count what all connections from now on run."""
     found = Counted()
     create_pool = asyncpg.create_pool
 
     async def listen(connection: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
         connection.add_query_logger(lambda record: found.seen.append(record.query))
 
-    monkeypatch.setattr(asyncpg, "create_pool", lambda url, **options: create_pool(url, init=listen, **options))
+    patch.setattr(asyncpg, "create_pool", lambda url, **options: create_pool(url, init=listen, **options))
+    return found
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counted]:
+    found = count_statements(monkeypatch)
     yield found
     assert found.seen, "nothing was counted"
 
