@@ -14,11 +14,12 @@ ROUNDS = 15
 class Row:
     """One figure; `floor` is what it is held against and `ratio` = value / floor, None where there is no floor.
 
-    The ratio is `wanted` or more, the value itself at most `limit`, where the project holds itself to either.
+    The ratio is `wanted` or more, the value itself at most `limit`, where the project holds itself to either. No value:
+    it was not measured, and `unit` says why.
     """
 
     name: str
-    value: float
+    value: float | None
     unit: str
     floor: float | None = None
     ratio: float | None = None
@@ -27,13 +28,20 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as build/bench.json has it."""
-        return {key: value for key, value in asdict(self).items() if key not in ("wanted", "limit")}
+        return asdict(self) | {"result": self.result}
+
+    @property
+    def result(self) -> str:
+        """ "reached" or "missed" where something is wanted, "" where nothing is or nothing was measured."""
+        if self.value is None or (self.wanted is None and self.limit is None):
+            return ""
+        return "reached" if self.met else "missed"
 
     @property
     def met(self) -> bool:
         """Whether ratio and value are what the project holds itself to."""
         high_enough = self.wanted is None or (self.ratio is not None and self.ratio >= self.wanted)
-        return high_enough and (self.limit is None or self.value <= self.limit)
+        return self.value is None or (high_enough and (self.limit is None or self.value <= self.limit))
 
 
 def milliseconds(name: str, spent: list[float]) -> list[Row]:

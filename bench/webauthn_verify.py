@@ -1,12 +1,14 @@
 """webauthn-verify: a WebAuthn assertion, from the JSON that a client sends to verified, against bare ECDSA P-256.
 
-By the functions that the server calls, with the credential's key loaded. Beside it what py_webauthn and python-fido2's
-own server make of the same assertion: the first from the same JSON, the second from what it was read into.
+By the functions that the server calls, with the credential's key loaded. Beside it what py_webauthn, python-fido2's own
+server and @simplewebauthn/server (in node) make of the same assertion: the first from the same JSON, the others from
+what it was read into.
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Callable, Mapping
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,8 +18,10 @@ from fido2.server import Fido2Server
 from fido2.webauthn import Aaguid, AttestedCredentialData, PublicKeyCredentialRpEntity
 from webauthn import verify_authentication_response as py_webauthn_verify
 
-from bench.measure import Row, side_by_side
+from bench.measure import ROUNDS, Row, rate, row_of, side_by_side
+from bench.node_peer import NotInstalledError, peer
 from fidoloop.protocol import base64url, strictjson
+from fidoloop.protocol.jose import public_jwk
 from fidoloop.protocol.webauthn.client_data import RelyingParty
 from fidoloop.protocol.webauthn.messages import AuthenticationCredential
 from fidoloop.protocol.webauthn.verify_authentication_response import (
@@ -26,6 +30,7 @@ from fidoloop.protocol.webauthn.verify_authentication_response import (
     verify_authentication_response,
 )
 
+SECONDS = 0.2
 RP_ID, ORIGIN = "login.example", "https://login.example"
 
 
@@ -92,10 +97,38 @@ def run() -> list[Row]:
         loaded.verify(signature, signed, algorithm)
         return None
 
+    given = {
+        "response": body,
+        "challenge": sent,
+        "origin": ORIGIN,
+        "rpId": RP_ID,
+        "publicKey": base64url.encode(public_key),
+        "counter": record.sign_count,
+        "jwk": public_jwk(loaded).members,
+        "signed": base64url.encode(signed),
+    }
     return [
         side_by_side("webauthn-verify", ours, floor, wanted=0.6),
         side_by_side("webauthn-verify, py_webauthn", py_webauthn, floor),
         side_by_side("webauthn-verify, python-fido2", python_fido2, floor),
+        *_simplewebauthn(given, floor),
+    ]
+
+
+def _simplewebauthn(given: Mapping[str, object], floor: Callable[[], object]) -> list[Row]:
+    """Measure it against the same floor, and node's own verification of the signature."""
+    name = "webauthn-verify, @simplewebauthn/server"
+    try:
+        with peer("simplewebauthn.js", given) as node:
+            node.rate("library", SECONDS)
+            turns = [
+                (node.rate("library", SECONDS), rate(floor, SECONDS), node.rate("bare", SECONDS)) for _ in range(ROUNDS)
+            ]
+    except NotInstalledError as error:
+        return [Row(name, None, f"not installed: {error}")]
+    return [
+        row_of(name, [(library, bare) for library, bare, _ in turns], wanted=None),
+        row_of(f"{name}: node's floor", [(library, bare) for library, _, bare in turns], wanted=None),
     ]
 
 
