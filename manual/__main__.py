@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from fidoloop.server.settings import reference as configuration
-from manual import command_line, errors, http_services
+from manual import command_line, errors, http_services, library, pytest_plugin
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
@@ -14,6 +14,8 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "reference/command-line.md": command_line.render,
     "reference/http.md": http_services.render,
     "reference/errors.md": errors.render,
+    "reference/library.md": library.render,
+    "reference/pytest.md": pytest_plugin.render,
 }
 
 

@@ -1,7 +1,5 @@
 """The plugin in somebody else's test run: what it costs, what it skips and why, and that it leaves no trace."""
 
-import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from fidoloop import pcscd, pytest_plugin, softhsm, swtpm
-from fidoloop.api import laptop, phone
 from fidoloop.hsm.errors import ModuleError
 from fidoloop.lab import LabServer
 
@@ -23,7 +20,6 @@ def test_log_in(n, fidoloop_phone, fidoloop_laptop, fidoloop_user):
     fidoloop_phone.redeem(fidoloop_laptop.shown(dispatched))
     assert fidoloop_laptop.status(dispatched.session_id).status == "succeeded"
 """
-__all__ = ["laptop", "phone"]  # imported once: pytester forgets what the runs import
 HEAVY = ["cryptography", "msgspec", "starlette", "httpx2", "pkcs11", "fidoloop.hsm", "fidoloop.bridge"]
 
 
@@ -43,44 +39,6 @@ def test_its_names_are_all_its_own() -> None:
     ]
     assert len(fixtures) > 15
     assert all(name.startswith("fidoloop_") for name in fixtures)
-
-
-def test_runs_in_parallel_touch_nothing_of_who_runs_them(tmp_path: Path) -> None:
-    """Each process has its tokens and its server; the user's SoftHSM and the temporary directory are as before."""
-    own, temporary, project = tmp_path / "own", tmp_path / "tmp", tmp_path / "project"
-    for directory in (own / "tokens", temporary, project):
-        directory.mkdir(parents=True)
-    configuration = own / "softhsm2.conf"
-    configuration.write_text(f"directories.tokendir = {own / 'tokens'}\n", encoding="utf-8")
-    before = fingerprint(own)
-    (project / "test_it.py").write_text(LOG_IN, encoding="utf-8")
-    (project / "conftest.py").write_text(
-        "import os\n"
-        "def pytest_sessionfinish():\n"
-        f"    assert os.environ['SOFTHSM2_CONF'] == {str(configuration)!r}\n"
-        "    open(f'set-back-{os.getpid()}', 'w').close()\n",
-        encoding="utf-8",
-    )
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=inherited | {"SOFTHSM2_CONF": str(configuration), "TMPDIR": str(temporary)},
-    )
-    assert "2 passed" in done.stdout, done.stdout + done.stderr
-    assert len(list(project.glob("set-back-*"))) == 3
-    assert fingerprint(own) == before
-    assert list(temporary.glob("fidoloop-*")) == []
-
-
-def fingerprint(directory: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        for path in directory.rglob("*")
-    }
 
 
 def run(pytester: pytest.Pytester, text: str, *arguments: str, conftest: str = "") -> pytest.RunResult:

@@ -12,6 +12,8 @@ from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.dissect import dissect_assertion
 
+__all__ = ["Exchange", "Message", "Messages", "decoded"]
+
 _TEXTS = frozenset({"uafRequest", "uafResponse", "uafProtocolMessage", "context", "description"})
 """Members that hold JSON as a text."""
 

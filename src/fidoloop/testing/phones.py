@@ -12,6 +12,8 @@ from fidoloop.protocol.lab import LAB_FACET_ID
 from fidoloop.testing.messages import Messages
 from fidoloop.testing.server import Enrol, Publish, ServerUnderTest
 
+__all__ = ["PhoneMaker"]
+
 _numbers = itertools.count(1)
 
 

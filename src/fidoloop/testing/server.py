@@ -13,6 +13,16 @@ from fidoloop.bridge.http import Server
 from fidoloop.server.settings.layers import FILE_NAME
 from fidoloop.testing.messages import Message, Messages
 
+__all__ = [
+    "Enrol",
+    "NewUser",
+    "Publish",
+    "ServerUnderTest",
+    "dispatched_enrolment",
+    "new_username",
+    "own_server",
+]
+
 _numbers = itertools.count(1)
 
 NewUser = Callable[[], str]
