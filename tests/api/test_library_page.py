@@ -42,8 +42,9 @@ def test_every_public_module_says_what_is_public_in_it(package: object) -> None:
     there = {f"{name}.{module.name}" for module in pkgutil.iter_modules(package.__path__)}  # type: ignore[attr-defined]
     for module in sorted(there):
         found = importlib.import_module(module)
-        public = getattr(found, "__all__", None)
+        public: list[str] | None = getattr(found, "__all__", None)
         if module in MODULES:
+            assert public is not None, module
             assert public == sorted(public, key=lambda one: (one.islower(), not one.isupper(), one)), module
             assert all(hasattr(found, one) for one in public)
         else:
