@@ -3,7 +3,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual fuzz examples
 
-.PHONY: demo test test-all check lint unit fuzz fuzz-short bench format docs site lock setup-demo setup-test clean
+.PHONY: demo test test-all check lint unit fuzz fuzz-short bench format docs diagrams site lock setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -47,6 +47,10 @@ format:
 # Writes the pages of docs/ that come from the code.
 docs: setup-demo
 	$(BIN)/python -m manual
+
+# Runs the loop and draws what travelled: docs/diagrams/.
+diagrams: setup-demo
+	$(BIN)/python -m manual.diagrams
 
 # The manual as a site that works offline: build/site/index.html. A warning is an error.
 site: setup-demo

@@ -2,6 +2,7 @@
 
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -34,7 +35,7 @@ _TIMING = re.compile(r"([A-Za-z]{1,32});dur=([0-9]{1,9}(?:\.[0-9]{1,6})?)")
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """One request and its answer, exactly as on the wire; bodies as text."""
+    """One request and its answer, exactly as on the wire; bodies as text. `ms`: until the whole answer was there."""
 
     method: str
     path: str
@@ -43,6 +44,7 @@ class Exchange(msgspec.Struct, frozen=True):
     status: int
     response_headers: dict[str, str]
     response_body: str
+    ms: float
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -188,6 +190,7 @@ class Server:
             if self._api_key is None:
                 raise ServerRefusedError(401, "this service needs an API credential (--api-key-source)")
             sent["Authorization"] = f"Bearer {self._api_key}"
+        started = time.perf_counter()
         try:
             request = self._client.build_request(method, url, content=content, headers=sent)
             response = self._client.send(request, stream=True)
@@ -199,7 +202,7 @@ class Server:
         except _HTTPX_ERRORS as error:
             raise _network_error(url, error) from error
         if self._recorder is not None:
-            self._recorder(_exchange(request, content, answer))
+            self._recorder(_exchange(request, content, answer, started))
         return answer
 
     @contextmanager
@@ -215,6 +218,7 @@ class Server:
         content = strictjson.encode(body).encode("utf-8")
         headers = {"Content-Type": JSON_MEDIA_TYPE, "Accept": "text/event-stream"}
         lines: list[str] = []
+        started = time.perf_counter()
         try:
             request = self._client.build_request(
                 "POST", self.url(path), content=content, headers=headers, timeout=timeout
@@ -228,7 +232,7 @@ class Server:
                 response.close()
                 if self._recorder is not None:
                     seen = Answer(response.status_code, dict(response.headers), "\n".join(lines).encode("utf-8"))
-                    self._recorder(_exchange(request, content, seen))
+                    self._recorder(_exchange(request, content, seen, started))
         except _HTTPX_ERRORS as error:
             raise _network_error(self.base_url, error) from error
 
@@ -274,7 +278,7 @@ def _capped(response: httpx2.Response) -> Iterator[bytes]:
         yield chunk
 
 
-def _exchange(request: httpx2.Request, content: bytes, answer: Answer) -> Exchange:
+def _exchange(request: httpx2.Request, content: bytes, answer: Answer, started: float) -> Exchange:
     return Exchange(
         method=request.method,
         path=request.url.raw_path.decode("ascii"),
@@ -283,4 +287,5 @@ def _exchange(request: httpx2.Request, content: bytes, answer: Answer) -> Exchan
         status=answer.status,
         response_headers=answer.headers,
         response_body=answer.body.decode("utf-8", errors="replace"),
+        ms=round((time.perf_counter() - started) * 1000, 2),
     )

@@ -13,7 +13,6 @@ html_theme = "furo"
 html_title = "fidoloop"
 html_copy_source = False
 html_show_sourcelink = False
-html_static_path = ["diagrams"]
 highlight_language = "none"
 exclude_patterns = ["_build"]
 # Pages that others write appear in the navigation when they are there.

@@ -17,7 +17,7 @@ import msgspec
 from fidoloop.authenticator.errors import AsmError
 from fidoloop.authenticator.user_verification import TokenPin
 from fidoloop.bridge.errors import BridgeError, ServerRefusedError
-from fidoloop.bridge.http import Exchange, Server
+from fidoloop.bridge.http import Exchange, Recorder, Server
 from fidoloop.bridge.laptop import Dispatched, Laptop
 from fidoloop.bridge.phone import Phone, Result
 from fidoloop.bridge.profile import Profile
@@ -26,7 +26,9 @@ from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.lab import LabServer
+from fidoloop.messages import Message, Messages, Party, both
 from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
+from fidoloop.watched_store import WatchedStore
 
 USERNAME = "alice"
 TARGET_NAME = "alice's phone"
@@ -96,8 +98,11 @@ class Demo:
         pin: str,
         say_step: Callable[[Step], None],
         say_flow: Callable[[Flow], None],
+        say_message: Callable[[Message], None] = lambda _message: None,
     ) -> None:
         """Take a running lab server that knows the token's metadata, and the token's PIN, which the user types."""
+        self._messages = Messages(say_message)
+        store = WatchedStore(store, self._messages)
         self._store = store
         self._lab = lab
         self._say_step = say_step
@@ -119,7 +124,7 @@ class Demo:
             TokenPin(store, lambda _request, _tries: pin),
             confirm=lambda _token: True,
             observer=self._phone_step,
-            recorder=self._exchanges.append,
+            recorder=self._recorder(Party.PHONE),
             mac_key_id=self._mac_key_id,
         )
         self._api_key = lab.add_api_key("demo")
@@ -200,13 +205,19 @@ class Demo:
             Laptop(connection).follow(session_id, timeout=FOLLOW_SECONDS, on_change=seen.append)
 
     def _connect(self) -> Server:
-        return Server(self._lab.url, ca=self._lab.ca, api_key=self._api_key, recorder=self._exchanges.append)
+        return Server(self._lab.url, ca=self._lab.ca, api_key=self._api_key, recorder=self._recorder(Party.LAPTOP))
+
+    def _recorder(self, party: Party) -> Recorder:
+        return both(self._exchanges.append, self._messages.recorder(party))
 
     def _read_qr(self, dispatched: Dispatched) -> str:
         """Return what the phone's camera reads from the laptop's screen: the PNG, decoded."""
         path = Path(self._directory.name) / "screen.png"
-        path.write_bytes(base64.b64decode(dispatched.response))
-        return scan_image(path)
+        picture = base64.b64decode(dispatched.response)
+        path.write_bytes(picture)
+        text = scan_image(path)
+        self._messages.tell(Party.LAPTOP, Party.PHONE, "QR code, read from the screen", len(text))
+        return text
 
     def _deregister(self, target: DispatchTargetEntry) -> None:
         started = time.perf_counter()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from fidoloop.authenticator.user_verification import TokenPin
-from fidoloop.bridge.http import Answer, Exchange, Server
+from fidoloop.bridge.http import Answer, Exchange, Recorder, Server
 from fidoloop.bridge.oauth.app import OAuthApp
 from fidoloop.bridge.oauth.errors import OAuthRefusedError
 from fidoloop.bridge.oauth.fido import PhoneFido
@@ -27,7 +27,9 @@ from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.lab import LabServer
+from fidoloop.messages import Message, Messages, Party, both
 from fidoloop.protocol.evidence.values import EvidenceKind, Tier
+from fidoloop.watched_store import WatchedStore
 
 USERNAME, PASSWORD = "alice", "a password for enrolment only"
 GRANTS: Final = {"acr": ["pw-enroll", "uaf", "uaf-hw", "fido2", "fido2-hw"], "scopes": ["openid", "api"]}
@@ -60,9 +62,18 @@ class OAuthDemo:
     """One run over an open key store and a running lab server; `say` is told of every step as it happens."""
 
     def __init__(
-        self, store: KeyStore, lab: LabServer, *, keys_uri: str, pin: str, say: Callable[[OAuthStep], None]
+        self,
+        store: KeyStore,
+        lab: LabServer,
+        *,
+        keys_uri: str,
+        pin: str,
+        say: Callable[[OAuthStep], None],
+        say_message: Callable[[Message], None] = lambda _message: None,
     ) -> None:
         """Take what the demonstration runs on; the user types `pin`."""
+        self._messages = Messages(say_message)
+        store = WatchedStore(store, self._messages)
         self._store, self._lab, self._say, self._pin = store, lab, say, pin
         self._exchanges: list[Exchange] = []
         self._steps: list[OAuthStep] = []
@@ -81,11 +92,11 @@ class OAuthDemo:
                 store,
                 self._verifier,
                 confirm=lambda _token: True,
-                recorder=self._exchanges.append,
+                recorder=self._recorder(Party.PHONE),
                 mac_key_id=self._mac_key_id,
             )
         )
-        self._server = self._stack.enter_context(Server(lab.url, ca=lab.ca, recorder=self._exchanges.append))
+        self._server = self._stack.enter_context(Server(lab.url, ca=lab.ca, recorder=self._recorder(Party.PHONE)))
         self._app = OAuthApp(self._server, store, AppState(profile.database))
 
     def run(self) -> tuple[OAuthStep, ...]:
@@ -115,6 +126,9 @@ class OAuthDemo:
                 self._store.delete(self._mac_key_id)
         finally:
             self._stack.close()
+
+    def _recorder(self, party: Party) -> Recorder:
+        return both(self._exchanges.append, self._messages.recorder(party))
 
     def _registration(self) -> None:
         self._app.register("fidoloop demo")
@@ -226,7 +240,7 @@ class OAuthDemo:
 
     def _introspected(self, token: str) -> dict[str, Any]:
         key = self._lab.add_api_key("api")
-        with Server(self._lab.url, ca=self._lab.ca, api_key=key, recorder=self._exchanges.append) as api:
+        with Server(self._lab.url, ca=self._lab.ca, api_key=key, recorder=self._recorder(Party.RESOURCE)) as api:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             body = f"token={token}".encode("ascii")
             answer = api.send("POST", f"{api.base_url}/introspect", content=body, headers=headers, authorised=True)

@@ -19,7 +19,7 @@ from tests.cli.command import Done, run, running
 from tests.lab import SOFTHSM_PIN, Lab
 
 PREFIX = "/nevisfido"
-EXCHANGE = {"method", "path", "request_headers", "request_body", "status", "response_headers", "response_body"}
+EXCHANGE = {"method", "path", "request_headers", "request_body", "status", "response_headers", "response_body", "ms"}
 
 # Lists class and label of every object, in a process of its own.
 LIST_OBJECTS = """
@@ -68,6 +68,7 @@ def test_the_record_has_these_members_and_no_others(record: dict[str, Any]) -> N
     for exchange in record["exchanges"]:
         assert exchange.keys() == EXCHANGE
         assert isinstance(exchange["status"], int)
+        assert exchange["ms"] > 0
         for name in ("method", "path", "request_body", "response_body"):
             assert isinstance(exchange[name], str)
         for name in ("request_headers", "response_headers"):

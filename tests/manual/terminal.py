@@ -26,7 +26,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             cwd=directory,
-            env={**environment, "TERM": "dumb", "PS1": "$ ", "COLUMNS": "160", "LC_ALL": "C.UTF-8"},
+            env={**environment, "TERM": "dumb", "PS1": "$ ", "LC_ALL": "C.UTF-8"},
             start_new_session=True,
         )
         os.close(theirs)

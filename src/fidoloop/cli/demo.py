@@ -16,6 +16,7 @@ from rich.markup import escape
 from fidoloop.authenticator.attestation import attest_init
 from fidoloop.authenticator.models import token_statements
 from fidoloop.cli.common import Json, Verification, answer, interactive
+from fidoloop.cli.demo_drawing import NARROWEST, arrow, head
 from fidoloop.cli.demo_oauth import run_oauth
 from fidoloop.cli.exits import Exit
 from fidoloop.demo import Demo, Flow, Report, Step
@@ -52,6 +53,7 @@ def demo(
 ) -> None:
     """Run the whole loop: registration, a log-in in thirteen steps, a transaction confirmation, a deregistration.
 
+    On a terminal of 90 columns or more every message is drawn as it travels.
     Exit code 0 only if the server says `succeeded`.
     """
     if root and not oauth:
@@ -103,6 +105,9 @@ def _run(store: KeyStore, home: Path, uri: str, pin: str, console: Console) -> R
         console.print(f"server  {lab.url}, lab TLS, SQLite")
         console.print(f"phone   keys in {escape(token.label.strip())} ({escape(token.model.strip())}, {kind})")
         console.print("laptop  shows a QR code, follows the status\n")
+        drawn = console.is_terminal and console.width >= NARROWEST
+        if drawn:
+            console.print(head(console.width))
         report = Demo(
             store,
             lab,
@@ -110,6 +115,7 @@ def _run(store: KeyStore, home: Path, uri: str, pin: str, console: Console) -> R
             pin=pin,
             say_step=lambda step: _say_step(console, step),
             say_flow=lambda flow: _say_flow(console, flow),
+            say_message=lambda message: console.print(arrow(message, console.width)) if drawn else None,
         ).run()
     outcome = "[green]succeeded[/green]" if report.succeeded else "[red]failed[/red]"
     signed = sum(flow.name != "deregistration" for flow in report.flows)
