@@ -44,5 +44,5 @@ def test_on_a_terminal_the_loop_is_drawn_while_it_runs(tmp_path: Path) -> None:
         terminal.expect("laptop.*server.*phone.*token", "the lanes")
         terminal.expect("agree on a key", "the phone decrypting")
         terminal.expect("9  The mobile client decrypts the token", "the ninth step")
-        terminal.expect("UAF response, Auth", "the answer")
-        terminal.expect("succeeded: 13 steps", "the end")
+        terminal.expect("POST /uaf/1.1/authentication", "the answer")
+        terminal.expect("13 steps, 4 operations", "the end")

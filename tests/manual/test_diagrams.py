@@ -8,7 +8,7 @@ import pytest
 from fidoloop.bridge.http import Exchange
 from fidoloop.hsm.open import open_key_store
 from fidoloop.messages import Message, Messages, Party
-from fidoloop.pytest_plugin import SOFTHSM_PIN
+from fidoloop.testing.tokens import SOFTHSM_PIN
 from manual.diagrams import DIAGRAMS, committed, steps
 from manual.recordings import Part, Recording, Token, record_all
 from manual.sequence import draw
