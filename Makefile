@@ -28,6 +28,7 @@ test-all: test fuzz-short
 	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
 	$(BIN)/pytest tests/faults -n 2 --dist loadgroup
 	$(BIN)/pytest tests/examples
+	$(BIN)/pytest tests/fuzz/test_openapi.py
 	$(BIN)/pytest tests/manual/walk_tutorial.py
 
 # Both take TARGET="tlv dpop" (all where it is left out); TIME is seconds for each. docs/fuzzing.md tells more.

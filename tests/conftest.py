@@ -21,7 +21,8 @@ from fidoloop.testing.security_key import new_authenticator
 from tests.lab import NSS_PIN, Lab, running_lab
 
 # What takes minutes, and is run by `make test-all`: only where it is named.
-LONG = (Path(__file__).parent / "faults", Path(__file__).parent / "examples")
+_HERE = Path(__file__).parent
+LONG = (_HERE / "faults", _HERE / "examples", _HERE / "fuzz/test_openapi.py")
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("fidoloop", deadline=None)
