@@ -270,8 +270,11 @@ def _event_data(response: httpx2.Response, seen: list[str]) -> Iterator[str | No
 
 
 def _capped(response: httpx2.Response) -> Iterator[bytes]:
+    # Unpacked, a few kilobytes may be gigabytes: what was not asked for is not begun with.
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise NetworkError("the answer is compressed, which was not asked for")
     size = 0
-    for chunk in response.iter_bytes():
+    for chunk in response.iter_raw():
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise NetworkError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")

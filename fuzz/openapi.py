@@ -47,7 +47,7 @@ _STRANGE_HEADERS = st.dictionaries(
 )  # fmt: skip
 
 
-_HEADERS = st.one_of(st.just({}), st.just({}), _STRANGE_HEADERS)
+_HEADERS: st.SearchStrategy[dict[str, str]] = st.one_of(st.just({}), st.just({}), _STRANGE_HEADERS)
 
 
 def faults(url: str, bearer: str, *, examples: int, only: str = "") -> Iterator[str]:
@@ -74,10 +74,11 @@ def faults(url: str, bearer: str, *, examples: int, only: str = "") -> Iterator[
 def _of_operation(operation: Any, url: str, bearer: str, examples: int) -> Iterator[str]:  # noqa: ANN401 - schemathesis'
     seen: dict[str, str] = {}
     answers = [one.get("content", {}) for one in operation.definition.raw["responses"].values()]
-    accept = {"Accept": ", ".join(sorted({media for content in answers for media in content})) or "*/*"}
+    accepted = sorted({media for content in answers for media in content} | {"*/*"}, reverse=True)
+    usual = {"Accept": ", ".join(accepted), "Origin": url}
     for mode in schemathesis.GenerationMode:
         for authorisation in ({"Authorization": f"Bearer {bearer}"}, {}):
-            check = _check(url, accept | authorisation, seen, operation.label)
+            check = _check(url, usual | authorisation, seen, operation.label)
             test = given(operation.as_strategy(generation_mode=mode), _HEADERS)(check)
             run = settings(
                 max_examples=examples,
@@ -100,10 +101,12 @@ def _check(
     url: str, headers: dict[str, str], seen: dict[str, str], label: str
 ) -> Callable[[Any, dict[str, str]], None]:
     checks = CHECKS.get_by_names(list(CHECKED))
+    browser = requests.Session()
+    browser.get(url, timeout=SECONDS)  # for the cookies that pages give
 
     def check(case: Any, further: dict[str, str]) -> None:  # noqa: ANN401 - schemathesis' case
         try:
-            answer = case.call(base_url=url, headers={**headers, **further}, timeout=SECONDS)
+            answer = case.call(base_url=url, session=browser, headers={**headers, **further}, timeout=SECONDS)
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
             return  # the client would not send it
         media = next(iter(answer.headers.get("content-type", [""]))).partition(";")[0]

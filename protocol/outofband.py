@@ -15,6 +15,7 @@ from fidoloop.protocol.uaf.messages import GetUafRequest
 PAYLOAD_VERSION = "1"
 LINK_PARAMETER = "dispatchTokenResponse"
 MAX_PAYLOAD_CHARACTERS = 32768
+MAX_LINK_FIELDS = 64
 PLAIN: Final = "application/json"
 ENCRYPTED: Final = "application/jose"
 
@@ -73,7 +74,7 @@ def decode_scanned(text: str) -> Payload:
         return decode_payload(text)
     if "://" in text:
         try:
-            values = parse_qs(urlsplit(text).query).get(LINK_PARAMETER, [])
+            values = parse_qs(urlsplit(text).query, max_num_fields=MAX_LINK_FIELDS).get(LINK_PARAMETER, [])
         except ValueError:
             raise MalformedError("$", "not a link") from None
         if len(values) != 1:

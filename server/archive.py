@@ -83,6 +83,8 @@ def extract(manifest: Manifest, archive: tarfile.TarFile, directory: Path) -> No
         source = archive.extractfile(member) if member.isreg() else None
         if entry is None or source is None:
             raise BackupError(f"{member.name[:80]!r} is not in the manifest")
+        if member.size != entry.size:
+            raise BackupError(f"{entry.name} has {member.size} bytes, the manifest says {entry.size}")
         target = directory / entry.name
         target.parent.mkdir(mode=0o700, exist_ok=True)
         if _copy(source, target) != entry.sha256:

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fidoloop.server import rate_limits, sessions
 from fidoloop.server.app import app_of
@@ -24,7 +23,7 @@ from fidoloop.server.config import ServerConfig, make_config
 from fidoloop.server.environment import Environment, make_environment, system_clock
 from fidoloop.server.errors import ConfigError, StoreError
 from fidoloop.server.home_lock import using_home
-from fidoloop.server.http.dispatch import TLS_UNIQUE
+from fidoloop.server.http.connection import Connection
 from fidoloop.server.logs import configure_logging
 from fidoloop.server.oauth import grants
 from fidoloop.server.settings.declared import Settings
@@ -153,16 +152,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
 
 
-class _Connection(HttpToolsProtocol):
-    """An HTTP connection that knows its tls-unique, which TLS 1.3 has not."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base has it
-        super().connection_made(transport)
-        connection = transport.get_extra_info("ssl_object")
-        if connection is not None and connection.version() == "TLSv1.2":
-            self.app_state = {TLS_UNIQUE: connection.get_channel_binding("tls-unique")}
-
-
 class _Server(uvicorn.Server):
     """uvicorn that says when it accepts connections, and ends streams when it stops."""
 
@@ -225,7 +214,7 @@ async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) ->
         settings = uvicorn.Config(
             app_of(environment),
             lifespan="off",
-            http=_Connection if environment.channels else "auto",
+            http=Connection,
             log_config=None,
             access_log=False,
             proxy_headers=False,

@@ -7,6 +7,7 @@ SHA-256 of its public key, and its usage is read from the certificate, else from
 
 import gzip
 import io
+import zlib
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -106,7 +107,7 @@ def _unpacked(packed: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
             certificate = file.read(_MAX_CERTIFICATE + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError("the certificate is not packed with gzip") from error
     if len(certificate) > _MAX_CERTIFICATE:
         raise ValueError("the certificate is longer than any is")

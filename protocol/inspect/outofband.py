@@ -66,7 +66,9 @@ def _parameter(text: str) -> str | None:
     if "://" not in text or not text.isascii() or any(character.isspace() for character in text):
         return None
     try:
-        values = parse_qs(urlsplit(text).query).get(outofband.LINK_PARAMETER, [])
+        values = parse_qs(urlsplit(text).query, max_num_fields=outofband.MAX_LINK_FIELDS).get(
+            outofband.LINK_PARAMETER, []
+        )
     except ValueError:
         return None
     return values[0] if len(values) == 1 else None

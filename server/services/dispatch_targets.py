@@ -42,7 +42,9 @@ async def create(environment: Environment, request: Request) -> Response:
 async def query(environment: Environment, request: Request) -> Response:
     """200 with the user's targets; 400 no username; 403 unknown user; 404 none."""
     try:
-        names = parse_qs(request.query.decode("utf-8"), strict_parsing=bool(request.query)).get("username", [])
+        names = parse_qs(request.query.decode("utf-8"), strict_parsing=bool(request.query), max_num_fields=8).get(
+            "username", []
+        )
     except ValueError:
         names = []
     if len(names) != 1:

@@ -108,6 +108,13 @@ def test_encrypted_content_is_read_as_strictly_as_plain(content: bytes) -> None:
         outofband.open_payload(Payload(token, "application/jose"), p256())
 
 
+def test_a_link_of_too_many_fields_is_not_taken_apart() -> None:
+    link = outofband.link("https://a.example/open", outofband.encode_payload(DATA, None))
+    assert outofband.decode_scanned(link + "&a=b" * (outofband.MAX_LINK_FIELDS - 1))
+    with pytest.raises(MalformedError, match="not a link"):
+        outofband.decode_scanned(link + "&a=b" * outofband.MAX_LINK_FIELDS)
+
+
 def test_a_payload_for_another_device_is_told_apart_from_a_malformed_one() -> None:
     payload = outofband.decode_payload(outofband.encode_payload(DATA, jose.public_jwk(p256().public_key())))
     with pytest.raises(jose.JoseRefusal, match="another key"):

@@ -274,8 +274,10 @@ WRONG: dict[str, tuple[Callable[[Parts], Parts], str]] = {
     "no database": (lambda parts: with_manifest(parts, lambda m: m["files"].pop(0)), "'server.sqlite'"),
     "a file that is not named": (lambda parts: parts | {"policies/x.json": b"{}"}, "not in the manifest"),
     "a file missing": (lambda parts: {n: parts[n] for n in parts if n != "policies/mine.json"}, "mine.json is missing"),
-    "a changed file": (lambda parts: parts | {"policies/mine.json": b"{}"}, "mine.json is damaged"),
-    "a changed database": (lambda parts: parts | {"server.sqlite": parts["server.sqlite"][:-1]}, "sqlite is damaged"),
+    "a changed file": (lambda parts: parts | {"policies/mine.json": parts["policies/mine.json"][::-1]}, "is damaged"),
+    "a changed database": (lambda parts: parts | {"server.sqlite": parts["server.sqlite"][::-1]}, "sqlite is damaged"),
+    "a longer file": (lambda parts: parts | {"policies/mine.json": bytes(1 << 20)}, "has 1048576 bytes, the manifest"),
+    "a shorter database": (lambda parts: parts | {"server.sqlite": parts["server.sqlite"][:-1]}, "the manifest says"),
 }
 
 

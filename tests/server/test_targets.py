@@ -63,6 +63,7 @@ def test_created_targets_are_found_by_their_user(tmp_path: Path) -> None:
         for query, code in (
             ("", 400),
             ("?username=jeff&username=mia", 400),
+            ("?username=jeff" + "&a=b" * 8, 400),
             ("?username=nobody", 403),
             ("?username=mia", 404),
         ):

@@ -68,12 +68,13 @@ def test_a_packed_certificate_is_unpacked() -> None:
     [
         packed(b"no gzip"),
         packed(gzip.compress(b"certificate")[:-9]),
+        packed(gzip.compress(b"certificate")[:10] + b"\xff" * 20),
         packed(gzip.compress(bytes(40_000))),
         packed(b"certificate", info=b"\0\0"),
         tlv.encode(0x70, b"certificate")[:-1],
         tlv.encode(0x70, b"a") + tlv.encode(0x70, b"b"),
     ],
-    ids=["not packed", "cut off", "a bomb", "CertInfo", "truncated", "twice"],
+    ids=["not packed", "cut off", "damaged inside", "a bomb", "CertInfo", "truncated", "twice"],
 )
 def test_containers_of_a_foreign_shape_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
