@@ -40,15 +40,22 @@ def oauth_routes() -> Routes:
         AUTHZ_CHALLENGE: challenge_endpoint.serve,
         ASSERTION_RESULT: assertion_result.serve,
     }
-    own = {"GET": registration.read, "PUT": registration.update, "DELETE": registration.delete}
+    own = {
+        method: oauth_endpoint(oauth_service(handler, bearer=True))
+        for method, handler in (
+            ("GET", registration.read),
+            ("PUT", registration.update),
+            ("DELETE", registration.delete),
+        )
+    }
     gets = {discovery.METADATA_PATH: discovery.serve_metadata, JWKS: discovery.serve_keys, AUTHORIZE: page.serve} | {
         api.METADATA_PATH: api.serve_metadata,
         api.WHOAMI: api.serve_whoami,
     }
     return {path: {"POST": oauth_endpoint(oauth_service(handler))} for path, handler in posts.items()} | {
         # Resources show an API credential; only calls without one count.
-        INTROSPECT: {"POST": oauth_endpoint(oauth_service(token_state.introspect), limited=False)},
-        f"{REGISTER}/*": {method: oauth_endpoint(oauth_service(handler)) for method, handler in own.items()},
+        INTROSPECT: {"POST": oauth_endpoint(oauth_service(token_state.introspect, bearer=True), limited=False)},
+        f"{REGISTER}/*": own,
         **{path: {"GET": Endpoint(handler=handler)} for path, handler in gets.items()},
         consents.APPS: read(consents.listed),
         consents.WITHDRAW: posted(consents.withdraw, JSON),

@@ -3,7 +3,9 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from fidoloop.protocol import strictjson
 from fidoloop.protocol.oauth.access_tokens import KeyConfirmation
+from fidoloop.protocol.oauth.device_facts import DeviceFacts
 from fidoloop.protocol.oauth.errors import OAuthRefusal
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.credentials import is_authorized
@@ -20,7 +22,10 @@ from fidoloop.server.store.oauth_rows import TokenGrant
 
 
 class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a resource is told of a token; of one that is not good, that alone."""
+    """What a resource is told of a token; of one that is not good, that alone.
+
+    `device` is what the client's device was when it registered: no serial number, which would let it be followed.
+    """
 
     active: bool
     scope: str | UnsetType = UNSET
@@ -35,6 +40,7 @@ class Introspection(msgspec.Struct, frozen=True, omit_defaults=True):
     cnf: KeyConfirmation | UnsetType = UNSET
     acr: str | UnsetType = UNSET
     auth_time: int | UnsetType = UNSET
+    device: DeviceFacts | UnsetType = UNSET
 
 
 async def introspect(environment: Environment, request: Request) -> Response:
@@ -43,7 +49,7 @@ async def introspect(environment: Environment, request: Request) -> Response:
         await environment.limits.requests.spend(request.limited_as)
         raise OAuthRefusal("invalid_client", "an API credential is needed")
     token = await environment.store.fetch_one(
-        oauth_queries.TOKEN, token_hash=token_hash(required(read_parameters(request), "token"))
+        oauth_queries.TOKEN_OF_DEVICE, token_hash=token_hash(required(read_parameters(request), "token"))
     )
     now = environment.clock()
     if token is None or token.kind != ACCESS or not is_good(token, now=now):
@@ -64,6 +70,7 @@ async def introspect(environment: Environment, request: Request) -> Response:
             cnf=KeyConfirmation(token.jkt),
             acr=token.acr,
             auth_time=token.auth_time,
+            device=strictjson.decode(token.device, DeviceFacts),
         )
     )
 

@@ -8,6 +8,7 @@ from fidoloop.server.store.oauth_rows import (
     AuthSession,
     Client,
     CodeGrant,
+    DeviceToken,
     Fido2Token,
     Granted,
     LiveGrant,
@@ -132,6 +133,7 @@ _BY_HASH = (
     " JOIN oauth_client c ON c.id = g.client_id WHERE t.token_hash = :token_hash"
 )
 TOKEN: Final = Query(f"{_GRANTED} {_BY_HASH}", TokenGrant)
+TOKEN_OF_DEVICE: Final = Query(f"{_GRANTED}, c.device {_BY_HASH}", DeviceToken)
 REFRESH_TOKEN: Final = Query(
     f"{_GRANTED}, c.jkt, c.jwk, c.auth_method, c.metadata, c.device, c.registration_token_hash, c.created_at {_BY_HASH}"
     " AND t.kind = 'refresh'",

@@ -88,6 +88,12 @@ class TokenGrant(msgspec.Struct, frozen=True):
     client_revoked_at: int | None
 
 
+class DeviceToken(TokenGrant, frozen=True):
+    """A token, the grant it is of and what that one's client is (JSON)."""
+
+    device: str
+
+
 class RefreshGrant(TokenGrant, frozen=True):
     """A token, the grant it is of and that one's client."""
 

@@ -53,8 +53,7 @@ async def userinfo(environment: Environment, request: Request) -> Response:
     parameters = read_parameters(request)
     found = await environment.store.fetch_one(oauth_queries.TOKEN, token_hash=token_hash(_bearer(request, parameters)))
     if found is None or not await _is_the_apps(environment, found):
-        challenge = (b"www-authenticate", b'Bearer error="invalid_token"')
-        return Response(401, b'{"error":"invalid_token"}', JSON, (NO_STORE, challenge))
+        return Response(401, b'{"error":"invalid_token"}', JSON, (NO_STORE,))
     return oauth_json(UserInfo(found.username, found.username, found.acr))
 
 

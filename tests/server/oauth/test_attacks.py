@@ -385,6 +385,33 @@ def test_no_other_jwt_of_this_server_is_an_access_token(tmp_path: Path) -> None:
     run(tmp_path, check)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "authorization", "expected"),
+    [
+        ("POST", "/introspect", None, "Bearer"),
+        ("POST", "/introspect", "Bearer x.y", 'Bearer error="invalid_token"'),
+        ("GET", "/register/unknown", None, "Bearer"),
+        ("PUT", "/register/unknown", "Bearer x", 'Bearer error="invalid_token"'),
+        ("DELETE", "/register/unknown", "Bearer x", 'Bearer error="invalid_token"'),
+        ("POST", "/revoke", "Basic YTpi", 'Basic realm="fidoloop"'),
+        ("POST", "/revoke", "Strange x", None),
+        ("POST", "/revoke", None, None),
+    ],
+)
+def test_whoever_is_not_known_is_told_in_the_scheme_that_he_tried(
+    tmp_path: Path, method: str, path: str, authorization: str | None, expected: str | None
+) -> None:
+    """RFC 6749 section 5.2, RFC 6750 section 3."""
+
+    async def check(bench: Bench, client: OAuthClient) -> None:
+        headers = {"content-type": FORM} | ({} if authorization is None else {"authorization": authorization})
+        content = json.dumps({"client_id": "unknown"}) if method == "PUT" else "token=x"
+        answer = await bench.client.request(method, path, content=content, headers=headers)
+        assert (answer.status_code, answer.headers.get("www-authenticate")) == (401, expected)
+
+    run(tmp_path, check)
+
+
 def test_an_unknown_user_takes_the_work_of_a_known_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal in text and in what is done: one password derivation, the same statements; no clock is asked here."""
 

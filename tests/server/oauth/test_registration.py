@@ -13,12 +13,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fidoloop.protocol import base64url, jose
 from fidoloop.protocol.evidence import oids
 from fidoloop.protocol.evidence.token_claims import TokenClaims, token_claims_evidence
-from fidoloop.protocol.evidence.values import Evidence
+from fidoloop.protocol.evidence.values import Evidence, EvidenceKind
 from fidoloop.protocol.oauth.client_attestation import verify_client_attestation
 from fidoloop.protocol.oauth.device_evidence import make_device_evidence
 from fidoloop.server.oauth.client_authentication import BY_DPOP
 from tests.protocol.builders import AT, p256, root, spki
-from tests.protocol.evidence.builders import OTHER_KEY, USER_KEY, attested, device, piv
+from tests.protocol.evidence.builders import (
+    HSM_EXTENSIONS,
+    OTHER_KEY,
+    USER_KEY,
+    Certified,
+    attested,
+    device,
+    piv,
+    pkix,
+)
+from tests.protocol.evidence.test_tpm import AK_CERTIFICATE
+from tests.protocol.oauth.tokens import signed_jwt
 from tests.server.harness import BASE, Bench, running
 from tests.server.oauth.client import OAuthClient, write_policy
 
@@ -259,6 +270,61 @@ def test_a_registration_that_breaks_a_rule_is_refused_and_leaves_the_nonce(tmp_p
         good = await bench.client.post("/register", json={"evidence": evidence(bench, text)})
         assert good.status_code == 201, good.text
         refused(await bench.client.post("/register", json={"evidence": evidence(bench, text)}), "stale_evidence")
+
+    run(tmp_path, check)
+
+
+def tpm(raw: bytes) -> Evidence:
+    return Certified(nonce=raw, ak_chain=(AK_CERTIFICATE,)).evidence()
+
+
+def yubihsm(raw: bytes) -> Evidence:
+    subject = "YubiHSM Attestation id 0x1234"
+    certificate = attested(KEY, arc=oids.YUBICO_HSM, subject=subject, extensions=HSM_EXTENSIONS)
+    return piv(certificate, device(), nonce=raw, kind=EvidenceKind.YUBIHSM)
+
+
+KINDS: dict[str, Callable[[bytes], Evidence]] = {
+    "piv-attestation": lambda raw: piv(nonce=raw),
+    "yubihsm-attestation": yubihsm,
+    "tpm2-certify": tpm,
+    "pkix-evidence": lambda raw: pkix(nonce=raw),
+    "p11-claims": lambda raw: soft_claims(base64url.encode(raw)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_evidence_registers_where_the_policy_names_it(tmp_path: Path, kind: str) -> None:
+    async def check(bench: Bench) -> None:
+        grants = {"acr": ["uaf"], "scopes": ["openid"]}
+        tiers = ["attested", "unattested"]
+        rules = [{"name": name, "evidence_types": [name], "tiers": tiers, "grants": grants} for name in KINDS]
+        others = [rule for rule in rules if rule["name"] != kind]
+        for allowed, status in ((others, 400), (rules, 201)):
+            write_policy(bench, {"rules": allowed})
+            text = await nonce(bench)
+            body = {"evidence": evidence(bench, text, made=KINDS[kind](base64url.decode(text)))}
+            answer = await bench.client.post("/register", json=body)
+            assert answer.status_code == status, answer.text
+            if status == 400:
+                refused(answer, "bad_attestation")
+        found = json.loads(jose.parse_compact(answer.json()["client_attestation"]).payload)
+        tier = "unattested" if kind == "p11-claims" else "attested"
+        assert (found["evidence_type"], found["tier"]) == (kind, tier)
+
+    run(tmp_path, check)
+
+
+@pytest.mark.parametrize("typ", ["JWT", "dpop+jwt", "at+jwt", "oauth-client-attestation+jwt", None])
+def test_no_other_jwt_is_evidence(tmp_path: Path, typ: str | None) -> None:
+    async def check(bench: Bench) -> None:
+        text = await nonce(bench)
+        good = jose.parse_compact(evidence(bench, text))
+        header = {"typ": typ, "alg": "ES256", "jwk": jose.public_jwk(KEY.public_key()).members}
+        wrong = signed_jwt(header, json.loads(good.payload), KEY)
+        refused(await bench.client.post("/register", json={"evidence": wrong}), "bad_attestation")
+        right = signed_jwt(header | {"typ": "eat+jwt"}, json.loads(good.payload), KEY)
+        assert (await bench.client.post("/register", json={"evidence": right})).status_code == 201
 
     run(tmp_path, check)
 

@@ -18,7 +18,7 @@ from fidoloop.server.settings.oauth import OAuthSettings, TokenFormat
 from fidoloop.server.store.base import Query
 from fidoloop.server.store.rows import Count
 from tests.server.harness import BASE, Bench, running
-from tests.server.oauth.client import BY_DPOP, BY_KEY, BY_POP, OAuthClient, new_client, write_policy
+from tests.server.oauth.client import BY_DPOP, BY_KEY, BY_POP, DEVICE, OAuthClient, new_client, write_policy
 
 OTHER = ec.generate_private_key(ec.SECP256R1())
 
@@ -123,6 +123,7 @@ def test_a_resource_is_told_of_a_token_by_its_hash(tmp_path: Path, kind: TokenFo
         assert token.count(".") == (2 if kind == "jwt" else 0)
         found = await introspected(bench, token)
         assert (found["active"], found["cnf"], found["acr"]) == (True, {"jkt": client.jkt}, "uaf")
+        assert found["device"] == DEVICE
         assert await introspected(bench, token[:-1]) == {"active": False}
         assert await introspected(bench, (await client.tokens())["refresh_token"]) == {"active": False}
         bench.clock.advance(301)
