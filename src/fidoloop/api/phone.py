@@ -156,7 +156,8 @@ class Phone:
         with contextlib.ExitStack() as opened:
             store = keys if isinstance(keys, KeyStore) else opened.enter_context(open_key_store(keys, pin=user.pin))
             profile = Profile(path)
-            opened.callback(profile.close)
+            # Where the phone does not come to be, nothing of it stays.
+            opened.push(lambda kind, _error, _trace: profile.close() if kind is None else profile.discard())
             profile.create(
                 keys_uri=uri,
                 verification=verification,
@@ -299,6 +300,8 @@ class Phone:
 
 
 def _verifier(verification: str, store: KeyStore, user: User) -> UserVerifier:
+    if verification not in _METHODS:
+        raise ValueError(f"user verification {verification!r} is none of {', '.join(_METHODS)}")
     if verification == "pin":
         return TokenPin(store, lambda request, _tries: user.pin if user.approve(request) else None)
     return Prompt(user.approve) if verification == "prompt" else AutoApprove()

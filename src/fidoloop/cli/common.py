@@ -75,6 +75,11 @@ def phone_path(home: Path | None, name: str) -> Path:
     return home_directory(home) / "phone" / f"{name}.sqlite"
 
 
+def phone_names(home: Path | None) -> list[str]:
+    """Return the names of the phones that have a file, in the order of the alphabet."""
+    return sorted(path.stem for path in (home_directory(home) / "phone").glob("*.sqlite"))
+
+
 def show(value: dict[str, Any], text: str, *, as_json: bool) -> None:
     """Print `value` as one JSON object, or `text`, which may bear rich's markup, for people."""
     if as_json:

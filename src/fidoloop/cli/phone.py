@@ -9,7 +9,7 @@ from rich.table import Table
 from fidoloop.authenticator.models import Form
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account
-from fidoloop.cli import ble, phone_app, phone_passkey, phone_pending, phone_targets
+from fidoloop.cli import ble, phone_app, phone_passkey, phone_pending, phone_profiles, phone_targets
 from fidoloop.cli.common import (
     FormOption,
     Home,
@@ -43,6 +43,7 @@ from fidoloop.protocol.uaf.signatures import SUPPORTED
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 for _command in (
+    phone_profiles.profiles,
     phone_pending.pending,
     phone_targets.targets,
     phone_targets.credentials,
@@ -75,7 +76,9 @@ def register(
         Path | None, typer.Option(help="PEM file of the lab CA a new phone trusts.", exists=True, dir_okay=False)
     ] = None,
     server: Annotated[str | None, typer.Option(help="Base URL the token must be for.")] = None,
-    target_name: Annotated[str, typer.Option(help="What the laptop calls this phone.")] = "phone",
+    target_name: Annotated[
+        str | None, typer.Option(help="What the laptop calls this phone.", show_default="its --name")
+    ] = None,
     form: FormOption = Form.FIRST_FACTOR,
     uaf_card: Annotated[
         str | None,
@@ -115,7 +118,7 @@ def register(
         result = phone.register(
             text,
             server=server,
-            target_name=target_name,
+            target_name=target_name or name,
             algorithm=None if algorithm is None else _ALGORITHMS[algorithm],
         )
     print_result(result, as_json=as_json)

@@ -36,6 +36,7 @@ from fidoloop.cli.common import (
     check_form,
     interactive,
     note,
+    phone_names,
     phone_path,
     show,
 )
@@ -86,7 +87,9 @@ def existing_profile(name: str, home: Path | None) -> Iterator[Profile]:
     """Open the profile of the phone called `name`. Raises ProfileMissingError."""
     path = phone_path(home, name)
     if not path.exists():
-        raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys")
+        others = phone_names(home)
+        there = f"; with --name there are: {', '.join(others)}" if others else ""
+        raise ProfileMissingError(f"no phone is set up in {path}: register first, with --keys{there}")
     profile = Profile(path)
     try:
         yield profile
