@@ -99,13 +99,12 @@ class Phone:
     """
 
     def __init__(
-        self, profile: Profile, store: KeyStore, opened: contextlib.ExitStack, user: User, recorder: Recorder | None
+        self, profile: Profile, store: KeyStore, user: User, recorder: Recorder | None, opened: contextlib.ExitStack
     ) -> None:
         """Not public: see `create` and `open`."""
         self._profile = profile
         self._settings = profile.settings()
         self._store = store
-        self._opened = opened
         self._recorder = recorder
         self._verifier = _verifier(self._settings.verification, store, user)
         # Plain http is refused by the phone for all but this machine itself.
@@ -120,6 +119,7 @@ class Phone:
             insecure=self._insecure,
         )
         opened.callback(self._phone.close)
+        self._opened = opened.pop_all()
 
     @classmethod
     def create(
@@ -165,7 +165,7 @@ class Phone:
                 facet_id=facet_id,
                 form=form,
             )
-            return cls(profile, store, opened.pop_all(), user, recorder)
+            return cls(profile, store, user, recorder, opened)
 
     @classmethod
     def open(
@@ -191,7 +191,7 @@ class Phone:
                 store = keys
             else:
                 store = opened.enter_context(open_key_store(keys or settings.keys_uri, pin=user.pin))
-            return cls(profile, store, opened.pop_all(), user, recorder)
+            return cls(profile, store, user, recorder, opened)
 
     @property
     def store(self) -> KeyStore:
