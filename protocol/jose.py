@@ -132,9 +132,13 @@ def sign_compact(
     algorithm = algorithm or possible[0]
     if algorithm not in possible:
         raise ValueError(f"the key does not sign by {algorithm}")
-    head = base64url.encode(strictjson.encode({"alg": algorithm, **(header or {})}).encode("utf-8"))
-    signing_input = f"{head}.{base64url.encode(payload)}"
+    signing_input = f"{_written(strictjson.encode({'alg': algorithm, **(header or {})}))}.{base64url.encode(payload)}"
     return f"{signing_input}.{base64url.encode(_sign(key, signing_input.encode('ascii'), algorithm))}"
+
+
+@lru_cache(maxsize=64)
+def _written(header: str) -> str:
+    return base64url.encode(header.encode("utf-8"))
 
 
 def _signature_algorithms(key: PrivateKeyTypes) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What this process wrote or read lately and need not ask the store for again: open requests, and keys.
+"""What this process wrote or read lately and need not ask the store for again: open requests, keys, refresh tokens.
 
 It may be old, since other processes write too. So nothing is believed: what is concluded from it is written by
 statements that say what they rely on, and where these change nothing, or the conclusion is a refusal, the store is
@@ -8,6 +8,7 @@ asked.
 from typing import TypeVar
 
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
+from fidoloop.server.store.oauth_rows import RefreshGrant
 from fidoloop.server.store.rows import IssuedRequest
 
 MOST = 8192
@@ -17,11 +18,12 @@ V = TypeVar("V")
 
 
 class Remembered:
-    """Requests by serverData, each for one response; keys by (AAID, KeyID)."""
+    """Requests by serverData and refresh tokens by their hash, each for one use; keys by (AAID, KeyID)."""
 
     def __init__(self) -> None:
         self._requests: dict[str, IssuedRequest] = {}
         self._keys: dict[tuple[str, str], StoredKey] = {}
+        self._tokens: dict[str, RefreshGrant] = {}
 
     def request_issued(self, server_data: str, issued: IssuedRequest) -> None:
         """Remember a request that waits for its response."""
@@ -44,6 +46,14 @@ class Remembered:
             sign_counter=sign_counter,
         )
         _keep(self._keys, (key.aaid, key.key_id), moved)
+
+    def token_issued(self, token_hash: str, granted: RefreshGrant) -> None:
+        """Remember a refresh token that is not used yet."""
+        _keep(self._tokens, token_hash, granted)
+
+    def take_token(self, token_hash: str) -> RefreshGrant | None:
+        """Return the refresh token's row, and forget it."""
+        return self._tokens.pop(token_hash, None)
 
     def keys(self, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], StoredKey]:
         """Return those of the keys `wanted`, by (AAID, KeyID), that are remembered."""

@@ -125,11 +125,12 @@ def verify_client_attestation(
     """
     if not fields:
         raise OAuthRefusal(INVALID_CLIENT, "there is no client attestation")
-    field = _only(fields, "OAuth-Client-Attestation")
-    attester = _kid(field)
+    if len(fields) != 1:
+        raise _not_one(fields, "OAuth-Client-Attestation")
+    attester = _kid(fields[0])
     if attester not in attesters:
         raise OAuthRefusal(INVALID, "the attester's key is not one that is trusted")
-    signed = _signed(field, attesters[attester].to_json())
+    signed = _signed(fields[0], attesters[attester].to_json())
     claims = signed.claims
     if claims.exp <= now - SKEW_SECONDS:
         raise OAuthRefusal(USE_FRESH, "the client attestation is expired")
@@ -175,7 +176,10 @@ def verify_pop(
         OAuthRefusal: use_attestation_challenge where the challenge is missing or not good, otherwise
             invalid_client_attestation.
     """
-    parsed = _read(_only(fields, "OAuth-Client-Attestation-PoP"), "OAuth-Client-Attestation-PoP", POP_TYPE)
+    if len(fields) != 1:
+        raise _not_one(fields, "OAuth-Client-Attestation-PoP")
+    _check_token(fields[0], "OAuth-Client-Attestation-PoP")
+    parsed = _read(fields[0], "OAuth-Client-Attestation-PoP", POP_TYPE)
     _verify_signature(parsed, attestation.jwk, ALGORITHMS)
     claims = _decode(parsed.payload, PopClaims, "proof of possession")
     if not 1 <= len(claims.jti) <= MAX_JTI_CHARACTERS:
@@ -233,7 +237,9 @@ def _facts(claims: dict[str, Any]) -> DeviceFacts | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _kid(field: str) -> str:
+    _check_token(field, "OAuth-Client-Attestation")
     try:
         kid = jose.read_header(field.partition(".")[0], "OAuth-Client-Attestation").get("kid")
     except (MalformedError, jose.JoseRefusal) as error:
@@ -241,13 +247,13 @@ def _kid(field: str) -> str:
     return kid if isinstance(kid, str) else ""
 
 
-def _only(fields: Sequence[str], name: str) -> str:
-    if len(fields) != 1:
-        raise OAuthRefusal(INVALID, f"{len(fields)} {name} header fields, 1 expected")
-    field = fields[0]
+def _not_one(fields: Sequence[str], name: str) -> OAuthRefusal:
+    return OAuthRefusal(INVALID, f"{len(fields)} {name} header fields, 1 expected")
+
+
+def _check_token(field: str, name: str) -> None:
     if len(field) > MAX_CHARACTERS or not _TOKEN68.fullmatch(field):
         raise OAuthRefusal(INVALID, f"{name} is too long or no token")
-    return field
 
 
 def _read(field: str, name: str, typ: str) -> jose.CompactJws:

@@ -7,6 +7,7 @@ from fidoloop.server.config import ServerConfig
 from fidoloop.server.oauth.anchor_files import AnchorFiles
 from fidoloop.server.oauth.device_policy_file import DevicePolicyFile
 from fidoloop.server.oauth.key_ring import KeyRing
+from fidoloop.server.watched_files import RELOAD_MILLIS
 
 TOKEN: Final = "/token"  # noqa: S105 - a path
 CHALLENGE: Final = "/challenge"
@@ -38,10 +39,14 @@ class AuthorizationServer:
         self.device_policy = DevicePolicyFile(config.oauth_directory)
         self.anchors = AnchorFiles(config.oauth_directory / "anchors")
         self.software_publishers = AnchorFiles(config.oauth_directory / "software-publishers")
+        self._looked_at = 0
         self._set_nonces()
 
     def refresh(self, now: int) -> None:
-        """Take up changed keys and policy; `now` is in epoch milliseconds."""
+        """Take up changed keys and policy, at most once a second; `now` is in epoch milliseconds."""
+        if 0 <= now - self._looked_at < RELOAD_MILLIS:
+            return
+        self._looked_at = now
         for watched in (self.device_policy, self.anchors, self.software_publishers):
             watched.refresh(now)
         self.attester.refresh(now)

@@ -3,7 +3,6 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -22,8 +21,7 @@ AMR: Final[dict[str, Sequence[str]]] = {"pw-enroll": ("pwd",), "fido2-hw": ("hwk
 """Authentication methods (RFC 8176) by acr; others are by a key whose keeper is not vouched for: pop."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Approved:
+class Approved(msgspec.Struct, frozen=True, kw_only=True):
     """What a person approved: for which client and key, by which authentication; `auth_time` in epoch seconds."""
 
     client_id: str

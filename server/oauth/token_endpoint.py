@@ -4,7 +4,10 @@ RFC 6749 sections 4.1.3 and 6, RFC 9449 section 5; RFC 9700 section 4.14.2 for r
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
+
+import msgspec
 
 from fidoloop.protocol.oauth.dpop import INVALID as INVALID_PROOF
 from fidoloop.protocol.oauth.dpop import DpopProof
@@ -48,6 +51,7 @@ class Redemption(NamedTuple):
     scope: str
     use: Change
     second: UsedProof | None
+    rotated: RefreshGrant | None = None
 
 
 Authenticate = Callable[[Client | None], Awaitable[AuthenticatedClient]]
@@ -88,6 +92,8 @@ async def exchange(
                 await refuse_used(environment.store, proof, granted.second)
             tokens, adding = make_tokens(environment, granted.grant_id, granted.approved, scope=granted.scope)
             if await environment.store.apply((granted.use, adding, using(proof, granted.second))):
+                if granted.rotated is not None:
+                    _remember(environment, granted.rotated, adding)
                 return oauth_json(tokens)
     except _ReusedError as reused:
         async with environment.store.transaction() as transaction:
@@ -125,7 +131,23 @@ async def _refresh(
     environment: Environment, parameters: Mapping[str, str], proof: DpopProof, authenticate: Authenticate
 ) -> Redemption:
     its_hash = token_hash(required(parameters, "refresh_token"))
+    known = environment.remembered.take_token(its_hash)
+    if known is not None:
+        # What is remembered may be old: nothing is refused for it, the store is asked.
+        with suppress(OAuthRefusal):
+            return await _check_token(environment, parameters, proof, authenticate, (its_hash, known))
     token = await environment.store.fetch_one(oauth_queries.REFRESH_TOKEN, token_hash=its_hash)
+    return await _check_token(environment, parameters, proof, authenticate, (its_hash, token))
+
+
+async def _check_token(
+    environment: Environment,
+    parameters: Mapping[str, str],
+    proof: DpopProof,
+    authenticate: Authenticate,
+    shown: tuple[str, RefreshGrant | None],
+) -> Redemption:
+    its_hash, token = shown
     client = await authenticate(client_of(token))
     if token is None or token.client_id != client.client.id:
         raise OAuthRefusal(INVALID_GRANT, "no such refresh token")
@@ -139,7 +161,21 @@ async def _refresh(
     approved = _approved(token)
     _check_grants(client, approved.acr, scope)
     use = Change(oauth_queries.USE_REFRESH_TOKEN, {"token_hash": its_hash, **_as_read(token), "now": now})
-    return Redemption(token.grant_id, approved, scope, use, client.proof)
+    return Redemption(token.grant_id, approved, scope, use, client.proof, token)
+
+
+def _remember(environment: Environment, rotated: RefreshGrant, adding: Change) -> None:
+    """Remember the refresh token that followed another, for the next request."""
+    made = adding.parameters
+    environment.remembered.token_issued(
+        str(made["refresh_hash"]),
+        msgspec.structs.replace(
+            rotated,
+            scope=rotated.grant_scope,
+            issued_at=made["now"],
+            expires_at=made["refresh_expires_at"],
+        ),
+    )
 
 
 def _as_read(found: CodeGrant | RefreshGrant) -> dict[str, Value]:

@@ -111,10 +111,10 @@ def test_a_log_in_by_qr_code_takes_four_commits(tmp_path: Path, postgres_url: st
 
 
 @pytest.mark.parametrize("method", [BY_POP, BY_DPOP])
-def test_a_token_request_takes_four_statements_and_one_commit(
+def test_a_token_request_takes_at_most_four_statements_and_one_commit(
     tmp_path: Path, postgres_url: str, counted: Counted, method: str
 ) -> None:
-    """One reads; then what was shown is used up, the tokens and the proofs are added."""
+    """One reads, unless this process made the token; one uses it up, and tokens and proofs are added."""
 
     async def check() -> None:
         async with running(tmp_path, database=await schema_of(postgres_url, tmp_path)) as bench:
@@ -123,8 +123,9 @@ def test_a_token_request_takes_four_statements_and_one_commit(
             counted.seen.clear()
             tokens = (await client.redeem(code)).json()
             assert (len(counted.statements()), counted.commits()) == (4, 1), counted.seen
-            counted.seen.clear()
-            assert (await client.refresh(tokens["refresh_token"])).status_code == 200
-            assert (len(counted.statements()), counted.commits()) == (4, 1), counted.seen
+            for statements in (4, 3):
+                counted.seen.clear()
+                tokens = (await client.refresh(tokens["refresh_token"])).json()
+                assert (len(counted.statements()), counted.commits()) == (statements, 1), counted.seen
 
     asyncio.run(check())

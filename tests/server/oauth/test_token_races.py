@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from fidoloop.server.oauth.grants import token_hash
 from fidoloop.server.store.base import Change, Query, Store
 from fidoloop.server.store.rows import Count, Nothing
 from tests.server.harness import Bench, running
@@ -26,7 +27,7 @@ CHANGES = {
     "it is used": ("UPDATE {table} SET used_at = 1", "invalid_grant", 400),
     "it is expired": ("UPDATE {table} SET expires_at = 1", "invalid_grant", 400),
 }
-KINDS = {"code": "oauth_code", "refresh token": "oauth_token"}
+KINDS = {"code": "oauth_code", "refresh token": "oauth_token", "remembered refresh token": "oauth_token"}
 Send = Callable[[], Awaitable[httpx2.Response]]
 
 
@@ -45,6 +46,12 @@ async def ready(client: OAuthClient, kind: str) -> Send:
         code = await client.code()
         return lambda: client.redeem(code)
     token = (await client.tokens())["refresh_token"]
+    if kind.startswith("remembered"):
+        token = (await client.refresh(token)).json()["refresh_token"]
+        known = client.bench.environment.remembered
+        row = known.take_token(token_hash(token))
+        assert row is not None
+        known.token_issued(token_hash(token), row)
     return lambda: client.refresh(token)
 
 
@@ -84,6 +91,20 @@ def test_what_is_no_more_as_it_was_read_gets_no_token(
         assert await rows(bench.store) == before
 
     run(tmp_path, database, kind, check)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_remembered_is_not_believed(tmp_path: Path, database: str, name: str) -> None:
+    statement, code, status = CHANGES[name]
+
+    async def check(bench: Bench, send: Send) -> None:
+        before = await rows(bench.store)
+        await bench.store.execute(Query(statement.replace("{table}", "oauth_token"), Nothing))
+        answer = await send()
+        assert (answer.status_code, answer.json()["error"]) == (status, code)
+        assert await rows(bench.store) == before
+
+    run(tmp_path, database, "remembered refresh token", check)
 
 
 @pytest.mark.parametrize("kind", KINDS)
