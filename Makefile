@@ -60,6 +60,7 @@ site: setup-demo
 # Needs uv (pip install uv). Universal: one file for every Python from 3.11 on.
 lock:
 	uv pip compile pyproject.toml --group dev --group docs --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+	uv pip compile pyproject.toml --group build --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/requirements.lock
 
 setup-demo:
 	@scripts/setup demo
