@@ -1,7 +1,7 @@
 # Two commands are all a user needs: `make demo` and `make test`. Everything else is for people who change the code.
 SHELL := bash
 BIN := .venv/bin
-SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual fuzz examples
+SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual deploy fuzz examples
 
 .PHONY: demo test test-all check lint unit fuzz fuzz-short bench format docs diagrams site lock setup-demo setup-test clean
 

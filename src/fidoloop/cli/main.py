@@ -90,7 +90,7 @@ fidoloop: the whole mobile / laptop / server log-in loop, with real key hardware
 See it     fidoloop demo                  thirteen steps on a SoftHSM token; --web in a browser, --oauth for OAuth
 In a lab   fidoloop keys tokens           the tokens and cards of this machine, each with its URI
            fidoloop keys check URI        whether yours can do it
-           fidoloop demo --keys URI       the loop on yours; by hand: README, “The loop by hand”
+           fidoloop demo --keys URI       the loop on yours; by hand: docs/tutorial/first-log-in.md
 In CI      pytest --fixtures              fidoloop_token, fidoloop_lab, fidoloop_phone … are installed with it
            fidoloop verify FILE --strict  is this UAF response right? Exit code 0 or 1; --json for scripts
 
