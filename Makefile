@@ -3,7 +3,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual deploy fuzz examples
 
-.PHONY: demo test test-all check lint unit fuzz fuzz-short bench format docs diagrams site lock setup-demo setup-test clean
+.PHONY: demo test test-all check lint unit fuzz fuzz-short bench performance format docs diagrams site lock setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -40,6 +40,12 @@ fuzz fuzz-short: setup-test
 bench: setup-test
 	@mkdir -p build
 	@$(BIN)/python -m bench
+
+# Measures again and writes the tables of docs/performance.md. On a machine that does nothing else.
+performance: setup-test
+	-$(BIN)/python -m bench
+	$(BIN)/python -m bench.profiles >/dev/null
+	$(BIN)/python -m bench.report
 
 format:
 	$(BIN)/ruff check --fix $(SOURCES)

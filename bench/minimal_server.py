@@ -1,12 +1,16 @@
 """The server under measurement, with one service beside its own that does next to nothing: the floor.
 
 It is a service like the others: found by the same dispatch, held to its media types, its body read under the same
-limit, a message decoded and a message encoded. Only what a service is there for is missing.
+limit, a message decoded and a message encoded. Only what a service is there for is missing. With a second argument it
+profiles itself into that file (profiles.py).
 """
 
 import asyncio
+import cProfile
+import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import uvicorn
@@ -39,6 +43,20 @@ async def minimal(_: Environment, request: Request) -> Response:
     return uaf_response(ServerResponse(int(StatusCode.OK)))
 
 
+def profile_between_signals(path: Path) -> None:
+    """Profile from SIGUSR1 to SIGUSR2, by processor time; then write the profile and print a line."""
+    profile, loop = cProfile.Profile(time.process_time), asyncio.get_running_loop()
+
+    def stop() -> None:
+        profile.disable()
+        profile.dump_stats(path)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    loop.add_signal_handler(signal.SIGUSR1, profile.enable)
+    loop.add_signal_handler(signal.SIGUSR2, stop)
+
+
 async def serve(home: Path) -> None:
     """Listen on a free port of the loopback, print it, and serve until terminated."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -51,6 +69,8 @@ async def serve(home: Path) -> None:
         app, lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False
     )
     spare_collections()
+    if len(sys.argv) > 2:
+        profile_between_signals(Path(sys.argv[2]))
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     await uvicorn.Server(settings).serve(sockets=[listener])

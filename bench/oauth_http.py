@@ -40,7 +40,7 @@ TURNS = 11
 PREPARED = 96
 """Proofs of each kind that every client has ready when a turn begins: more than it can use up in one."""
 _FORM = "application/x-www-form-urlencoded"
-_POLICY = [{"name": "any", "grants": {"acr": ["uaf"], "scopes": ["api"]}}]
+DEVICE_POLICY = [{"name": "any", "grants": {"acr": ["uaf"], "scopes": ["api"]}}]
 _DEVICE = {"evidence_type": "piv-attestation", "tier": "attested"}
 
 
@@ -57,7 +57,7 @@ class Session:
     """One client on one connection: every request with fresh proofs."""
 
     def __init__(self, connection: Connection, base: str, client: Client, nonces: tuple[str, str, str]) -> None:
-        self._connection, self._base, self._client = connection, base, client
+        self.connection, self._base, self._client = connection, base, client
         self._nonce, self._resource_nonce, self._challenge = nonces
         self.refresh_token = ""
         self.access_token = ""
@@ -72,7 +72,7 @@ class Session:
 
     async def call(self) -> None:
         head_ = self._calls.pop() if self._calls else self._call_head()
-        await self._connection.post(head_, b"")
+        await self.connection.post(head_, b"")
 
     def prepare(self) -> None:
         """Make proofs for what comes: it is the server that is measured, not who signs for it."""
@@ -81,7 +81,7 @@ class Session:
 
     async def _token(self, form: str) -> None:
         head_ = self._tokens.pop() if self._tokens else self._token_head()
-        answer: dict[str, Any] = json.loads(await self._connection.post(head_, form.encode()))
+        answer: dict[str, Any] = json.loads(await self.connection.post(head_, form.encode()))
         self.refresh_token = answer["refresh_token"]
         self.access_token = self.access_token or answer["access_token"]
 
@@ -113,7 +113,7 @@ def run() -> list[Row]:
     """Measure against a server process of its own."""
     with tempfile.TemporaryDirectory(prefix="fidoloop-bench-") as name:
         lab = LabServer(Path(name))
-        lab.write_device_policy(_POLICY)
+        lab.write_device_policy(DEVICE_POLICY)
         lab.add_user("alice")
         bearer = lab.add_api_key()
         command = [sys.executable, "-m", "bench.minimal_server", name]
@@ -127,7 +127,8 @@ def run() -> list[Row]:
                 process.terminate()
 
 
-async def _measure(home: Path, port: int, pid: int, bearer: str) -> list[Row]:
+async def opened_sessions(home: Path, port: int) -> list[Session]:
+    """Return clients that have redeemed their codes at the server that listens on this port."""
     base = f"http://127.0.0.1:{port}"
     config = load_config(home, {"base_url": base})
     store = await open_store(config.database)
@@ -141,6 +142,12 @@ async def _measure(home: Path, port: int, pid: int, bearer: str) -> list[Row]:
     sessions = [Session(connection, base, client, nonces) for connection, client in pairs]
     for session in sessions:
         await session.redeem()
+    return sessions
+
+
+async def _measure(home: Path, port: int, pid: int, bearer: str) -> list[Row]:
+    sessions = await opened_sessions(home, port)
+    connections = [session.connection for session in sessions]
     minimal: Work = [lambda connection=each: connection.post(MINIMAL_HEAD, MINIMAL_BODY) for each in connections]  # type: ignore[misc]
     introspect = _with(f"Authorization: Bearer {bearer}\r\n", "POST", "/introspect")
     body = f"token={sessions[0].access_token}".encode()

@@ -1,15 +1,16 @@
-"""Writes the tables of docs/performance.md from build/bench.json: `python -m bench.report`, after `make bench`."""
+"""Writes the tables of docs/performance.md from what `make bench` and `python -m bench.profiles` left in build/."""
 
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.measure import Row
 
 PAGE = Path("docs/performance.md")
 MEASURED, MACHINE = Path("build/bench.json"), Path("build/bench-machine.json")
+PROFILES = Path("build/profiles.json")
 _MARKED = "<!-- {name} -->\n{content}<!-- end of {name} -->\n"
 _HEADINGS = ("Figure", "Value", "Unit", "Floor", "Ratio", "Wanted", "Result")
 
@@ -48,6 +49,12 @@ def filled(page: str, name: str, content: str) -> str:
     return place.sub(lambda _: _MARKED.format(name=name, content=content), page)
 
 
+def _profile(name: str, shares: Mapping[str, float]) -> str:
+    return table(
+        (name[:1].upper() + name[1:], "% of the time"), [(kind, f"{share:.1f}") for kind, share in shares.items()]
+    )
+
+
 def main() -> int:
     """Fill the page in."""
     measured = json.loads(MEASURED.read_text("utf-8"))
@@ -56,6 +63,9 @@ def main() -> int:
     missed = [row.name for row in rows if row.result == "missed"]
     page = filled(PAGE.read_text("utf-8"), "figures", table(_HEADINGS, [cells(row) for row in rows]))
     page = filled(page, "machine", table(("", ""), [pair for pair in machine.items() if pair[1]]))
+    if PROFILES.exists():
+        profiles: dict[str, dict[str, float]] = json.loads(PROFILES.read_text("utf-8"))
+        page = filled(page, "profiles", "\n".join(_profile(name, shares) for name, shares in profiles.items()))
     PAGE.write_text(page, encoding="utf-8")
     sys.stdout.write(f"{len(rows)} figures, missed: {', '.join(missed) or 'none'}\n")
     return 0

@@ -132,15 +132,14 @@ class Connection(asyncio.Protocol):
         self._fail(Failure(LOST, str(exc or "the server closed it")))
 
     def close(self) -> None:
-        """Close it."""
+        """Close it, without waiting for the other side's farewell (TLS close_notify): the loop may end at once."""
         self.closed = True
-        self._transport.close()
+        self._transport.abort()
 
     def _time_out(self) -> None:
         self._fail(Failure(TIME_OUT, f"no answer in {self._timeout:g} s"))
         # What comes now would be taken for the next answer.
-        self.closed = True
-        self._transport.abort()
+        self.close()
 
     def _fail(self, failure: Failure) -> None:
         answer = self._taken()
