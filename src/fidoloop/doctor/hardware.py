@@ -44,7 +44,7 @@ def check_softhsm(machine: Machine) -> Finding:
     """SoftHSM's configuration: readable, and its directory of tokens there and writable."""
     configuration = _softhsm_configuration(machine)
     if configuration is None:
-        return note("softhsm", "SoftHSM has no configuration", "see docs/tutorial/first-log-in.md, “A token”; demo needs none")
+        return note("softhsm", "SoftHSM has no configuration", "see docs/tutorial/first-log-in.md; demo needs none")
     where = f"{configuration}"
     try:
         text = configuration.read_text("utf-8", "replace")
