@@ -41,6 +41,8 @@ class Metrics:
         self.meters: list[Meter] = []
         self.operations: Counter[tuple[str, int]] = Counter()
         self.store_errors = 0
+        self.connections_ended: Counter[str] = Counter()
+        """By the reason, where it was not the client that ended them."""
         self.worker: str | None = None
         """Which of several processes on one port this is; every figure bears it as a label."""
 
@@ -96,6 +98,11 @@ class _Shown(Collector):
         errors = CounterMetricFamily("fidoloop_store_errors", "What failed because the store did.")
         errors.add_metric((), self._metrics.store_errors)
         yield errors
+        words = "Connections that the server ended: too slow, or too many."
+        ended = CounterMetricFamily("fidoloop_connections_ended", words, labels=("reason",))
+        for reason, count in sorted(self._metrics.connections_ended.items()):
+            ended.add_metric((reason,), count)
+        yield ended
 
     def _operations(self) -> Metric:
         words = "UAF responses by what they were for and the UAF status they ended with; 1200 is a log-in done."

@@ -4,9 +4,8 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,9 +22,11 @@ from fidoloop.server.config import ServerConfig, make_config
 from fidoloop.server.environment import Environment, make_environment, system_clock
 from fidoloop.server.errors import ConfigError, StoreError
 from fidoloop.server.home_lock import using_home
-from fidoloop.server.http.connection import Connection
+from fidoloop.server.http.connections import Connections
+from fidoloop.server.http.http_server import HttpServer
 from fidoloop.server.logs import configure_logging
 from fidoloop.server.oauth import grants
+from fidoloop.server.open_files import most_connections
 from fidoloop.server.settings.declared import Settings
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
 from fidoloop.server.shared_changes import SharedChanges
@@ -38,7 +39,6 @@ from fidoloop.server.workers import Worker, listen_together, supervise
 PURGE_SECONDS = 600.0
 LOOK_AT_FILES_SECONDS = 2.0
 LAB_TLS_SECONDS = 3600.0
-CANCELLED_SECONDS = 1.0
 COLLECTION_THRESHOLD = 20_000
 BASE_URL_SETTING = "base_url"
 _log = logging.getLogger("fidoloop.server")
@@ -152,41 +152,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn that says when it accepts connections, and ends streams when it stops."""
-
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], environment: Environment) -> None:
-        super().__init__(config)
-        self._say_started = started
-        self._environment = environment
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT, through the loop: nothing is interrupted in its middle."""
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for number in signals:
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._say_started()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._environment.changes.stop()
-        await super().shutdown(sockets)
-        # Those whose time ran out were cancelled; they still have to undo what they began.
-        left = set(self.server_state.tasks)
-        if left:
-            await asyncio.wait(left, timeout=CANCELLED_SECONDS)
-
-
 @asynccontextmanager
 async def opened(config: ServerConfig, certificate: ServerCertificate | None) -> AsyncIterator[Environment]:
     """Open the store and what the configuration names; `certificate` is what the server shows, if it does.
@@ -214,17 +179,19 @@ async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) ->
         settings = uvicorn.Config(
             app_of(environment),
             lifespan="off",
-            http=Connection,
             log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=config.connections.idle_seconds,
             timeout_graceful_shutdown=config.stop_seconds,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
         )
-        server = _Server(settings, lambda: worker.started(lab_url(environment)), environment)
+        connections = Connections(config.connections, most=most_connections(config.connections.most))
+        environment.metrics.connections_ended = connections.ended
+        server = HttpServer(settings, connections, environment.changes, lambda: worker.started(lab_url(environment)))
         spare_collections()
-        jobs = housekeeping(environment)
+        jobs = [*housekeeping(environment), connections.sweep_for_ever()]
         if config.workers > 1:
             environment.metrics.worker = str(worker.number)
         if certificate is not None:

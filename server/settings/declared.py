@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from fidoloop.server.settings.app_links import AppLinks
+from fidoloop.server.settings.connections import ConnectionSettings
 from fidoloop.server.settings.fido2 import Fido2
 from fidoloop.server.settings.oauth import OAuthSettings
 from fidoloop.server.settings.rate_limits import RateLimitSettings
@@ -236,6 +237,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             extra={"unit": "seconds"},
         ),
     ] = 8
+    connections: ConnectionSettings = msgspec.field(default_factory=ConnectionSettings)
     tls: Tls = msgspec.field(default_factory=Tls)
     lifetimes: Lifetimes = msgspec.field(default_factory=Lifetimes)
     web_push: WebPush = msgspec.field(default_factory=WebPush)

@@ -60,6 +60,7 @@ class Crowd:
 
     place: Place
     urls: Sequence[str]
+    ca: str | None = None
     ledger: Ledger = field(default_factory=Ledger)
     rounds: dict[str, int] = field(default_factory=dict)
     """How often each actor got round without a fault."""
@@ -68,7 +69,7 @@ class Crowd:
     _stopping: bool = False
 
     def client(self) -> Client:
-        made = Client(self.urls[len(self._clients) % len(self.urls)])
+        made = Client(self.urls[len(self._clients) % len(self.urls)], ca=self.ca)
         self._clients.append(made)
         return made
 

@@ -24,7 +24,7 @@ async def _assert_kept(place: Place, crowd: Crowd) -> None:
     store = await open_store(place.database)
     try:
         await assert_database(store, crowd.ledger)
-        client = Client(crowd.urls[0])
+        client = crowd.client()
         members = list(crowd.ledger.registered.values())
         for member in members[:MOST_LOG_INS] + members[MOST_LOG_INS:][-MOST_LOG_INS:]:
             assert await crowd.log_in(client, member), crowd.ledger.answers

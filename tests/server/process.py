@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,12 @@ class Running:
 
 
 @contextmanager
-def started(home: Path, *options: str, log: Path | None = None) -> Iterator[Running]:
-    """Run `fidoloop server run` on a free port; standard error goes to `log`. It is ended where the test does not."""
-    command = [*COMMAND, "run", "--home", str(home), "--port", "0", "--json", *options]
+def started(home: Path, *options: str, log: Path | None = None, under: Sequence[str] = ()) -> Iterator[Running]:
+    """Run `fidoloop server run` on a free port; standard error goes to `log`. It is ended where the test does not.
+
+    `under` is a command that runs the one behind it in the same process, such as `prlimit`.
+    """
+    command = [*under, *COMMAND, "run", "--home", str(home), "--port", "0", "--json", *options]
     with (log or Path("/dev/null")).open("wb") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     try:
