@@ -71,31 +71,36 @@ class _Entering:
     """A connection that has no protocol yet: its TLS handshake has to come first."""
 
     def __init__(self, door: Door, connection: socket.socket, *, full: bool) -> None:
-        self.task = asyncio.create_task(self._enter(door, connection, partial(door.protocol, full)))
-        door.connections.begin(self)
+        self._door = door
+        self._connection = connection
+        self.task = asyncio.create_task(self._enter(partial(door.protocol, full)))
         door.entering.add(self)
-        self.task.add_done_callback(lambda _: self._done(door))
+        if door.context is not None:
+            door.connections.begin(self)
+        self.task.add_done_callback(self._done)
 
     def abort(self) -> None:
-        """Close it at once."""
-        self.task.cancel()
+        """Close it at once. Without TLS it has its protocol in a moment, which closes it."""
+        if self._door.context is not None:
+            self.task.cancel()
 
-    async def _enter(self, door: Door, connection: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+    async def _enter(self, protocol: Callable[[], asyncio.Protocol]) -> None:
+        door = self._door
         seconds = None if door.context is None else float(door.connections.settings.head_seconds)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                protocol, connection, ssl=door.context, ssl_handshake_timeout=seconds
+                protocol, self._connection, ssl=door.context, ssl_handshake_timeout=seconds
             )
         except OSError:
             # No TLS, not in time, or gone: anybody can have that happen, and it is not worth a line each.
             door.connections.ended["no handshake"] += 1
-            connection.close()
+            self._connection.close()
         except asyncio.CancelledError:
-            connection.close()
+            self._connection.close()
             raise
 
-    def _done(self, door: Door) -> None:
-        door.connections.forget(self)
-        door.entering.discard(self)
-        if not self.task.cancelled() and self.task.exception() is not None:
-            _log.error("a connection failed", exc_info=self.task.exception())
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._door.connections.forget(self)
+        self._door.entering.discard(self)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a connection failed", exc_info=task.exception())
