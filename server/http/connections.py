@@ -10,22 +10,19 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from fidoloop.server.http.dispatch import TLS_UNIQUE
+from fidoloop.server.http.connection import Connection
 from fidoloop.server.http.messages import HttpProblem
 from fidoloop.server.http.problems import problem_response
 from fidoloop.server.http.sending import send_response
 from fidoloop.server.request_ids import begin_request
 from fidoloop.server.settings.connections import ConnectionSettings
 
-MAX_HEAD_BYTES = 65536
-"""Of a head that comes in more than one piece; one piece is what the loop reads at once, at most 256 KiB."""
 SWEEP_SECONDS = 1.0
 SPARE = 32
 """So many connections above the limit are taken and told that it is reached, where none can be closed for them."""
 _SLOW = HttpProblem(408, "the request took too long to come")
-_LARGE = HttpProblem(431, f"the head of the request is larger than {MAX_HEAD_BYTES} bytes")
 _FULL = HttpProblem(503, "too many connections", ((b"retry-after", b"1"), (b"connection", b"close")))
 
 
@@ -86,12 +83,12 @@ class Connections:
             await asyncio.sleep(SWEEP_SECONDS)
             now = asyncio.get_running_loop().time()
             for connection in list(self.all):
-                if isinstance(connection, Connection):
+                if isinstance(connection, WatchedConnection):
                     connection.end_if_slow(now)
 
 
-class Connection(HttpToolsProtocol):
-    """An HTTP connection that is watched, and knows its tls-unique, which TLS 1.3 has not."""
+class WatchedConnection(Connection):
+    """An HTTP connection whose requests have to come in time."""
 
     def __init__(self, connections: Connections, *, full: bool, **options: Any) -> None:  # noqa: ANN401 - uvicorn's own
         """`full`: there are too many, and this one is told so; `options` are the base's."""
@@ -102,7 +99,6 @@ class Connection(HttpToolsProtocol):
         self._watched = connections
         self._phase = Phase.IDLE
         self._since = self.loop.time()
-        self._head_bytes = 0
         self._unread_since: float | None = None
         self._patience = float(connections.settings.head_seconds)
 
@@ -110,28 +106,16 @@ class Connection(HttpToolsProtocol):
         """Begin (asyncio.Protocol)."""
         super().connection_made(transport)
         self._watched.begin(self)
-        connection = transport.get_extra_info("ssl_object")
-        if connection is not None and connection.version() == "TLSv1.2":
-            self.app_state = {TLS_UNIQUE: connection.get_channel_binding("tls-unique")}
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End (asyncio.Protocol)."""
         self._watched.forget(self)
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Take in more (asyncio.Protocol)."""
-        if self._phase is Phase.HEAD:
-            self._head_bytes += len(data)
-        super().data_received(data)
-        if self._phase is Phase.HEAD and self._head_bytes > MAX_HEAD_BYTES:
-            self._end("head too large", _LARGE)
-
     def on_message_begin(self) -> None:
         """A request begins (httptools)."""
         super().on_message_begin()
         self._enter(Phase.HEAD)
-        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Its head is here (httptools)."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 
 from fidoloop.server.changes import Changes
-from fidoloop.server.http.connections import Connection, Connections
+from fidoloop.server.http.connections import Connections, WatchedConnection
 from fidoloop.server.http.door import Door
 
 CANCELLED_SECONDS = 1.0
@@ -59,8 +59,8 @@ class HttpServer(uvicorn.Server):
         if left:
             await asyncio.wait(left, timeout=CANCELLED_SECONDS)
 
-    def _protocol(self, full: bool) -> Connection:
+    def _protocol(self, full: bool) -> WatchedConnection:
         state = self.lifespan.state
-        return Connection(
+        return WatchedConnection(
             self._connections, full=full, config=self.config, server_state=self.server_state, app_state=state
         )
