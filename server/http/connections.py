@@ -112,6 +112,13 @@ class WatchedConnection(Connection):
         self._watched.forget(self)
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio takes either
+        """Answer a client that has said all that it will, and reads on; TLS has no such half (asyncio.Protocol)."""
+        if self.scheme == "https" or self._phase is not Phase.ANSWER or self.cycle.response_started:
+            return None
+        self.cycle.keep_alive = False
+        return True
+
     def on_message_begin(self) -> None:
         """A request begins (httptools)."""
         super().on_message_begin()
