@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final
 
 API: Final = ("phone", "laptop", "keys", "uaf", "webauthn", "oauth", "outofband", "server")
-TESTING: Final = ("phones", "server", "messages", "devices")
+TESTING: Final = ("phones", "server", "uaf", "messages", "devices")
 MODULES: Final = (*(f"fidoloop.api.{name}" for name in API), *(f"fidoloop.testing.{name}" for name in TESTING))
 _HEAD = """# The public API
 

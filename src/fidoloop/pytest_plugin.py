@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     from fidoloop.testing.messages import Messages
     from fidoloop.testing.phones import Models, PhoneMaker
     from fidoloop.testing.server import Enrol, NewUser, Publish, ServerUnderTest
+    from fidoloop.testing.uaf import UafServices
 
 KINDS = {"softhsm": "fidoloop_token", "tpm": "fidoloop_tpm_token", "piv": "fidoloop_piv_token"}
 """Key stores that are made for a test run, and the fixtures that make them."""
+UAF_PATHS = {
+    "registration-request": "/nevisfido/uaf/1.1/request/registration",
+    "registration-response": "/nevisfido/uaf/1.1/registration",
+    "authentication-request": "/nevisfido/uaf/1.1/request/authentication",
+    "authentication-response": "/nevisfido/uaf/1.1/authentication",
+}
+"""Where nevisFIDO has its UAF services."""
 API_KEY_VARIABLE = "FIDOLOOP_API_KEY"
 
 
@@ -56,6 +64,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Where it reads metadata statements: those of the phones' models are written there.",
     )
     add(
+        "--fidoloop-uaf-path",
+        metavar="NAME=PATH",
+        action="append",
+        default=[],
+        help=f"Where a UAF service of its is, for `fidoloop_uaf_services`: {', '.join(UAF_PATHS)}; may be repeated.",
+    )
+    add(
         "--fidoloop-keys",
         metavar="KIND|URI",
         default="softhsm",
@@ -77,11 +92,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that cannot be meant, before anything runs."""
     _check_keys(config.getoption("--fidoloop-keys"))
+    _uaf_paths(config)
 
 
 def _check_keys(wanted: str) -> None:
     if wanted not in KINDS and not wanted.startswith(("pkcs11:", "piv:")):
         raise pytest.UsageError(f"key store {wanted!r} is none of {', '.join(KINDS)}, and no pkcs11: or piv: URI")
+
+
+def _uaf_paths(config: pytest.Config) -> dict[str, str]:
+    paths = dict(UAF_PATHS)
+    for given in config.getoption("--fidoloop-uaf-path"):
+        name, _, path = given.partition("=")
+        if name not in UAF_PATHS or not path.startswith("/"):
+            names = ", ".join(UAF_PATHS)
+            raise pytest.UsageError(f"--fidoloop-uaf-path {given!r} is not NAME=/PATH with NAME one of {names}")
+        paths[name] = path
+    return paths
 
 
 def _installed(module: str) -> bool:
@@ -405,3 +432,16 @@ def fidoloop_laptop(fidoloop_server: "ServerUnderTest", fidoloop_messages: "Mess
     server = fidoloop_server
     with Laptop(server.url, ca=server.ca, api_key=server.api_key, recorder=fidoloop_messages.record) as laptop:
         yield laptop
+
+
+@pytest.fixture
+def fidoloop_uaf_services(
+    fidoloop_server: "ServerUnderTest", fidoloop_messages: "Messages", pytestconfig: pytest.Config
+) -> "UafServices":
+    """The server's UAF services, for tests without dispatched tokens: registers phones and logs them in.
+
+    Of servers that are not nevisFIDO's kind --fidoloop-uaf-path says where they are.
+    """
+    from fidoloop.testing.uaf import UafServices
+
+    return UafServices(fidoloop_server, _uaf_paths(pytestconfig), fidoloop_messages)
