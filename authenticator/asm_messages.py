@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fidoloop.protocol.uaf.extensions import Extension
+from fidoloop.protocol.uaf.extensions import Extensions
 from fidoloop.protocol.uaf.messages import (
     V1_0,
     V1_1,
@@ -31,7 +31,7 @@ class AsmRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     asmVersion: Version | UnsetType = UNSET
     authenticatorIndex: UInt16 | UnsetType = UNSET
     args: dict[str, Any] | UnsetType = UNSET
-    exts: tuple[Extension, ...] | UnsetType = UNSET
+    exts: Extensions | UnsetType = UNSET
 
 
 class AuthenticatorInfo(msgspec.Struct, frozen=True):

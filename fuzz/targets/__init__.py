@@ -11,6 +11,7 @@ from typing import Protocol, cast
 NAMES = (
     "apdu",
     "ble",
+    "card_answers",
     "client_attestation",
     "ctap",
     "ctaphid",

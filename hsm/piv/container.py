@@ -20,7 +20,7 @@ _CERTIFICATE_INFO: Final = 0x71
 _MSCUID: Final = 0x72
 _ERROR_DETECTION: Final = 0xFE
 _COMPRESSED: Final = 0x01
-_MAX_CERTIFICATE: Final = 32768
+MAX_CERTIFICATE: Final = 32768
 _MAGIC: Final = b"FL"
 _MSCUID_BYTES: Final = 38
 MAX_KEY_ID: Final = _MSCUID_BYTES - len(_MAGIC) - 1
@@ -106,9 +106,9 @@ def read_container(content: bytes) -> Container:
 def _unpacked(packed: bytes) -> bytes:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-            certificate = file.read(_MAX_CERTIFICATE + 1)
+            certificate = file.read(MAX_CERTIFICATE + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError("the certificate is not packed with gzip") from error
-    if len(certificate) > _MAX_CERTIFICATE:
+    if len(certificate) > MAX_CERTIFICATE:
         raise ValueError("the certificate is longer than any is")
     return certificate

@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
+MAX_EXTENSIONS = 32
 SESSION_ID = "ch.nevis.auth.fido.uaf.sessionid"
 
 
@@ -15,6 +16,9 @@ class Extension(msgspec.Struct, frozen=True):
     id: Annotated[str, Meta(min_length=1, max_length=32)]
     data: str
     fail_if_unknown: bool
+
+
+Extensions = Annotated[tuple[Extension, ...], Meta(max_length=MAX_EXTENSIONS)]
 
 
 class _Marked(Protocol):

@@ -15,6 +15,7 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import V1_0, V1_1, Version
 
 MAX_LIST_BYTES = 65536
+MAX_FACETS = 1024
 TRUSTED_APPS_MEDIA_TYPE = "application/fido.trusted-apps+json"
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _APP = re.compile(r"android:apk-key-hash[a-z0-9-]*:[A-Za-z0-9+/_-]+|ios:bundle-id:[A-Za-z0-9.-]+")
@@ -25,7 +26,7 @@ class TrustedFacets(msgspec.Struct, frozen=True):
     """The facets that one protocol version trusts."""
 
     version: Version
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], Meta(max_length=MAX_FACETS)]
 
 
 class TrustedFacetList(msgspec.Struct, frozen=True):

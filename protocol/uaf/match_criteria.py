@@ -5,13 +5,14 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from fidoloop.protocol.uaf.extensions import Extension
+from fidoloop.protocol.uaf.extensions import Extensions
 from fidoloop.protocol.uaf.registry import UserVerification
 
 UInt16 = Annotated[int, Meta(ge=0, le=0xFFFF)]
 UInt32 = Annotated[int, Meta(ge=0, le=0xFFFFFFFF)]
-NonEmptyInts = Annotated[tuple[UInt16, ...], Meta(min_length=1)]
-NonEmptyTexts = Annotated[tuple[str, ...], Meta(min_length=1)]
+MAX_VALUES = 1024
+NonEmptyInts = Annotated[tuple[UInt16, ...], Meta(min_length=1, max_length=MAX_VALUES)]
+NonEmptyTexts = Annotated[tuple[str, ...], Meta(min_length=1, max_length=MAX_VALUES)]
 _ALL = int(UserVerification.ALL)
 
 
@@ -30,7 +31,7 @@ class MatchCriteria(msgspec.Struct, frozen=True, omit_defaults=True):
     assertionSchemes: NonEmptyTexts | UnsetType = UNSET
     attestationTypes: NonEmptyInts | UnsetType = UNSET
     authenticatorVersion: UInt16 | UnsetType = UNSET
-    exts: tuple[Extension, ...] | UnsetType = UNSET
+    exts: Extensions | UnsetType = UNSET
 
 
 class AuthenticatorFacts(msgspec.Struct, frozen=True):

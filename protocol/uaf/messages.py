@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from fidoloop.protocol import base64url, strictjson
 from fidoloop.protocol.errors import MalformedError
-from fidoloop.protocol.uaf.extensions import Extension
+from fidoloop.protocol.uaf.extensions import Extensions
 from fidoloop.protocol.uaf.policy import Policy
 
 Operation = Literal["Reg", "Auth", "Dereg"]
@@ -22,6 +22,7 @@ AppId = Annotated[str, Meta(max_length=512)]
 ServerChallenge = Annotated[str, Meta(min_length=11, max_length=88)]
 Username = Annotated[str, Meta(min_length=1, max_length=128)]
 MAX_ASSERTIONS = 8
+MAX_DEREGISTERED = 1024
 MIN_CHALLENGE_BYTES, MAX_CHALLENGE_BYTES = 8, 64
 M = TypeVar("M")
 
@@ -44,7 +45,7 @@ class OperationHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     op: Operation
     appID: AppId | UnsetType = UNSET
     serverData: Annotated[str, Meta(min_length=1, max_length=1536)] | UnsetType = UNSET
-    exts: tuple[Extension, ...] | UnsetType = UNSET
+    exts: Extensions | UnsetType = UNSET
 
 
 class PaletteEntry(msgspec.Struct, frozen=True):
@@ -82,7 +83,7 @@ class AuthenticatorAssertion(msgspec.Struct, frozen=True, omit_defaults=True):
     assertionScheme: str
     assertion: Annotated[str, Meta(max_length=5464)]
     tcDisplayPNGCharacteristics: tuple[DisplayPngCharacteristics, ...] | UnsetType = UNSET
-    exts: tuple[Extension, ...] | UnsetType = UNSET
+    exts: Extensions | UnsetType = UNSET
 
 
 class RegistrationRequest(msgspec.Struct, frozen=True):
@@ -122,7 +123,7 @@ class DeregistrationRequest(msgspec.Struct, frozen=True):
     """Server to client: forget these keys. There is no response."""
 
     header: OperationHeader
-    authenticators: tuple[DeregisterAuthenticator, ...]
+    authenticators: Annotated[tuple[DeregisterAuthenticator, ...], Meta(max_length=MAX_DEREGISTERED)]
 
 
 class GetUafRequest(msgspec.Struct, frozen=True, omit_defaults=True):

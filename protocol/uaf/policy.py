@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 MAX_ALTERNATIVES = 256
+MAX_DISALLOWED = 1024
 
 Alternative = Annotated[tuple[MatchCriteria, ...], Meta(min_length=1, max_length=16)]
 
@@ -39,7 +40,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     """accepted: alternatives (OR) of sets needed together (AND); disallowed: a match with any removes."""
 
     accepted: Annotated[tuple[Alternative, ...], Meta(min_length=1, max_length=MAX_ALTERNATIVES)]
-    disallowed: tuple[MatchCriteria, ...] | UnsetType = UNSET
+    disallowed: Annotated[tuple[MatchCriteria, ...], Meta(max_length=MAX_DISALLOWED)] | UnsetType = UNSET
 
 
 def disallowed(policy: Policy, facts: AuthenticatorFacts) -> bool:

@@ -1,5 +1,6 @@
 """Dispatch Target Service: create, query, modify, delete (HTTP contract 6)."""
 
+from typing import Final
 from urllib.parse import parse_qs
 
 from msgspec import UNSET
@@ -19,6 +20,8 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.store import queries
 from fidoloop.server.targets import TargetRefusal, add_target, modify_target, remove_target
+
+MAX_QUERY_FIELDS: Final = 8
 
 
 def no_user() -> HttpProblem:
@@ -42,9 +45,9 @@ async def create(environment: Environment, request: Request) -> Response:
 async def query(environment: Environment, request: Request) -> Response:
     """200 with the user's targets; 400 no username; 403 unknown user; 404 none."""
     try:
-        names = parse_qs(request.query.decode("utf-8"), strict_parsing=bool(request.query), max_num_fields=8).get(
-            "username", []
-        )
+        names = parse_qs(
+            request.query.decode("utf-8"), strict_parsing=bool(request.query), max_num_fields=MAX_QUERY_FIELDS
+        ).get("username", [])
     except ValueError:
         names = []
     if len(names) != 1:
