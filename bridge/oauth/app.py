@@ -339,13 +339,13 @@ class OAuthApp:
     def _app(self) -> App:
         app = self._state.load(self._server.base_url)
         if app is None:
-            raise NotEnrolledError("the app is not registered at that server: phone app enroll")
+            raise NotEnrolledError("the app is not registered at that server")
         return app
 
     @staticmethod
     def _tokens(app: App) -> Tokens:
         if app.tokens is None:
-            raise NotEnrolledError("there are no tokens of that server: phone app login")
+            raise NotEnrolledError("the app has no tokens of that server: nobody is logged in")
         return app.tokens
 
     def _transport(self, app: App) -> Transport:

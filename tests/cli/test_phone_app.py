@@ -87,6 +87,7 @@ def test_the_walk(cli: Cli) -> None:
     assert cli.app("login", *cli.server, "--force").json["fresh"] is True
     weak = cli.call("/api/sign-demo", "--data", '{"text":"a"}', code=Exit.REFUSED)
     assert "insufficient_user_authentication" in weak.all
+    assert f"login --server {cli.lab.server.url} --acr ACR`, ACR being one of fido2-hw uaf-hw" in weak.err
     assert cli.app("refresh", *cli.server).json["acr"] == "uaf"
     assert strictjson.loads(cli.call("/api/whoami").out)["acr"] == "uaf"
     cli.app("logout", *cli.server)

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 import fidoloop
 from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
+from fidoloop.bridge.oauth.errors import NotEnrolledError, OAuthRefusedError
 from fidoloop.cli.advice import ADVICE, advice_for
 from fidoloop.cli.exits import TABLE, Exit, exit_for
 from fidoloop.cli.main import DESCRIBED, app
@@ -69,6 +70,10 @@ def test_every_error_with_an_exit_code_has_advice() -> None:
         (ServerRefusedError(500, "oops"), "server audit"),
         (ClientFailureError(ClientError.NO_SUITABLE_AUTHENTICATOR, "none"), "policy check"),
         (ClientFailureError(ClientError.PROTOCOL_ERROR, "no"), "phone list"),
+        (OAuthRefusedError(400, "invalid_scope", "no"), "device policy"),
+        (OAuthRefusedError(403, "access_denied", "it does not verify (UAF status 1480)"), "metadata add"),
+        (OAuthRefusedError(403, "access_denied", "no"), "server audit"),
+        (NotEnrolledError("nobody"), "phone app enroll"),
         (FileNotFoundError(2, "no such file", "x"), "path"),
     ],
 )

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
+from fidoloop.bridge.oauth.errors import OAuthRefusedError
 from fidoloop.protocol.uaf.status import ClientError, StatusCode
 
 _TOKENS: Final = "`fidoloop keys tokens` lists what is there, each with its URI"
@@ -90,6 +91,20 @@ _OF_CLIENT: Final[Mapping[ClientError, str]] = MappingProxyType(
         ClientError.NO_SUITABLE_AUTHENTICATOR: "`fidoloop server policy check` says what the policy accepts",
     }
 )
+_POLICY: Final = "the server's device policy decides: `fidoloop server oauth policy check` says what its rules grant"
+_OF_OAUTH: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "bad_attestation": f"`fidoloop keys attest` says what the token can prove; {_POLICY}",
+        "invalid_client_attestation": _POLICY,
+        "invalid_scope": _POLICY,
+        "unmet_authentication_requirements": f"choose another --acr; {_POLICY}",
+        "insufficient_authorization": _POLICY,
+        "invalid_client": "`fidoloop phone app logout --unregister`, then `enroll`: the server does not know the app",
+        "username_or_password_invalid": "give the right one; `fidoloop server user password USER` sets it",
+        "too_many_attempts": "wait ten minutes",
+    }
+)
+"""By the code of an OAuth error."""
 _OF_STATUS: Final[Mapping[int, str]] = MappingProxyType(
     {
         401: "give an API credential: `fidoloop server apikey add NAME`, then FIDOLOOP_API_KEY or --api-key-source",
@@ -108,6 +123,11 @@ def advice_for(error: BaseException) -> str:
     """Return what to do next after an error; empty for one that is none of ours."""
     if isinstance(error, ClientFailureError) and error.error in _OF_CLIENT:
         return _OF_CLIENT[error.error]
+    if isinstance(error, OAuthRefusedError):
+        if error.uaf_status is not None and error.uaf_status in _OF_STATUS:
+            return _OF_STATUS[error.uaf_status]
+        if error.error in _OF_OAUTH:
+            return _OF_OAUTH[error.error]
     if isinstance(error, ServerRefusedError) and type(error) is ServerRefusedError and error.status in _OF_STATUS:
         return _OF_STATUS[error.status]
     return next((ADVICE[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in ADVICE), "")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from fidoloop.cli.common import (
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.phone_session import DenyOption, enrolling, existing_profile, open_phone, verifier_of
 
+_STEP_UP = re.compile(r'error="insufficient_user_authentication".*acr_values="([a-z0-9 -]+)"')
+"""In a resource's challenge: what it takes (RFC 9470 section 3)."""
 app = typer.Typer(no_args_is_help=True, help="An OAuth client with its keys in the phone's token.")
 ServerUrl = Annotated[str, typer.Option(help="The server's base URL.")]
 Scope = Annotated[str, typer.Option(help="What the tokens are to be good for.")]
@@ -138,6 +141,9 @@ def call(
     if answer.status >= 400:
         challenge = answer.headers.get("www-authenticate")
         note(f"{answer.status}" + (f": {challenge}" if challenge else ""))
+        stronger = _STEP_UP.search(challenge or "")
+        if stronger is not None:
+            note(f"next: `fidoloop phone app login --server {base} --acr ACR`, ACR being one of {stronger[1]}")
         raise typer.Exit(Exit.REFUSED)
 
 

@@ -1,5 +1,6 @@
 """The loopback redirect: an app's own page on a free port, and what comes there."""
 
+import queue
 import socket
 import threading
 from collections.abc import Callable
@@ -29,12 +30,12 @@ def coming(visit: Callable[[str], None]) -> tuple[LoopbackRedirect, list[str]]:
 
 
 def test_the_answer_to_what_was_asked_is_returned_and_the_person_is_told() -> None:
-    answers: list[httpx2.Response] = []
-    redirect, urls = coming(lambda uri: answers.append(httpx2.get(f"{uri}?{urlencode(GOOD)}")))
+    answers: queue.Queue[httpx2.Response] = queue.Queue()
+    redirect, urls = coming(lambda uri: answers.put(httpx2.get(f"{uri}?{urlencode(GOOD)}")))
     with redirect:
         assert redirect.visit("https://as.example/authorize", STATE) == GOOD
     assert urls == ["https://as.example/authorize"]
-    (answer,) = answers
+    answer = answers.get(timeout=30)
     assert (answer.status_code, "You can close this window" in answer.text) == (200, True)
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
