@@ -45,6 +45,9 @@ def test_an_attestation_key_is_made_once(uri: str, tmp_path: Path) -> None:
     assert all(key["usage"] == ["sign"] and key["never_extractable"] for key in listed)
     shown = keys("attest-init", uri).out
     assert root.subject.rfc4514_string() in shown
+    shown = keys("attest-init", uri, "--metadata", str(tmp_path / "shown")).out
+    assert f"metadata statements of {len(statements(tmp_path / 'shown'))} models" in shown
+    assert len(shown.splitlines()) == 2, "dozens of models are not dozens of lines"
     described = keys("info", uri, "--id", b"fidoloop:attestation".hex(), "--json").json
     x509.load_pem_x509_certificate(described["certificate"].encode()).verify_directly_issued_by(root)
 

@@ -18,7 +18,7 @@ from fidoloop.cli import keys_adopt, keys_certificate, keys_check, keys_evidence
 from fidoloop.cli.common import FormOption, Json, Verification, answer, cell, check_form, console, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
-from fidoloop.cli.keys_metadata import MetadataDirectory, VerificationOption, write_statements
+from fidoloop.cli.keys_metadata import MetadataDirectory, VerificationOption, said_of, write_statements
 from fidoloop.hsm.keystore import KeyAlgorithm, KeyInfo, KeyStore, KeyUsage
 
 app = typer.Typer(no_args_is_help=True, help="Keys in a token, named by a key-store URI.")
@@ -124,7 +124,7 @@ def attest_init(
         "metadata": [str(path) for path in written],
     }
     text = f"attestation root: {escape(root.subject.rfc4514_string())}"
-    show(value, "\n".join([text, *(escape(str(path)) for path in written)]), as_json=as_json)
+    show(value, "\n".join([text, *([said_of(written)] if written else [])]), as_json=as_json)
 
 
 app.command("metadata")(keys_metadata.metadata)

@@ -44,9 +44,13 @@ def metadata(
         else:
             statements = card_statements(store) if uaf_card else token_statements(store, verification.method, form)
             written = write_statements(statements, out)
-    show(
-        {"metadata": [str(path) for path in written]}, "\n".join(escape(str(path)) for path in written), as_json=as_json
-    )
+    show({"metadata": [str(path) for path in written]}, said_of(written), as_json=as_json)
+
+
+def said_of(written: Sequence[Path]) -> str:
+    """Return what people are told of the files: a token is dozens of models."""
+    places = {str(path.parent) for path in written}
+    return f"metadata statements of {len(written)} models, to add to a server: {escape(', '.join(sorted(places)))}"
 
 
 def _write_fido2(statement: dict[str, Any], directory: Path) -> Path:

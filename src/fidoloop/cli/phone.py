@@ -42,18 +42,6 @@ from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.signatures import SUPPORTED
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
-for _command in (
-    phone_profiles.profiles,
-    phone_pending.pending,
-    phone_targets.targets,
-    phone_targets.credentials,
-    phone_targets.modify_target,
-    phone_targets.delete_target,
-):
-    app.command()(_command)
-
-app.add_typer(phone_passkey.app, name="passkey")
-app.add_typer(phone_app.app, name="app")
 
 _ALGORITHMS = {algorithm.name.lower(): algorithm for algorithm in Algorithm if algorithm in SUPPORTED}
 
@@ -300,3 +288,18 @@ def _account(account: Account) -> dict[str, Any]:
         "dispatchTargetId": account.target_id,
         "dispatchTargetName": account.target_name,
     }
+
+
+# Help lists them in this order: what is done every day stands above.
+for _command in (
+    phone_profiles.profiles,
+    phone_pending.pending,
+    phone_targets.targets,
+    phone_targets.credentials,
+    phone_targets.modify_target,
+    phone_targets.delete_target,
+):
+    app.command()(_command)
+
+app.add_typer(phone_passkey.app, name="passkey")
+app.add_typer(phone_app.app, name="app")

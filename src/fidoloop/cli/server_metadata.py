@@ -18,6 +18,7 @@ from fidoloop.server.metadata_import import Imported, import_metadata
 
 app = typer.Typer(no_args_is_help=True, help="Metadata statements of authenticator models.")
 _ANY_VERSION = 0xFFFFFFFF
+_MOST_SHOWN = 6
 
 
 @app.command("add")
@@ -39,6 +40,8 @@ def metadata_add(
             statement = add_metadata_file(file, _directory(home)).statement
             aaids.append(statement.aaid)
             lines.append(f"added {statement.aaid}: {statement.description}")
+    if len(lines) > _MOST_SHOWN:
+        lines[_MOST_SHOWN - 1 :] = [f"and {len(lines) - _MOST_SHOWN + 1} more: `fidoloop server metadata list`"]
     say(as_json, {"aaids": aaids, "fido2": names}, "\n".join(lines))
 
 
