@@ -4,14 +4,15 @@ Whatever a fixture needs is imported when a test asks for it.
 """
 
 import contextlib
-import importlib.util
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
+
+from fidoloop.testing import options
+from fidoloop.testing.options import pytest_addoption, pytest_configure
 
 if TYPE_CHECKING:
     from fidoloop.api.laptop import Laptop
@@ -26,113 +27,8 @@ if TYPE_CHECKING:
     from fidoloop.testing.server import Enrol, NewUser, Publish, ServerUnderTest
     from fidoloop.testing.uaf import UafServices
 
-KINDS = {"softhsm": "fidoloop_token", "tpm": "fidoloop_tpm_token", "piv": "fidoloop_piv_token"}
-"""Key stores that are made for a test run, and the fixtures that make them."""
-UAF_PATHS = {
-    "registration-request": "/nevisfido/uaf/1.1/request/registration",
-    "registration-response": "/nevisfido/uaf/1.1/registration",
-    "authentication-request": "/nevisfido/uaf/1.1/request/authentication",
-    "authentication-response": "/nevisfido/uaf/1.1/authentication",
-}
-"""Where nevisFIDO has its UAF services."""
-API_KEY_VARIABLE = "FIDOLOOP_API_KEY"
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the plugin's options."""
-    group = parser.getgroup("fidoloop", "fidoloop: phones with hardware keys, and the server they log in to")
-    add = group.addoption
-    add("--fidoloop-server", metavar="URL", help="Base URL of the server to test, in the place of the plugin's own.")
-    add("--fidoloop-ca", metavar="FILE", type=Path, help="PEM file of the CA that its certificate is from.")
-    add(
-        "--fidoloop-api-key",
-        metavar="FILE",
-        type=Path,
-        help=f"File with its API credential; else the environment variable {API_KEY_VARIABLE}.",
-    )
-    add(
-        "--fidoloop-user",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="A user of its that phones may be enrolled for; may be repeated.",
-    )
-    add(
-        "--fidoloop-metadata",
-        metavar="DIR",
-        type=Path,
-        help="Where it reads metadata statements: those of the phones' models are written there.",
-    )
-    add(
-        "--fidoloop-uaf-path",
-        metavar="NAME=PATH",
-        action="append",
-        default=[],
-        help=f"Where a UAF service of its is, for `fidoloop_uaf_services`: {', '.join(UAF_PATHS)}; may be repeated.",
-    )
-    add(
-        "--fidoloop-keys",
-        metavar="KIND|URI",
-        default="softhsm",
-        help="Where phones have their keys: softhsm, tpm (swtpm), piv (a virtual card), or the URI of your token.",
-    )
-    add(
-        "--fidoloop-tls",
-        choices=("lab", "none"),
-        default="lab",
-        help="The plugin's own server: TLS by a lab CA, or plain http.",
-    )
-    add(
-        "--fidoloop-require",
-        action="store_true",
-        help="Fail tests for what is not installed, instead of skipping them.",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Refuse options that cannot be meant, before anything runs."""
-    _check_keys(config.getoption("--fidoloop-keys"))
-    _uaf_paths(config)
-
-
-def _check_keys(wanted: str) -> None:
-    if wanted not in KINDS and not wanted.startswith(("pkcs11:", "piv:")):
-        raise pytest.UsageError(f"key store {wanted!r} is none of {', '.join(KINDS)}, and no pkcs11: or piv: URI")
-
-
-def _uaf_paths(config: pytest.Config) -> dict[str, str]:
-    paths = dict(UAF_PATHS)
-    for given in config.getoption("--fidoloop-uaf-path"):
-        name, _, path = given.partition("=")
-        if name not in UAF_PATHS or not path.startswith("/"):
-            names = ", ".join(UAF_PATHS)
-            raise pytest.UsageError(f"--fidoloop-uaf-path {given!r} is not NAME=/PATH with NAME one of {names}")
-        paths[name] = path
-    return paths
-
-
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def _missing(config: pytest.Config, why: str) -> NoReturn:
-    if config.getoption("--fidoloop-require"):
-        pytest.fail(f"{why} (--fidoloop-require)", pytrace=False)
-    pytest.skip(why)
-
-
-@contextlib.contextmanager
-def _or_skipped(config: pytest.Config) -> Iterator[None]:
-    """Skip the test where a program or module is not installed; the text names its package."""
-    from fidoloop.hsm.errors import ModuleError
-
-    why = ""
-    try:
-        yield
-    except ModuleError as error:
-        why = str(error)
-    if why:
-        _missing(config, why)
+__all__ = ["pytest_addoption", "pytest_configure"]
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +42,7 @@ def fidoloop_make_token(pytestconfig: pytest.Config) -> "Iterator[Callable[[], s
     with softhsm_directory() as directory:
 
         def make() -> str:
-            with _or_skipped(pytestconfig):
+            with options.or_skipped(pytestconfig):
                 return new_softhsm_token(directory, new_label())
 
         yield make
@@ -177,7 +73,7 @@ def fidoloop_tpm(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
     from fidoloop.swtpm import SoftwareTpm
 
     tpm = SoftwareTpm(tmp_path_factory.mktemp("tpm"))
-    with _or_skipped(pytestconfig):
+    with options.or_skipped(pytestconfig):
         tpm.start()
     yield tpm
     tpm.stop()
@@ -188,7 +84,7 @@ def fidoloop_tpm_token(pytestconfig: pytest.Config, fidoloop_tpm: "SoftwareTpm")
     """The URI, PIN included, of a PKCS#11 token in the software TPM."""
     from fidoloop.testing.tokens import SO_PIN, TPM_PIN
 
-    with _or_skipped(pytestconfig):
+    with options.or_skipped(pytestconfig):
         return fidoloop_tpm.make_token("fidoloop-tpm", TPM_PIN, SO_PIN)
 
 
@@ -197,7 +93,7 @@ def fidoloop_pcscd(pytestconfig: pytest.Config) -> "Iterator[PrivatePcscd]":
     """A pcscd of this session with two virtual readers, used by this process and its children."""
     from fidoloop.pcscd import PrivatePcscd
 
-    with _or_skipped(pytestconfig):
+    with options.or_skipped(pytestconfig):
         pcscd = PrivatePcscd()
     with pcscd, pcscd.use():
         yield pcscd
@@ -225,8 +121,8 @@ def fidoloop_card(fidoloop_pcscd: "PrivatePcscd", fidoloop_card_factory: "Factor
 @pytest.fixture
 def fidoloop_radios(pytestconfig: pytest.Config) -> Iterator[tuple[str, str]]:
     """The HCI transports of two virtual Bluetooth radios in range of each other, for a laptop and for a phone."""
-    if not all(map(_installed, ("bleak", "bumble"))):
-        _missing(pytestconfig, "Bluetooth needs bleak and bumble: pip install 'fidoloop[ble]'")
+    if not all(map(options.installed, ("bleak", "bumble"))):
+        options.missing(pytestconfig, "Bluetooth needs bleak and bumble: pip install 'fidoloop[ble]'")
     from fidoloop.lab_radio import radios_on_sockets
 
     # A socket's path has at most 107 bytes; a directory of a test may be longer.
@@ -267,8 +163,8 @@ def fidoloop_key_store(request: pytest.FixtureRequest) -> str:
     `@pytest.mark.parametrize("fidoloop_key_store", ["softhsm", "tpm", "piv"], indirect=True)` tries them all.
     """
     wanted: str = getattr(request, "param", None) or request.config.getoption("--fidoloop-keys")
-    _check_keys(wanted)
-    uri: str = request.getfixturevalue(KINDS[wanted]) if wanted in KINDS else wanted
+    options.check_keys(wanted)
+    uri: str = request.getfixturevalue(options.KINDS[wanted]) if wanted in options.KINDS else wanted
     return uri
 
 
@@ -287,22 +183,12 @@ def fidoloop_server(
 
     url = pytestconfig.getoption("--fidoloop-server")
     if url is not None:
-        yield ServerUnderTest(url.rstrip("/"), pytestconfig.getoption("--fidoloop-ca"), _api_key(pytestconfig))
+        yield ServerUnderTest(url.rstrip("/"), pytestconfig.getoption("--fidoloop-ca"), options.api_key(pytestconfig))
         return
     settings: str = request.getfixturevalue("fidoloop_server_settings")
     tls = pytestconfig.getoption("--fidoloop-tls") == "lab"
     with own_server(tmp_path_factory.mktemp("fidoloop-server"), settings=settings, tls=tls) as server:
         yield server
-
-
-def _api_key(config: pytest.Config) -> str | None:
-    source: Path | None = config.getoption("--fidoloop-api-key")
-    if source is None:
-        return os.environ.get(API_KEY_VARIABLE)
-    try:
-        return source.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise pytest.UsageError(f"--fidoloop-api-key {source}: {error.strerror}") from None
 
 
 @pytest.fixture(scope="session")
@@ -444,4 +330,4 @@ def fidoloop_uaf_services(
     """
     from fidoloop.testing.uaf import UafServices
 
-    return UafServices(fidoloop_server, _uaf_paths(pytestconfig), fidoloop_messages)
+    return UafServices(fidoloop_server, options.uaf_paths(pytestconfig), fidoloop_messages)

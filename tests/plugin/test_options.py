@@ -10,6 +10,7 @@ import pytest
 from fidoloop import pcscd, pytest_plugin, softhsm, swtpm
 from fidoloop.hsm.errors import ModuleError
 from fidoloop.lab import LabServer
+from fidoloop.testing import options as of_plugin
 
 LOG_IN = """
 import pytest
@@ -66,7 +67,7 @@ def test_what_is_not_installed_skips_with_the_packages_name(
     monkeypatch.setattr(softhsm, "_MODULES", ())
     monkeypatch.setattr(pcscd, "_DRIVERS", ())
     monkeypatch.setattr(swtpm, "find_program", _nowhere)
-    monkeypatch.setattr(pytest_plugin, "_installed", lambda module: False)
+    monkeypatch.setattr(of_plugin, "installed", lambda module: False)
     fixtures = {
         "fidoloop_token": "apt install softhsm2",
         "fidoloop_card": "apt install pcscd vsmartcard-vpcd",
@@ -125,7 +126,7 @@ def test_the_phone_is_aimed_at_a_server_elsewhere(
 def test_what_was_not_said_of_it_skips_with_the_options_name(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, elsewhere: LabServer, options: list[str], why: str
 ) -> None:
-    monkeypatch.delenv(pytest_plugin.API_KEY_VARIABLE, raising=False)
+    monkeypatch.delenv(of_plugin.API_KEY_VARIABLE, raising=False)
     result = run(pytester, LOG_IN, *aimed_at(elsewhere), *options)
     result.assert_outcomes(skipped=2)
     result.stdout.fnmatch_lines([f"SKIPPED*{why}*"])

@@ -8,8 +8,8 @@ import pytest
 
 from fidoloop.api.phone import ClientFailureError, Phone, ServerRefusedError, User
 from fidoloop.hsm.uri import parse_uri
-from fidoloop.pytest_plugin import UAF_PATHS
 from fidoloop.testing.messages import Messages
+from fidoloop.testing.options import UAF_PATHS
 from fidoloop.testing.phones import PhoneMaker
 from fidoloop.testing.server import ServerUnderTest
 from fidoloop.testing.uaf import UafServices
