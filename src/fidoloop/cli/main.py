@@ -34,8 +34,6 @@ _COMMANDS = {
 }
 DESCRIBED = _GROUPS | _COMMANDS
 """What stands in the first lines of the commands' own help, here so that nobody has to import them to list them."""
-_COLLECT_AFTER = 50_000
-"""Allocations between two looks for garbage: what imports make stays, and looking through it takes a sixth of them."""
 
 
 class _Lazy(TyperGroup):
@@ -73,6 +71,9 @@ class _Lazy(TyperGroup):
             return TyperCommand(cmd_name, help=DESCRIBED[cmd_name])
         if cmd_name not in self.commands:
             module = importlib.import_module(f"fidoloop.cli.{cmd_name}")
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
             alone = typer.Typer(add_completion=False)
             if cmd_name in _GROUPS:
                 alone.add_typer(module.app, name=cmd_name)
@@ -121,7 +122,8 @@ def main(
 
 def run() -> None:
     """Run the command line; errors of our families end in what to do next (with --json: one object), and their code."""
-    gc.set_threshold(_COLLECT_AFTER)
+    # What imports make stays: looking through it for garbage would take a sixth of their time.
+    gc.disable()
     try:
         app()
     except Exception as error:
