@@ -91,6 +91,8 @@ def main(arguments: list[str]) -> int:
         task = progress.add_task("", total=len(wanted))
         for name in wanted:
             progress.update(task, description=name)
+            if not progress.console.is_terminal:
+                sys.stderr.write(f"measuring {name}\n")
             rows += GROUPS[name]()
             progress.advance(task)
     found = [row.as_json() for row in rows]

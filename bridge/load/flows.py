@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from fidoloop.bridge.load.failures import UNREADABLE, Failure
+from fidoloop.bridge.load.passkeys import enrol_passkey, log_in_by_passkey
 from fidoloop.bridge.load.phone import SimulatedPhone
 from fidoloop.bridge.load.services import Call, Services, Step
 from fidoloop.protocol import base64url, strictjson
@@ -32,6 +33,8 @@ class Kind(StrEnum):
     """Authentication request and response: a phone that logs in on itself."""
     OUT_OF_BAND = "out-of-band"
     """Dispatch, redemption, response and status: a laptop that shows a QR code or link, and a phone."""
+    FIDO2 = "fido2"
+    """Options, assertion and status: a passkey, without a user name."""
 
 
 async def enrol(call: Call, services: Services, account: Account, *, policy: str | None = None) -> None:
@@ -49,8 +52,31 @@ async def deregister(call: Call, services: Services, account: Account) -> None:
     await call(services.deregistration, _request("Dereg", context))
 
 
+def enrolment(kind: Kind, services: Services, policy: str | None) -> Callable[[Call, Account], Awaitable[None]]:
+    """Return how accounts are enrolled that log in this way."""
+
+    async def uaf(call: Call, account: Account) -> None:
+        await enrol(call, services, account, policy=policy)
+
+    async def passkey(call: Call, account: Account) -> None:
+        await enrol_passkey(call, services, account.username, account.phone)
+
+    return passkey if kind is Kind.FIDO2 else uaf
+
+
 LogIn = Callable[[Call, Account], Awaitable[str]]
 """Logs an account in and returns the session's id, "" where nobody is told it."""
+
+
+def way_to_log_in(kind: Kind, services: Services, dispatcher: str) -> LogIn:
+    """Return how accounts log in; `dispatcher` is for out of band."""
+
+    async def passkey(call: Call, account: Account) -> str:
+        return await log_in_by_passkey(call, services, account.phone)
+
+    if kind is Kind.FIDO2:
+        return passkey
+    return log_in_out_of_band(services, dispatcher) if kind is Kind.OUT_OF_BAND else log_in_by_uaf(services)
 
 
 def log_in_by_uaf(services: Services) -> LogIn:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fidoloop.bridge.load.connection import Client, Endpoint
 from fidoloop.bridge.load.failures import Failure
-from fidoloop.bridge.load.flows import Account, Kind, deregister, enrol, log_in_by_uaf, log_in_out_of_band
+from fidoloop.bridge.load.flows import Account, Kind, deregister, enrolment, way_to_log_in
 from fidoloop.bridge.load.latencies import Latencies
 from fidoloop.bridge.load.schedule import Limits, Schedule
 from fidoloop.bridge.load.services import Call, Services, ask
@@ -72,14 +72,14 @@ class Generator:
         timeout: float = 30.0,
     ) -> None:
         """Take the server; `timeout` is for connecting and for each request, in seconds."""
-        self.services = Services(endpoint.authority, api_key)
+        self.services = Services(endpoint.authority, api_key, scheme="https" if endpoint.tls else "http")
         self.accounts: list[Account] = []
         """Those that are enrolled."""
         self.tally = Tally()
         """Of the last run, or the one under way."""
-        self._endpoint, self._policy, self._twice, self._timeout = endpoint, policy, twice, timeout
-        out_of_band = kind is Kind.OUT_OF_BAND
-        self._log_in = log_in_out_of_band(self.services, dispatcher) if out_of_band else log_in_by_uaf(self.services)
+        self._endpoint, self._twice, self._timeout = endpoint, twice, timeout
+        self._enrol = enrolment(kind, self.services, policy)
+        self._log_in = way_to_log_in(kind, self.services, dispatcher)
 
     async def enrol(
         self, accounts: Sequence[Account], *, done: Callable[[], None] = lambda: None, stop: asyncio.Event | None = None
@@ -92,7 +92,7 @@ class Generator:
 
         async def one(call: Call, account: Account) -> None:
             if stop is None or not stop.is_set():
-                await enrol(call, self.services, account, policy=self._policy)
+                await self._enrol(call, account)
                 self.accounts.append(account)
                 done()
 

@@ -68,6 +68,7 @@ class SimulatedPhone:
     key_id: bytes = field(default_factory=lambda: os.urandom(32))
     facet_id: str = LAB_FACET_ID
     verifies: bool = True
+    user_handle: str = ""
     counter: int = 0
 
     @classmethod

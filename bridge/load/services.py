@@ -38,8 +38,10 @@ Call = Callable[[Step, bytes], Awaitable[bytes]]
 class Services:
     """The steps of one server, with everything in their requests that does not change."""
 
-    def __init__(self, authority: str, api_key: str | None = None) -> None:
+    def __init__(self, authority: str, api_key: str | None = None, *, scheme: str = "https") -> None:
         """Take what stands in the field Host, and the API credential for the services that want one."""
+        self.origin = f"{scheme}://{authority}"
+        """Of whom FIDO2's clients believe that they speak to."""
         fields = "" if api_key is None else f"Authorization: Bearer {api_key}\r\n"
 
         def step(name: str, path: str, media: tuple[str, str], refusal: Refusal, *, once: bool = False) -> Step:
@@ -54,6 +56,12 @@ class Services:
         self.dispatch = step("dispatch", "/token/dispatch/authentication", _JSON, _dispatch_refusal)
         self.redeem = step("redeem", "/token/redeem/authentication", _REDEEM, uaf_refusal, once=True)
         self.status = step("status", "/status", _JSON, _status_refusal)
+        self.passkey_options = step("FIDO2 options", "/fido2/attestation/options", _JSON, _fido2_refusal)
+        self.passkey_registration = step(
+            "FIDO2 registration", "/fido2/attestation/result", _JSON, _fido2_refusal, once=True
+        )
+        self.passkey_login = step("FIDO2 authentication", "/fido2/assertion/result", _JSON, _fido2_refusal, once=True)
+        self.passkey_status = step("FIDO2 status", "/fido2/status", _JSON, _status_refusal)
 
 
 def request_head(path: str, authority: str, *, media: str, accept: str, fields: str = "") -> bytes:
@@ -109,6 +117,14 @@ def _dispatch_refusal(answer: bytes) -> str | None:
     except msgspec.DecodeError:
         return UNREADABLE
     return None if result == "dispatched" else result
+
+
+def _fido2_refusal(answer: bytes) -> str | None:
+    try:
+        status = _status.decode(answer).status
+    except msgspec.DecodeError:
+        return UNREADABLE
+    return None if status == "ok" else f"FIDO2 {status}"
 
 
 def _status_refusal(answer: bytes) -> str | None:

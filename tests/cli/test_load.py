@@ -73,6 +73,7 @@ def test_the_exit_code_says_what_was_wrong(fidoloop_lab: Lab, fidoloop_token: st
     assert "docs/load.md" in refused.err
     assert invoke("load", "--server", "http://login.example").code == Exit.NETWORK
     assert invoke("load", "--accounts", "1", "--processes", "2").code == Exit.USAGE
+    assert invoke("load", "--log-in", "fido2", "--deregister").code == Exit.USAGE
 
 
 def test_a_log_in_that_failed_is_exit_code_one(fidoloop_lab: Lab, fidoloop_token: str) -> None:

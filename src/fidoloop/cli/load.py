@@ -38,7 +38,9 @@ def load(
     ] = None,
     ca: Annotated[Path | None, typer.Option(help="PEM file of the CA to trust.", exists=True)] = None,
     api_key_source: ApiKeySource = None,
-    log_in: Annotated[Kind, typer.Option(help="How: a phone on itself, or a laptop that shows a token.")] = Kind.UAF,
+    log_in: Annotated[
+        Kind, typer.Option(help="How: a phone on itself, a laptop that shows a token, a passkey.")
+    ] = Kind.UAF,
     accounts: Annotated[int, typer.Option(min=1, max=1_000_000, help="Users, each with a phone.")] = 16,
     user_prefix: Annotated[
         str, typer.Option(help="Their names, with 0, 1 … behind it; the server has them.")
@@ -87,6 +89,8 @@ def load(
     connections = min(connections, accounts)
     if processes > connections:
         raise typer.BadParameter("each process needs a connection and an account", param_hint="--processes")
+    if deregister and log_in is Kind.FIDO2:
+        raise typer.BadParameter("passkeys are removed at the server: `server passkey`", param_hint="--deregister")
     if metadata is not None:
         for path in write_statements([_statement(keys)], metadata):
             typer.echo(str(path))
