@@ -252,3 +252,34 @@ def test_every_check_tells_something_under_its_own_name(machine: Machine) -> Non
     assert begun == list(CHECKS)
     assert {one.check for one in found} == set(CHECKS)
     assert all(bool(one.fix) is (one.state is not State.OK) for one in found)
+
+
+@pytest.mark.parametrize(
+    ("address", "state", "said"),
+    [
+        ("127.0.0.1", State.OK, "localhost is 127.0.0.1"),
+        ("::1", State.OK, "localhost is ::1"),
+        ("192.0.2.1", State.BROKEN, "localhost is 192.0.2.1"),
+    ],
+)
+def test_localhost_is_this_machine(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, address: str, state: State, said: str
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    finding = system.check_localhost(machine)
+    assert (finding.state, finding.said) == (state, said)
+
+
+def test_a_machine_that_does_not_know_localhost_is_told_how_to(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is that has no /etc/hosts."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    finding = system.check_localhost(machine)
+    assert finding.state is State.BROKEN
+    assert "/etc/hosts" in finding.fix

@@ -18,6 +18,7 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
         "readers": hardware.check_readers,
         "tpm": hardware.check_tpm,
         "port": system.check_port,
+        "localhost": system.check_localhost,
         "clock": system.check_clock,
         "radio": system.check_radio,
         "camera": system.check_camera,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from importlib import metadata, util
+from ipaddress import ip_address
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -98,6 +99,19 @@ def check_port(machine: Machine) -> Finding:
             fix = "name another: `fidoloop server run --port N`; or it is a server of yours that runs already"
             return note("port", f"{machine.port} cannot be listened on ({error.strerror})", fix)
     return ok("port", f"{machine.port} is free for `fidoloop server run`")
+
+
+def check_localhost(_: Machine) -> Finding:
+    """The name that a lab's server, its phone and its laptop call this machine by."""
+    try:
+        addresses = {str(found[4][0]) for found in socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)}
+    except OSError as error:
+        said = f"localhost is not known ({error.strerror})"
+        return broken("localhost", said, "add the line `127.0.0.1 localhost` to /etc/hosts")
+    strange = sorted(one for one in addresses if not ip_address(one.partition("%")[0]).is_loopback)
+    if strange:
+        return broken("localhost", f"localhost is {', '.join(strange)}", "correct /etc/hosts: 127.0.0.1 localhost")
+    return ok("localhost", f"localhost is {', '.join(sorted(addresses))}")
 
 
 def check_clock(machine: Machine) -> Finding:
