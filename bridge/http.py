@@ -64,8 +64,11 @@ class Answer(msgspec.Struct, frozen=True):
 
         Raises:
             ServerRefusedError: another status, or a body that is not of the type.
+            NetworkError: 503, which is no refusal of what was asked.
         """
         if self.status not in (statuses or (200,)):
+            if self.status == httpx2.codes.SERVICE_UNAVAILABLE:
+                raise NetworkError(f"the server cannot do this at present: {self.problem_detail()}: try again")
             raise ServerRefusedError(self.status, self.problem_detail())
         try:
             return strictjson.decode(self.body, type_)

@@ -7,13 +7,15 @@ class Changes:
     """Wakes the status streams of this process when a session changes; other processes' changes they find by asking."""
 
     def __init__(self) -> None:
+        self.leaving = False
+        """Whether nobody should be sent here any more."""
         self.stopping = False
         """Whether streams are to end, since the server is about to."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def stop(self) -> None:
         """Have all streams end."""
-        self.stopping = True
+        self.leaving = self.stopping = True
         for session_id in self._waiting:
             self.announce(session_id)
 

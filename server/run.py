@@ -101,7 +101,7 @@ def run_server(home: Path, options: Mapping[str, object], announce: Announce) ->
                 listeners,
                 partial(_work, config, transport),
                 announce=lambda: say(None),
-                stop_seconds=config.stop_seconds,
+                stop_seconds=config.drain_seconds + config.stop_seconds,
             )
 
 
@@ -189,7 +189,13 @@ async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) ->
         )
         connections = Connections(config.connections, most=most_connections(config.connections.most))
         environment.metrics.connections_ended = connections.ended
-        server = HttpServer(settings, connections, environment.changes, lambda: worker.started(lab_url(environment)))
+        server = HttpServer(
+            settings,
+            connections,
+            environment.changes,
+            lambda: worker.started(lab_url(environment)),
+            drain_seconds=config.drain_seconds,
+        )
         spare_collections()
         jobs = [*housekeeping(environment), connections.sweep_for_ever()]
         if config.workers > 1:

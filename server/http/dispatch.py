@@ -18,7 +18,7 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.messages import ReturnUafRequest, ServerResponse
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server.environment import Environment
-from fidoloop.server.errors import StoreError
+from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.http.body import ClientGone, check_declared_length, read_body
 from fidoloop.server.http.client_address import ClientAddresses
 from fidoloop.server.http.credentials import is_authorized
@@ -71,6 +71,9 @@ class Endpoint:
 Routes = dict[str, dict[str, Endpoint]]
 _GONE = Response(499)
 """What is counted where the client did not wait for its answer."""
+
+
+_RETRY_AFTER = (b"retry-after", b"2")
 
 
 class _Route(NamedTuple):
@@ -167,10 +170,17 @@ class Dispatch:
         except ClientGone:
             raise
         except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
-            if isinstance(error, StoreError):
-                self._environment.metrics.store_errors += 1
-            _log.exception("unexpected error")
-            return _broken(kind)
+            return self._failed(kind, error)
+
+    def _failed(self, kind: Kind, error: Exception) -> Response:
+        """Return the answer to a request that failed through no fault of its own."""
+        if isinstance(error, StoreError):
+            self._environment.metrics.store_errors += 1
+            if not isinstance(error, ConflictError):
+                _log.error("the database does not do its work: %s", error)
+                return _unavailable(kind)
+        _log.exception("unexpected error", exc_info=error)
+        return _broken(kind)
 
     async def _check_credential(self, headers: dict[bytes, bytes], limited_as: str) -> None:
         """Refuse a call without a live API credential; only those count for its address."""
@@ -253,3 +263,12 @@ def _broken(kind: Kind) -> Response:
     if kind is Kind.JSON:
         return problem_response(HttpProblem(500, detail))
     return refusal_response(kind, UafRefusal(StatusCode.INTERNAL_SERVER_ERROR, detail))
+
+
+def _unavailable(kind: Kind) -> Response:
+    """Return the answer while the database is away or full: no refusal, whoever asks, and worth asking again."""
+    detail = "the server's database does not do its work at present"
+    if kind is Kind.JSON:
+        return problem_response(HttpProblem(503, detail, (_RETRY_AFTER,)))
+    refusal = refusal_response(kind, UafRefusal(StatusCode.INTERNAL_SERVER_ERROR, detail))
+    return refusal._replace(status=503, headers=(_RETRY_AFTER,))

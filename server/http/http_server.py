@@ -13,18 +13,26 @@ from fidoloop.server.http.connections import Connections, WatchedConnection
 from fidoloop.server.http.door import Door
 
 CANCELLED_SECONDS = 1.0
+LOOK_SECONDS = 0.1
 
 
 class HttpServer(uvicorn.Server):
     """One worker's server. `started` is called once connections are accepted; the streams of `changes` end first."""
 
     def __init__(
-        self, config: uvicorn.Config, connections: Connections, changes: Changes, started: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        connections: Connections,
+        changes: Changes,
+        started: Callable[[], None],
+        *,
+        drain_seconds: float,
     ) -> None:
         super().__init__(config)
         self._connections = connections
         self._changes = changes
         self._say_started = started
+        self._drain_seconds = drain_seconds
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,6 +57,8 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, and finish what was begun, as long as that may take."""
+        self._changes.leaving = self._connections.leaving = True
+        await self._drain()
         self._changes.stop()
         for door in self.servers:
             door.close()
@@ -58,6 +68,13 @@ class HttpServer(uvicorn.Server):
         left = set(self.server_state.tasks)
         if left:
             await asyncio.wait(left, timeout=CANCELLED_SECONDS)
+
+    async def _drain(self) -> None:
+        """Go on for a while; a second SIGINT ends it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._drain_seconds
+        while loop.time() < until and not self.force_exit:
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _protocol(self, full: bool) -> WatchedConnection:
         state = self.lifespan.state

@@ -184,6 +184,7 @@ def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
         found[415] = f"Content-Type is not {endpoint.consumes}"
     if endpoint.produces:
         found[406] = f"Accept does not take {endpoint.produces}"
+    found[503] = "the database does not do its work at present; Retry-After says how many seconds to wait"
     if endpoint.kind is Kind.JSON:
         found[500] = "internal error"
     if endpoint.kind in (Kind.JSON, Kind.REDEEM) and endpoint.consumes:

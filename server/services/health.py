@@ -18,7 +18,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 async def serve(environment: Environment, request: Request) -> Response:
-    """Answer {"status": "ok"}; a store that fails makes it an internal error."""
+    """Answer {"status": "ok"}; 503 where the store fails."""
     await environment.store.fetch_one(queries.SETTING, name="base_url")
     return json_response(Health("ok"))
 
@@ -31,7 +31,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 async def serve_readiness(environment: Environment, request: Request) -> Response:
     """Answer {"status": "ready"}, or 503: about to stop, a store that fails, or tables of another version."""
-    if environment.changes.stopping:
+    if environment.changes.leaving:
         raise HttpProblem(503, "the server is about to stop")
     try:
         current = await is_current(environment.store)

@@ -224,6 +224,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="The lab console may be on although others than this machine can reach the server, by TLS."),
     ] = False
+    drain_seconds: Annotated[
+        int,
+        _seconds(
+            "When the server is stopped, it goes on so long, while /readyz says 503: for whoever spreads the load to"
+            " notice. Connections are closed after their next answer meanwhile.",
+            least=0,
+        ),
+    ] = 0
     stop_seconds: Annotated[
         int, _seconds("When the server is stopped, requests in flight and streams have so long to end.")
     ] = 10

@@ -17,6 +17,8 @@ from fidoloop.server.store.schema import APPLIED, TABLE, missing, refuse_old
 MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
 CACHED_STATEMENTS = 512
+MOST_SECONDS = 30.0
+"""A statement that takes longer has failed: the database hangs, or the network to it is cut."""
 _CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 # The last is what the driver says where a connection breaks between two of its steps.
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -47,7 +49,12 @@ class PostgresStore:
             await migrate_postgres(url)
         try:
             pool = await asyncpg.create_pool(
-                url, min_size=1, max_size=POOL_SIZE, statement_cache_size=CACHED_STATEMENTS, reset=_leave_as_it_is
+                url,
+                min_size=1,
+                max_size=POOL_SIZE,
+                statement_cache_size=CACHED_STATEMENTS,
+                command_timeout=MOST_SECONDS,
+                reset=_leave_as_it_is,
             )
         except _CANNOT_CONNECT as error:
             raise StoreError(f"PostgreSQL: cannot connect: {_reason(error)}") from None

@@ -180,6 +180,11 @@ def test_a_refusal_says_what_the_server_said(body: bytes, detail: str) -> None:
     assert (refused.value.status, str(refused.value)) == (400, f"400: {detail}")
 
 
+def test_a_server_that_cannot_at_present_has_refused_nothing() -> None:
+    with pytest.raises(NetworkError, match="at present: its database is away: try again"):
+        Answer(503, {}, b'{"detail":"its database is away"}').decode(CreateTokenResponse)
+
+
 def test_an_answer_of_another_shape_is_a_refusal_too() -> None:
     assert Answer(201, {}, b'{"token":"t","sessionId":"s"}').decode(CreateTokenResponse, 200, 201).token == "t"
     for body in (b"{}", b"null", b"<html>", b'{"token":1,"sessionId":"s"}'):

@@ -62,8 +62,9 @@ class Crowd:
     urls: Sequence[str]
     ca: str | None = None
     ledger: Ledger = field(default_factory=Ledger)
-    rounds: dict[str, int] = field(default_factory=dict)
+    rounds: Counter[str] = field(default_factory=Counter)
     """How often each actor got round without a fault."""
+    failures: Counter[str] = field(default_factory=Counter)
     _more: asyncio.Condition = field(default_factory=asyncio.Condition)
     _clients: list[Client] = field(default_factory=list)
     _stopping: bool = False
@@ -81,7 +82,7 @@ class Crowd:
         working += [self._register_again(self.client()) for _ in range(2)]
         working += [await self._redeem_again(username) for username in REDEEMERS]
         working.append(self._forge_again(self.client(), await self._registered(USERS[0])))
-        self.rounds = {str(number): 0 for number in range(len(working))}
+        self.rounds = Counter({str(number): 0 for number in range(len(working))})
         tasks = [asyncio.create_task(self._for_ever(str(number), once)) for number, once in enumerate(working)]
         try:
             yield self
@@ -107,19 +108,29 @@ class Crowd:
             await self._more.wait_for(enough)
         return time.monotonic() - began
 
+    async def all_fail(self) -> None:
+        """Return when every actor has met the fault from now on."""
+        failures = dict(self.failures)
+
+        def enough() -> bool:
+            return all(self.failures[name] > failures.get(name, 0) for name in self.rounds)
+
+        async with self._more, asyncio.timeout(120):
+            await self._more.wait_for(enough)
+
     async def _for_ever(self, name: str, once: Callable[[], Awaitable[bool]]) -> None:
         while not self._stopping:
             try:
                 done = await once()
             except BaseException:
-                self.rounds[name] = 1 << 60  # nobody waits for one that is over; `at_work` raises it
+                # Nobody waits for one that is over; `at_work` raises it.
+                self.rounds[name] = self.failures[name] = 1 << 60
                 raise
             finally:
                 async with self._more:
                     self._more.notify_all()
-            if done:
-                self.rounds[name] += 1
-            else:
+            (self.rounds if done else self.failures)[name] += 1
+            if not done:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def register(self, client: Client, username: str) -> Member | None:

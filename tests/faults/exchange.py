@@ -9,6 +9,7 @@ import httpx2
 LIMIT_SECONDS = 60.0
 """Longer than anything that is waited for anywhere: whoever waits so long is left hanging."""
 UNAVAILABLE = 503
+CUT_OFF = "cut off"
 
 
 class HangsError(AssertionError):
@@ -63,7 +64,7 @@ class Client:
         except httpx2.TimeoutException as error:
             raise HangsError(f"{path}: {type(error).__name__}") from None
         except httpx2.TransportError as error:
-            return Answer(None, type(error).__name__)
+            return Answer(None, _how(error))
 
     async def post_json(self, path: str, body: object, headers: dict[str, str]) -> Answer:
         return await self.post(path, json.dumps(body), headers)
@@ -75,10 +76,15 @@ class Client:
         except httpx2.TimeoutException as error:
             raise HangsError(f"{path}: {type(error).__name__}") from None
         except httpx2.TransportError as error:
-            return Answer(None, type(error).__name__)
+            return Answer(None, _how(error))
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _how(error: httpx2.TransportError) -> str:
+    """Tell an answer that was begun and not ended from one that never was."""
+    return CUT_OFF if "incomplete" in str(error) else type(error).__name__
 
 
 def _trusting(ca: str) -> Any:  # noqa: ANN401 - ssl.SSLContext, imported where it is needed

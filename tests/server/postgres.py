@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+ATTEMPTS = 50
+
 
 def _binaries() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -38,9 +40,14 @@ class Cluster:
         return done.stdout
 
     def start(self) -> None:
+        """Start, also after a kill: then it is refused until the last of the former's children is gone."""
         options = f"-c listen_addresses= -c unix_socket_directories={self._sockets} -c fsync=off"
         log = str(self._directory / "log")
-        self.call("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", options, "start")
+        for _ in range(ATTEMPTS):
+            done = self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "-o", options, "start")
+            if done.returncode == 0:
+                return
+        raise AssertionError(done.stdout)
 
     def stop(self) -> None:
         """Stop at once, connections and transactions cut off; nothing where it does not run."""

@@ -152,13 +152,13 @@ def test_a_store_that_fails_is_counted_and_takes_only_its_own_figures(
     async def check(bench: Bench) -> None:
         await bench.store.execute(Query("ALTER TABLE session RENAME TO lost", Nothing))
         answer = await bench.post("/status", {"sessionId": "x"}, {"content-type": "application/json"})
-        assert answer.status_code == 500
+        assert answer.status_code == 503
         with pytest.raises(StoreError):
             await bench.store.fetch_one(queries.STATUS, id="x")
         found = await scraped(bench)
         # The status that failed, and the count that this answer goes without.
         assert found[sample("fidoloop_store_errors_total")] == 2
-        assert found[requests("/nevisfido/status", 500)] == 1
+        assert found[requests("/nevisfido/status", 503)] == 1
         assert not [name for name, _ in found if name == "fidoloop_open_sessions"]
 
     run(tmp_path, check)

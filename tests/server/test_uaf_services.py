@@ -31,13 +31,13 @@ def test_no_service_lets_pages_of_other_origins_read_its_answer(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("error", [RuntimeError(SECRET), StoreError(SECRET)])
+@pytest.mark.parametrize(("error", "status"), [(RuntimeError(SECRET), 200), (StoreError(SECRET), 503)])
 @pytest.mark.parametrize(
     ("service", "in_words"),
     [("request/authentication", False), ("registration", True), ("authentication", True)],
 )
 def test_an_internal_error_is_1500_and_says_nothing_of_itself(
-    tmp_path: Path, service: str, in_words: bool, error: Exception
+    tmp_path: Path, service: str, in_words: bool, error: Exception, status: int
 ) -> None:
     async def fail(environment: object, request: Request) -> Response:
         raise error
@@ -49,10 +49,11 @@ def test_an_internal_error_is_1500_and_says_nothing_of_itself(
     async def scenario() -> None:
         async with running(tmp_path, routes=routes) as bench:
             answer = await bench.client.post(path, content=b"{}", headers=UAF)
-            assert answer.status_code == 200
+            assert (answer.status_code, answer.headers.get("retry-after")) == (status, "2" if status == 503 else None)
             assert answer.json()["statusCode"] == 1500
             assert SECRET not in answer.text
             if in_words:
-                assert "log" in json.loads(answer.json()["description"])["message"]
+                words = "database" if status == 503 else "log"
+                assert words in json.loads(answer.json()["description"])["message"]
 
     asyncio.run(scenario())
