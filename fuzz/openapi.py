@@ -77,36 +77,38 @@ def _of_operation(operation: Any, url: str, bearer: str, examples: int) -> Itera
     accepted = sorted({media for content in answers for media in content} | {"*/*"}, reverse=True)
     usual = {"Accept": ", ".join(accepted), "Origin": url}
     for mode in schemathesis.GenerationMode:
-        for authorisation in ({"Authorization": f"Bearer {bearer}"}, {}):
-            check = _check(url, usual | authorisation, seen, operation.label)
-            test = given(operation.as_strategy(generation_mode=mode), _HEADERS)(check)
-            run = settings(
-                max_examples=examples,
-                deadline=None,
-                database=None,
-                print_blob=False,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )(test)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                try:
-                    run()
-                except Unsatisfiable:
-                    continue  # an operation without parameters can be sent nothing that is wrong
+        check = _check(url, usual, seen, operation.label)
+        authorisation = st.sampled_from(({"Authorization": f"Bearer {bearer}"}, {}))
+        test = given(operation.as_strategy(generation_mode=mode), authorisation, _HEADERS)(check)
+        run = settings(
+            max_examples=examples,
+            deadline=None,
+            database=None,
+            print_blob=False,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )(test)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                run()
+            except Unsatisfiable:
+                continue  # an operation without parameters can be sent nothing that is wrong
     yield from seen.values()
 
 
 def _check(
     url: str, headers: dict[str, str], seen: dict[str, str], label: str
-) -> Callable[[Any, dict[str, str]], None]:
+) -> Callable[[Any, dict[str, str], dict[str, str]], None]:
     checks = CHECKS.get_by_names(list(CHECKED))
     browser = requests.Session()
     browser.get(url, timeout=SECONDS)  # for the cookies that pages give
 
-    def check(case: Any, further: dict[str, str]) -> None:  # noqa: ANN401 - schemathesis' case
+    def check(case: Any, authorisation: dict[str, str], further: dict[str, str]) -> None:  # noqa: ANN401 - schemathesis' case
         try:
-            answer = case.call(base_url=url, session=browser, headers={**headers, **further}, timeout=SECONDS)
+            answer = case.call(
+                base_url=url, session=browser, headers=headers | authorisation | further, timeout=SECONDS
+            )
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
             return  # the client would not send it
         media = next(iter(answer.headers.get("content-type", [""]))).partition(";")[0]

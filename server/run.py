@@ -179,6 +179,7 @@ async def _serve(config: ServerConfig, transport: _Transport, worker: Worker) ->
         settings = uvicorn.Config(
             app_of(environment),
             lifespan="off",
+            ws="none",
             log_config=None,
             access_log=False,
             proxy_headers=False,

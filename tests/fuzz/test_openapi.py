@@ -11,8 +11,8 @@ from tests.server.harness import write_metadata
 from tests.server.phone import full_model, surrogate_model
 from tests.server.process import command, serving
 
-EXAMPLES = 4
-"""Of right and of wrong requests, with an API credential and without, for each operation."""
+EXAMPLES = 8
+"""Of right and of wrong requests each, for each operation."""
 
 
 @pytest.fixture(scope="module")
