@@ -1,13 +1,12 @@
 """The CTAP2 authenticator as a contactless card's applet (CTAP 2.1, section 11.3)."""
 
-import threading
-from collections.abc import Callable
 from typing import Final
 
 from fido2.ctap import STATUS
 
 from fidoloop.authenticator.ctap2.authenticator import Authenticator
 from fidoloop.authenticator.ctap2.errors import ERR
+from fidoloop.authenticator.ctap2.running import RunningCommand
 from fidoloop.authenticator.ctap2.u2f import VERSION_TEXT, process_u2f
 from fidoloop.hsm.sim.apdu import ApduError, Command, StatusWord
 from fidoloop.hsm.sim.card import Applet
@@ -35,7 +34,7 @@ class FidoApplet(Applet):
         """Take an authenticator; `patience` is how many seconds a polling host waits for each answer."""
         self._authenticator = authenticator
         self._patience = patience
-        self._running: _Running | None = None
+        self._running: RunningCommand | None = None
         self._powered_up = False
 
     @property
@@ -79,9 +78,9 @@ class FidoApplet(Applet):
             return bytes((ERR.CHANNEL_BUSY,))
         if command.p1 != _POLLS:
             return self._authenticator.process(command.data)
-        self._running = _Running(
+        self._running = RunningCommand(
             lambda running: self._authenticator.process(
-                command.data, cancelled=running.cancelled, on_asking=running.on_asking
+                command.data, cancelled=running.cancelled, on_asking=lambda: running.waits_for(STATUS.UPNEEDED)
             )
         )
         return self._answer(self._running)
@@ -96,14 +95,14 @@ class FidoApplet(Applet):
         if command.p1 == _CANCEL:
             running.cancelled.set()
             # Whoever is asked may still be reading the question: the host does not wait for that.
-            return running.response if running.done.wait(self._patience) else bytes((ERR.KEEPALIVE_CANCEL,))
+            return _answer_of(running) if running.wait(self._patience) else bytes((ERR.KEEPALIVE_CANCEL,))
         return self._answer(running)
 
-    def _answer(self, running: "_Running") -> bytes:
-        if not running.done.wait(self._patience):
+    def _answer(self, running: RunningCommand) -> bytes:
+        if not running.wait(self._patience):
             raise ApduError(_UPDATE, bytes((running.status,)))
         self._running = None
-        return running.response
+        return _answer_of(running)
 
     def _u2f(self, command: Command) -> bytes:
         if self._busy():
@@ -112,7 +111,7 @@ class FidoApplet(Applet):
 
     def _busy(self) -> bool:
         """Tell whether an earlier command is not over; where none is, the power-up is made up for."""
-        if self._running is not None and not self._running.done.is_set():
+        if self._running is not None and not self._running.is_over:
             return True
         self._running = None
         if self._powered_up:
@@ -121,25 +120,6 @@ class FidoApplet(Applet):
         return False
 
 
-class _Running:
-    """A command in a thread of its own."""
-
-    def __init__(self, work: Callable[["_Running"], bytes]) -> None:
-        self.cancelled = threading.Event()
-        self.done = threading.Event()
-        self.status = STATUS.PROCESSING
-        self.response = b""
-        self._work = work
-        threading.Thread(target=self._run, name="CTAP2 command", daemon=True).start()
-
-    def on_asking(self) -> None:
-        self.status = STATUS.UPNEEDED
-
-    def _run(self) -> None:
-        try:
-            self.response = self._work(self)
-        except BaseException:
-            self.response = bytes((ERR.OTHER,))
-            raise
-        finally:
-            self.done.set()
+def _answer_of(running: RunningCommand) -> bytes:
+    answer = running.answer()
+    return bytes((ERR.OTHER,)) if answer is None else answer

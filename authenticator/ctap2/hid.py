@@ -6,13 +6,13 @@ Knows nothing of USB: packets come by `receive`, and leave by the function it wa
 import secrets
 import time
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import Lock, Thread
 from typing import Final, NamedTuple
 
-from fido2.ctap import STATUS
 from fido2.hid import CAPABILITY, CTAPHID
 
 from fidoloop.authenticator.ctap2.device import InProcessDevice
+from fidoloop.authenticator.ctap2.running import RunningCommand
 
 PACKET_BYTES: Final = 64
 INIT_DATA, NEXT_DATA = PACKET_BYTES - 7, PACKET_BYTES - 5
@@ -53,8 +53,8 @@ class CtapHid:
         self._channels: set[bytes] = set()
         self._coming: _Message | None = None
         self._next = 0
-        self._working: tuple[bytes, Event] | None = None
-        self._worker: Thread | None = None
+        self._working: tuple[bytes, RunningCommand] | None = None
+        self._attendant: Thread | None = None
         self._lock = Lock()
 
     def receive(self, packet: bytes) -> None:
@@ -89,9 +89,13 @@ class CtapHid:
     def close(self) -> None:
         """Cancel what is being worked on, and wait for its end."""
         if self._working is not None:
-            self._working[1].set()
-        if self._worker is not None:
-            self._worker.join()
+            self._working[1].cancelled.set()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until nothing is being worked on."""
+        if self._attendant is not None:
+            self._attendant.join()
 
     def _expire(self) -> None:
         """Give up a message whose packets stopped coming (11.2.9.1.6: ERR_MSG_TIMEOUT)."""
@@ -154,39 +158,34 @@ class CtapHid:
         elif not data:
             self._error(message.channel, INVALID_LENGTH)
         else:
-            cancelled = Event()
-            with self._lock:
-                self._working = (message.channel, cancelled)
-            self._worker = Thread(target=self._work, args=(message.channel, message.command, data, cancelled))
-            self._worker.start()
+            self._begin(message.channel, message.command, data)
 
-    def _work(self, channel: bytes, command: int, data: bytes, cancelled: Event) -> None:
-        done, status = Event(), [STATUS.PROCESSING]
-        alive = Thread(target=self._stay_alive, args=(channel, done, status))
-        alive.start()
-        answer = None
-        try:
-            answer = self._device.call(command, data, event=cancelled, on_keepalive=status.append)
-        finally:
-            done.set()
-            alive.join()
-            with self._lock:
-                self._working = None
-            # The host of a fault must not wait for ever; the fault itself goes on to this thread's end.
-            if answer is None:
-                self._error(channel, OTHER)
-            else:
-                self._send(channel, command, answer)
+    def _begin(self, channel: bytes, command: int, data: bytes) -> None:
+        running = RunningCommand(
+            lambda begun: self._device.call(command, data, event=begun.cancelled, on_keepalive=begun.waits_for)
+        )
+        with self._lock:
+            self._working = (channel, running)
+        self._attendant = Thread(target=self._attend, args=(channel, command, running))
+        self._attendant.start()
 
-    def _stay_alive(self, channel: bytes, done: Event, status: list[STATUS]) -> None:
-        """Tell the host every 100 ms that its command is being worked on (11.2.9.1.7)."""
-        while not done.wait(KEEPALIVE_SECONDS):
-            self._send(channel, CTAPHID.KEEPALIVE, bytes((status[-1],)))
+    def _attend(self, channel: bytes, command: int, running: RunningCommand) -> None:
+        """Tell the host every 100 ms that its command is being worked on (11.2.9.1.7), then its answer."""
+        while not running.wait(KEEPALIVE_SECONDS):
+            self._send(channel, CTAPHID.KEEPALIVE, bytes((running.status,)))
+        with self._lock:
+            self._working = None
+        answer = running.answer()
+        # The host of a fault must not wait for ever.
+        if answer is None:
+            self._error(channel, OTHER)
+        else:
+            self._send(channel, command, answer)
 
     def _cancel(self, channel: bytes) -> None:
         with self._lock:
             if self._working is not None and self._working[0] == channel:
-                self._working[1].set()
+                self._working[1].cancelled.set()
 
     def _error(self, channel: bytes, code: int) -> None:
         self._send(channel, CTAPHID.ERROR, bytes((code,)))

@@ -30,8 +30,7 @@ def check(data: bytes) -> None:
         for at in range(0, len(data), PACKET_BYTES):
             packet = data[at : at + PACKET_BYTES].ljust(PACKET_BYTES, b"\0")
             device.receive(channel + packet[4:] if packet[:4] == _OURS else packet)
-            if device._worker is not None:
-                device._worker.join()
+            device.join()
         device.close()
     finally:
         threading.excepthook = before
