@@ -32,6 +32,13 @@ class _Formatter(logging.Formatter):
         record.exc_text = None
         return super().format(record)
 
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        # A refusal may quote what was sent: it must not look like a line of its own.
+        return "".join(
+            one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
+            for one in super().formatMessage(record)
+        )
+
     def formatException(self, ei: ExceptionInfo) -> str:
         return "\n".join(describe_error(ei[1])) if ei[1] is not None else ""
 

@@ -1,7 +1,7 @@
 """From ASGI to a service and back: the checks that every service shares, in one order.
 
-Path 404, method 405, how often 429, Content-Type 415, Accept 406, authorisation 401, size 413, then the body. A plain
-ASGI application: the way of a log-in passes here twice.
+Host 421, path 404, method 405, how often 429, Content-Type 415, Accept 406, authorisation 401, size 413, then the body.
+A plain ASGI application: the way of a log-in passes here twice.
 """
 
 import logging
@@ -22,9 +22,11 @@ from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.http.body import ClientGone, check_declared_length, read_body
 from fidoloop.server.http.client_address import ClientAddresses
 from fidoloop.server.http.credentials import is_authorized
+from fidoloop.server.http.hosts import Hosts
 from fidoloop.server.http.media import accepts, media_type
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
 from fidoloop.server.http.problems import problem_response, too_many_response
+from fidoloop.server.http.secure_headers import SecureHeaders
 from fidoloop.server.http.sending import send_events, send_response
 from fidoloop.server.logs import log_access
 from fidoloop.server.metrics import Meter
@@ -91,6 +93,8 @@ class Dispatch:
         self._environment = environment
         self._access_log = environment.config.access_log
         self._binds = environment.channels is not None
+        self._hosts = Hosts(environment.config)
+        self._secure = SecureHeaders(environment.config.base_url)
         self._addresses = ClientAddresses(environment.config.rate_limits)
         measured = {path: self._measured(path, methods) for path, methods in routes.items()}
         self._routes = {path.rstrip("/"): methods for path, methods in measured.items() if not path.endswith("/*")}
@@ -110,6 +114,7 @@ class Dispatch:
         request_id = begin_request(headers.get(REQUEST_ID))
         answer: Response | EventStream
         try:
+            self._check_host(headers, scope)
             route, identifier = self._find(scope["path"], scope["method"])
         except HttpProblem as problem:
             meter, answer = self._elsewhere, problem_response(problem)
@@ -122,9 +127,9 @@ class Dispatch:
         if answer is _GONE:
             pass
         elif isinstance(answer, EventStream):
-            await send_events(answer, request_id, receive, send)
+            await send_events(answer, request_id, self._secure, receive, send)
         else:
-            await send_response(answer, request_id, send)
+            await send_response(answer, request_id, self._secure, send)
         seconds = perf_counter() - began
         meter.answered(answer.status, answer.uaf_status, seconds)
         if self._access_log:
@@ -187,6 +192,12 @@ class Dispatch:
         if not await is_authorized(self._environment.store, headers.get(b"authorization")):
             await self._environment.limits.requests.spend(limited_as)
             raise credential_needed()
+
+    def _check_host(self, headers: dict[bytes, bytes], scope: Scope) -> None:
+        """Refuse a request for another server's name; HTTP/1.0 need not name any. Raises HttpProblem 421."""
+        host = headers.get(b"host")
+        if not self._hosts.is_own(host) and (host is not None or scope.get("http_version") != "1.0"):
+            raise HttpProblem(421, "this server has another name; its operator can add it to the setting hosts")
 
     def _find(self, path: str, method: str) -> tuple[_Route, str]:
         trimmed = path[:-1] if path.endswith("/") else path

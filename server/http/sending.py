@@ -6,29 +6,29 @@ from contextlib import suppress
 from starlette.types import Receive, Send
 
 from fidoloop.server.http.messages import EVENT_STREAM, EventStream, Response
+from fidoloop.server.http.secure_headers import SecureHeaders
 from fidoloop.server.request_ids import HEADER as REQUEST_ID
 
-_COMMON = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
-
-async def send_response(response: Response, request_id: bytes, send: Send) -> None:
+async def send_response(response: Response, request_id: bytes, secure: SecureHeaders, send: Send) -> None:
     """Send a whole answer. It is never cached, unless it says otherwise itself."""
     headers = [
         (b"content-length", str(len(response.body)).encode("ascii")),
         (REQUEST_ID, request_id),
         *response.headers,
+        *secure.missing_from(response),
     ]
     if response.content_type:
         headers.append((b"content-type", response.content_type.encode("ascii")))
-    if not any(name == b"cache-control" for name, _ in response.headers):
-        headers.extend(_COMMON)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
 
-async def send_events(stream: EventStream, request_id: bytes, receive: Receive, send: Send) -> None:
+async def send_events(
+    stream: EventStream, request_id: bytes, secure: SecureHeaders, receive: Receive, send: Send
+) -> None:
     """Send server-sent events until they end or the client is gone."""
-    headers = [(b"content-type", EVENT_STREAM.encode("ascii")), (REQUEST_ID, request_id), *_COMMON]
+    headers = [(b"content-type", EVENT_STREAM.encode("ascii")), (REQUEST_ID, request_id), *secure.always]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     writing = asyncio.ensure_future(_write(stream, send))
     watching = asyncio.ensure_future(_until_gone(receive))

@@ -10,7 +10,7 @@ from fidoloop.server.openapi.document import build_document
 from fidoloop.server.openapi.page import STYLE, render_page
 
 _POLICY = b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_PAGE = ((b"content-security-policy", _POLICY), (b"referrer-policy", b"no-referrer"))
+_PAGE = ((b"content-security-policy", _POLICY),)
 
 
 def documented(routes: Routes, *, lab: bool = False) -> Routes:

@@ -134,6 +134,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="The server's URL as phones and laptops see it. Empty: https://localhost and the port."),
     ] = ""
     host: Annotated[str, Meta(min_length=1, description="The address to listen on.")] = "127.0.0.1"
+    hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Names that requests may have in Host besides that of base_url, localhost and IP addresses; all"
+            " others are refused with 421."
+        ),
+    ] = ()
     port: Annotated[int, Meta(ge=0, le=65535, description="The port to listen on; 0 picks a free one.")] = 8443
     insecure: Annotated[bool, Meta(description="Plain http instead of TLS, on a loopback address only.")] = False
     app_id: Annotated[

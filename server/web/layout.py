@@ -18,14 +18,7 @@ _POLICY = (
     b" trusted-types 'none'"
 )
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
-HEADERS = (
-    (b"content-security-policy", _POLICY),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
-)
+HEADERS = ((b"content-security-policy", _POLICY),)
 
 
 def page(name: str, title: str, *, logged_in: bool) -> Response:

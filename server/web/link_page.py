@@ -18,7 +18,6 @@ PATH = "/link"
 _POLICY = b"default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _HEADERS = (
     (b"content-security-policy", _POLICY),
-    (b"referrer-policy", b"no-referrer"),
     (b"x-robots-tag", b"noindex"),
 )
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+={0,2}")

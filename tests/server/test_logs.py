@@ -210,3 +210,12 @@ def test_an_error_tells_what_led_to_it() -> None:
     assert lines[1] == "fidoloop.server.errors.StoreError: the database is gone"
     assert "builtins.ValueError" in lines
     assert SECRET not in stream.getvalue()
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_what_a_refusal_quotes_makes_no_line_of_its_own(format_: LogFormat) -> None:
+    with logged(format_) as stream:
+        logging.getLogger("fidoloop.server.http").info("refused: %s", "x\n2026-01-01 ERROR forged\r\x1b[2J\u2028")
+    (line,) = stream.getvalue().splitlines()
+    assert "forged" in line
+    assert "\x1b" not in line

@@ -21,6 +21,7 @@ from fidoloop.bridge.laptop import Dispatched, Laptop, state_of
 from fidoloop.cli import ble
 from fidoloop.cli.common import Insecure, Json, cell, note, show
 from fidoloop.cli.exits import CLIENT_ERRORS, Exit
+from fidoloop.cli.private_files import write_private
 from fidoloop.protocol import base64url, qr
 from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
 from fidoloop.protocol.strictjson import encode
@@ -180,13 +181,10 @@ def _presented(dispatched: Dispatched, path: Path | None, radio: str) -> Iterato
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that whoever waits for it never sees half of it."""
-    begun = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file so that whoever waits for it never sees half of it, and nobody else any of it."""
     try:
-        begun.write_bytes(content)
-        begun.replace(path)
+        write_private(path, content)
     except OSError as error:
-        begun.unlink(missing_ok=True)
         raise typer.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="--qr") from None
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fidoloop.cli.private_files import write_private
 from fidoloop.cli.server_common import BaseUrl, Home, Json, do, iso, say, show_rows
 from fidoloop.protocol import outofband, qr
 from fidoloop.server import admin
@@ -147,7 +148,7 @@ def enrol(  # noqa: PLR0917 - each is an option
 
 
 def _write_qr(path: Path, text: str) -> None:
-    path.write_bytes(qr.png(text))
+    write_private(path, qr.png(text))
 
 
 def _print_qr(text: str) -> None:

@@ -26,7 +26,7 @@ def test_the_url_that_opens_the_lab_is_printed_and_a_restart_shuts_it(tmp_path: 
                 assert client.post("/lab/enter", json={"token": token}).status_code == 204
                 assert client.get("/lab/overview").status_code == 200
                 rebound = client.get("/lab/overview", headers={"host": f"attacker.example:{server.port}"})
-                assert rebound.status_code == 403
+                assert rebound.status_code == 421
                 cookies.append(f"{COOKIE}={client.cookies[COOKIE]}")
             assert server.stop() == 0
         assert token not in log.read_text()
