@@ -36,7 +36,9 @@ class PhoneFile:
 
     def __init__(self, path: Path) -> None:
         """Open the file at `path`, making it (mode 0600) and its directory (0700) where they are missing."""
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # mkdir(parents=True) would leave the home itself open to others.
+        for directory in reversed((path.parent, *path.parent.parents)):
+            directory.mkdir(exist_ok=True, mode=0o700)
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         with _lock:

@@ -53,7 +53,7 @@ def test_neither_pin_nor_token_is_printed_or_logged_and_homes_are_closed(
     for pin in (SOFTHSM_PIN, "999999"):
         link = fidoloop_lab.laptop.dispatch(username=username, target_id=target.id, dispatcher="link")
         said.append(run("phone", "open", link.response, "--yes", "--json", *common, pin=pin))
-        secrets |= {link.response, token_in(link.response)}
+        secrets.add(link.response)
     assert [done.code == 0 for done in said[-2:]] == [True, False]
     said.append(run("phone", "targets", *common, pin=SOFTHSM_PIN))
 
