@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from fidoloop.server.http.connection import Connection
 from fidoloop.server.http.messages import HttpProblem
 from fidoloop.server.http.problems import problem_response
+from fidoloop.server.http.secure_headers import SecureHeaders
 from fidoloop.server.http.sending import send_response
 from fidoloop.server.request_ids import begin_request
 from fidoloop.server.settings.connections import ConnectionSettings
@@ -23,6 +24,7 @@ SWEEP_SECONDS = 1.0
 SPARE = 32
 """So many connections above the limit are taken and told that it is reached, where none can be closed for them."""
 _SLOW = HttpProblem(408, "the request took too long to come")
+_SECURE = SecureHeaders("")
 _FULL = HttpProblem(503, "too many connections", ((b"retry-after", b"1"), (b"connection", b"close")))
 
 
@@ -199,4 +201,4 @@ class WatchedConnection(Connection):
 
 async def _refuse_for_lack_of_room(scope: Scope, receive: Receive, send: Send) -> None:
     headers = dict(scope["headers"])
-    await send_response(problem_response(_FULL), begin_request(headers.get(b"x-request-id")), send)
+    await send_response(problem_response(_FULL), begin_request(headers.get(b"x-request-id")), _SECURE, send)
