@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -85,6 +86,7 @@ def main(arguments: list[str]) -> int:
         return 2
     wanted = names or list(GROUPS)
     machine = describe()
+    _write(MACHINE, machine)
     rows: list[Row] = []
     progress = Progress(*_COLUMNS, console=Console(stderr=True), transient=True)
     with progress:
@@ -94,16 +96,19 @@ def main(arguments: list[str]) -> int:
             if not progress.console.is_terminal:
                 sys.stderr.write(f"measuring {name}\n")
             rows += GROUPS[name]()
+            # After each, so that a run that is cut off has not been for nothing.
+            _write(MEASURED, [row.as_json() for row in rows])
             progress.advance(task)
-    found = [row.as_json() for row in rows]
-    MEASURED.parent.mkdir(exist_ok=True)
-    MEASURED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    MACHINE.write_text(json.dumps(machine, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        sys.stdout.write(json.dumps({"machine": machine, "rows": found}, indent=1) + "\n")
+        sys.stdout.write(json.dumps({"machine": machine, "rows": [row.as_json() for row in rows]}, indent=1) + "\n")
     else:
         _show(machine, rows)
     return 0 if all(row.met for row in rows) else 1
+
+
+def _write(path: Path, value: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _show(machine: Mapping[str, str], rows: Sequence[Row]) -> None:
