@@ -45,9 +45,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
 
     @property
     def good(self) -> bool:
-        """Whether log-ins took place, all succeeded and nothing was accepted twice that may be only once."""
+        """Whether log-ins succeeded, none failed, and nothing was accepted twice that may be only once."""
         doubled = self.twice is not None and self.twice.accepted_twice > 0
-        return self.succeeded > 0 and not (self.failed or self.unbegun or doubled or self.not_deregistered)
+        began = self.succeeded > 0 or self.interrupted
+        return began and not (self.failed or self.unbegun or doubled or self.not_deregistered)
 
 
 def report_of(

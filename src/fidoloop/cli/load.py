@@ -125,7 +125,7 @@ def load(
         typer.echo(msgspec.json.encode(report).decode())
     else:
         _show(report)
-    if not report.good and not (report.interrupted and not report.failed):
+    if not report.good:
         raise typer.Exit(Exit.REFUSED)
 
 
