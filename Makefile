@@ -16,7 +16,7 @@ lint:
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy -p fidoloop
-	$(BIN)/mypy bench manual tests fuzz
+	$(BIN)/mypy bench manual deploy tests fuzz
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m manual --check
 

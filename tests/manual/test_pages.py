@@ -61,6 +61,7 @@ def test_the_site_is_built_without_a_warning_and_needs_nothing_from_elsewhere(tm
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "tutorial" / "first-log-in.html").is_file()
+    assert "--state" in (tmp_path / "reference" / "errors.html").read_text("utf-8"), "two hyphens stay two hyphens"
     loaded = re.compile(
         r"""<(?:script|img|iframe)\b[^>]*\ssrc=["'](?:https?:)?//|<link\b[^>]*\shref=["'](?:https?:)?//"""
     )
