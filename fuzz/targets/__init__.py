@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 NAMES = (
     "apdu",
+    "asm",
     "ble",
     "card_answers",
     "client_attestation",
