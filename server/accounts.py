@@ -7,25 +7,25 @@ from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
 from fidoloop.server.environment import Environment
 from fidoloop.server.store import queries
-from fidoloop.server.store.base import Transaction
+from fidoloop.server.store.base import Statements, Transaction
 from fidoloop.server.store.rows import Credential
 
 
-async def is_active(transaction: Transaction, username: str) -> bool:
+async def is_active(statements: Statements, username: str) -> bool:
     """Tell whether the user exists and is not disabled."""
-    account = await transaction.fetch_one(queries.ACCOUNT, username=username)
+    account = await statements.fetch_one(queries.ACCOUNT, username=username)
     return account is not None and account.disabled_at is None
 
 
-async def require_active(transaction: Transaction, username: str) -> None:
+async def require_active(statements: Statements, username: str) -> None:
     """Refuse a user that is unknown or disabled. Raises UafRefusal BAD_REQUEST."""
-    if not await is_active(transaction, username):
+    if not await is_active(statements, username):
         raise UafRefusal(StatusCode.BAD_REQUEST, "context.username is no user")
 
 
-async def credentials_of(environment: Environment, transaction: Transaction, username: str) -> list[Credential]:
+async def credentials_of(environment: Environment, statements: Statements, username: str) -> list[Credential]:
     """Return the user's keys under this server's AppID."""
-    return await transaction.fetch_all(queries.CREDENTIALS_OF, username=username, app_id=environment.config.app_id)
+    return await statements.fetch_all(queries.CREDENTIALS_OF, username=username, app_id=environment.config.app_id)
 
 
 def facts_of(environment: Environment, credentials: Sequence[Credential]) -> list[AuthenticatorFacts]:

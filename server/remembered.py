@@ -1,4 +1,4 @@
-"""What this process wrote or read lately and need not ask the store for again: open requests, keys, refresh tokens.
+"""What this process wrote or read lately and need not ask the store for again: open requests, keys, tokens.
 
 It may be old, since other processes write too. So nothing is believed: what is concluded from it is written by
 statements that say what they rely on, and where these change nothing, or the conclusion is a refusal, the store is
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from fidoloop.protocol.uaf.verify_authentication_response import StoredKey
 from fidoloop.server.store.oauth_rows import RefreshGrant
-from fidoloop.server.store.rows import IssuedRequest
+from fidoloop.server.store.rows import IssuedRequest, TokenSession
 
 MOST = 8192
 """Entries of each kind, the oldest forgotten first: some 10 MiB."""
@@ -18,11 +18,12 @@ V = TypeVar("V")
 
 
 class Remembered:
-    """Requests by serverData and refresh tokens by their hash, each for one use; keys by (AAID, KeyID)."""
+    """What is for one use: requests by serverData, dispatched tokens, refresh tokens by hash. Keys by (AAID, KeyID)."""
 
     def __init__(self) -> None:
         self._requests: dict[str, IssuedRequest] = {}
         self._keys: dict[tuple[str, str], StoredKey] = {}
+        self._dispatched: dict[str, TokenSession] = {}
         self._tokens: dict[str, RefreshGrant] = {}
 
     def request_issued(self, server_data: str, issued: IssuedRequest) -> None:
@@ -46,6 +47,14 @@ class Remembered:
             sign_counter=sign_counter,
         )
         _keep(self._keys, (key.aaid, key.key_id), moved)
+
+    def token_made(self, session: TokenSession) -> None:
+        """Remember a session whose token waits to be redeemed."""
+        _keep(self._dispatched, session.token, session)
+
+    def take_session(self, token: str) -> TokenSession | None:
+        """Return the session of a token, and forget it."""
+        return self._dispatched.pop(token, None)
 
     def token_issued(self, token_hash: str, granted: RefreshGrant) -> None:
         """Remember a refresh token that is not used yet."""

@@ -12,7 +12,6 @@ from fidoloop.protocol.uaf.messages import Operation
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
 from fidoloop.server import audit
 from fidoloop.server.channel_linking import TRIES
-from fidoloop.server.remembered import Remembered
 from fidoloop.server.store import fido2_queries, queries
 from fidoloop.server.store.base import Change, Query, Statements, Store, Transaction, Value
 from fidoloop.server.store.rows import IssuedRequest, Nothing, TokenSession
@@ -94,8 +93,8 @@ async def issue(
     session_id: str | None,
 ) -> Issued:
     """Store a request with a fresh challenge: in a session of its own, or in the one whose token was redeemed."""
-    issued = _new_issued(session_id, now)
-    contents = _encode_contents(request.transactions)
+    issued = new_issued(session_id, now)
+    contents = encode_contents(request.transactions)
     # Spelt out twice: a dictionary handed through costs as much as the statement.
     if session_id is None:
         await statements.execute(
@@ -128,7 +127,8 @@ async def issue(
     return issued
 
 
-def _new_issued(session_id: str | None, now: int) -> Issued:
+def new_issued(session_id: str | None, now: int) -> Issued:
+    """Return a fresh challenge and serverData, and an id where there is none yet."""
     random = secrets.token_bytes(2 * RANDOM_BYTES + _ID_BYTES)
     return Issued(
         session_id or _session_id(now, random[2 * RANDOM_BYTES :]),
@@ -137,27 +137,8 @@ def _new_issued(session_id: str | None, now: int) -> Issued:
     )
 
 
-async def issue_usernameless(
-    store: Store, remembered: Remembered, policy: str, *, now: int, lifetime: int, requested_from: str
-) -> Issued:
-    """Store an authentication request for whoever answers, in a session of its own, and remember it."""
-    issued = _new_issued(None, now)
-    session_id, challenge, server_data = issued.session_id, issued.challenge, issued.server_data
-    parameters: dict[str, Value] = {
-        "id": session_id,
-        "now": now,
-        "requested_from": requested_from,
-        "server_data": server_data,
-        "challenge": challenge,
-        "policy": policy,
-        "request_expires_at": now + lifetime,
-    }
-    await store.apply((Change(queries.ADD_USERNAMELESS_REQUEST, parameters),))
-    remembered.request_issued(server_data, IssuedRequest(session_id, None, challenge, policy, None, requested_from))
-    return issued
-
-
-def _encode_contents(contents: tuple[bytes, ...]) -> str | None:
+def encode_contents(contents: tuple[bytes, ...]) -> str | None:
+    """Return transaction contents as they are stored."""
     return strictjson.encode([base64url.encode(content) for content in contents]) if contents else None
 
 
@@ -256,10 +237,10 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     linking: ChannelLinking | None = None
 
 
-async def add_token(transaction: Transaction, new: NewToken, *, now: int, requested_from: str) -> TokenSession:
-    """Store a fresh token in a session of its own."""
+def make_token(new: NewToken, *, now: int) -> TokenSession:
+    """Return a session of its own with a fresh token, which is not stored yet."""
     linking = strictjson.encode(new.linking) if new.linking else None
-    session = TokenSession(
+    return TokenSession(
         new_session_id(now),
         new.op,
         new.username,
@@ -270,6 +251,11 @@ async def add_token(transaction: Transaction, new: NewToken, *, now: int, reques
         "tokenCreated",
         linking,
     )
+
+
+async def add_token(transaction: Transaction, new: NewToken, *, now: int, requested_from: str) -> TokenSession:
+    """Store a fresh token in a session of its own."""
+    session = make_token(new, now=now)
     await transaction.execute(
         queries.ADD_TOKEN,
         id=session.id,
@@ -280,8 +266,8 @@ async def add_token(transaction: Transaction, new: NewToken, *, now: int, reques
         token_expires_at=session.token_expires_at,
         target_id=new.target_id,
         dispatcher=new.dispatcher,
-        channel_linking=linking,
-        linking_tries_left=TRIES if linking else None,
+        channel_linking=session.linking,
+        linking_tries_left=TRIES if session.linking else None,
         requested_from=requested_from,
         now=now,
     )

@@ -1,5 +1,7 @@
 """UAF requests made from their contexts: the way in for the request services and for redeemed tokens alike."""
 
+from typing import NamedTuple
+
 import msgspec
 from msgspec import UNSET
 
@@ -17,7 +19,7 @@ from fidoloop.protocol.uaf.messages import (
 )
 from fidoloop.protocol.uaf.policy import MatchCriteria, Policy, narrow
 from fidoloop.protocol.uaf.status import StatusCode, UafRefusal
-from fidoloop.server import accounts, sessions
+from fidoloop.server import accounts, known_sessions, sessions
 from fidoloop.server.contexts import (
     AuthenticationContext,
     Context,
@@ -31,7 +33,7 @@ from fidoloop.server.prepared_requests import MARKS, PreparedRequest
 from fidoloop.server.sessions import Issued, NewRequest
 from fidoloop.server.store.base import Statements
 from fidoloop.server.store.base import Transaction as StoreTransaction
-from fidoloop.server.store.rows import Credential
+from fidoloop.server.store.rows import Credential, TokenSession
 from fidoloop.server.transactions import Rendering, read_renderings, shown_by
 
 
@@ -41,6 +43,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     requested_from: str
     session_id: str | None = None
     bound_username: str | None = None
+    linking: str | None = None
 
 
 async def answer_request(
@@ -77,7 +80,7 @@ async def answer_usernameless(environment: Environment, context: AuthenticationC
     if prepared is None and len(environment.config.versions) == 1:
         returned = _usernameless(environment, MARKS, named.policy)
         prepared = environment.prepared[name] = PreparedRequest.cut(returned)
-    issued = await sessions.issue_usernameless(
+    issued = await known_sessions.issue_usernameless(
         environment.store,
         environment.remembered,
         named.text,
@@ -117,20 +120,59 @@ async def _registration(
     return RegistrationRequest(_header(environment, "Reg", issued), issued.challenge, context.username, policy)
 
 
+async def redeem_and_ask(
+    environment: Environment, session: TokenSession, context: AuthenticationContext, asking: Asking, *, now: int
+) -> ReturnUafRequest | None:
+    """Redeem a token that is remembered and issue its authentication request; None where it is not as remembered.
+
+    Raises:
+        UafRefusal: as `answer_request` does. Then nothing is stored.
+    """
+    environment.metadata.refresh(now)
+    wanted = await _wanted(environment, environment.store, context, asking)
+    lifetime = environment.config.lifetimes.response_millis("Auth")
+    issued = await known_sessions.redeem_and_ask(environment.store, session, wanted.new, now=now, lifetime=lifetime)
+    if issued is None:
+        return None
+    return _returned(environment, "Auth", _authentication_request(environment, wanted, issued, asking))
+
+
 async def _authentication(
     environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, asking: Asking
 ) -> AuthenticationRequest:
+    wanted = await _wanted(environment, transaction, context, asking)
+    issued = await _issue(environment, transaction, wanted.new, asking)
+    return _authentication_request(environment, wanted, issued, asking)
+
+
+class _Wanted(NamedTuple):
+    new: NewRequest
+    policy: Policy
+    shown: tuple[Rendering, ...]
+
+
+async def _wanted(
+    environment: Environment, statements: Statements, context: AuthenticationContext, asking: Asking
+) -> _Wanted:
     username = asking.bound_username or context.username or None
     named = find_policy(environment, context.policy or DEFAULT)
     shown = read_renderings(context.transaction or ())
     if username is not None:
-        named, shown = await _step_up(environment, transaction, named, shown, username)
+        named, shown = await _step_up(environment, statements, named, shown, username)
     contents = tuple(dict.fromkeys(rendering.content for rendering in shown))
     new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
-    issued = await _issue(environment, transaction, new, asking)
+    return _Wanted(new, named.policy, shown)
+
+
+def _authentication_request(
+    environment: Environment, wanted: _Wanted, issued: Issued, asking: Asking
+) -> AuthenticationRequest:
+    known_sessions.remember(
+        environment.remembered, issued, wanted.new, requested_from=asking.requested_from, linking=asking.linking
+    )
     header = _header(environment, "Auth", issued)
-    sent = tuple(rendering.sent for rendering in shown) or UNSET
-    return AuthenticationRequest(header, issued.challenge, named.policy, sent)
+    sent = tuple(rendering.sent for rendering in wanted.shown) or UNSET
+    return AuthenticationRequest(header, issued.challenge, wanted.policy, sent)
 
 
 async def _deregistration(
@@ -190,7 +232,7 @@ async def _registration_policy(
 
 async def _step_up(
     environment: Environment,
-    transaction: StoreTransaction,
+    statements: Statements,
     named: NamedPolicy,
     renderings: tuple[Rendering, ...],
     username: str,
@@ -199,9 +241,9 @@ async def _step_up(
 
     With it the renderings that these keys show.
     """
-    registered = await accounts.credentials_of(environment, transaction, username)
+    registered = await accounts.credentials_of(environment, statements, username)
     if not registered or registered[0].owner_disabled_at is not None:
-        await accounts.require_active(transaction, username)
+        await accounts.require_active(statements, username)
     wanted = "that the policy accepts"
     if renderings:
         wanted += " and whose display shows the transaction"

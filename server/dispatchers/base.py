@@ -40,6 +40,8 @@ class Dispatcher(Protocol):
     needs_target: ClassVar[bool]
     needs_address: ClassVar[bool]
     """Whether the target needs an address: then it has none before its registration, and may expire."""
+    shown: ClassVar[bool]
+    """Whether the caller shows its answer, and it needs no target: then it is asked before the token is stored."""
 
     def check(self, information: dict[str, Any]) -> None:
         """Refuse dispatchInformation that is not this dispatcher's. Raises MalformedError."""
@@ -67,6 +69,7 @@ class ShownDispatcher:
 
     needs_target: ClassVar[bool] = False
     needs_address: ClassVar[bool] = False
+    shown: ClassVar[bool] = True
 
     def check(self, information: dict[str, Any]) -> None:
         """Take any dispatchInformation."""

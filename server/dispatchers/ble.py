@@ -11,6 +11,7 @@ class BleDispatcher(ShownDispatcher):
 
     name: ClassVar[str] = "ble"
     needs_target: ClassVar[bool] = True
+    shown: ClassVar[bool] = False
 
     async def dispatch(self, outgoing: Outgoing) -> str:
         """Return the payload. Raises DispatchError where no phone would take it."""

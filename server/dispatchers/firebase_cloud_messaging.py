@@ -52,6 +52,7 @@ class FirebaseCloudMessagingDispatcher:
     name: ClassVar[str] = "firebase-cloud-messaging"
     needs_target: ClassVar[bool] = True
     needs_address: ClassVar[bool] = True
+    shown: ClassVar[bool] = False
 
     def __init__(self, config: ServerConfig, account: ServiceAccount) -> None:
         """Take the settings and the service account. Nothing is connected before the first message."""

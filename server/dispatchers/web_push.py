@@ -34,6 +34,7 @@ class WebPushDispatcher:
     name: ClassVar[str] = "web-push"
     needs_target: ClassVar[bool] = True
     needs_address: ClassVar[bool] = True
+    shown: ClassVar[bool] = False
 
     def __init__(self, config: ServerConfig, key: ec.EllipticCurvePrivateKey) -> None:
         """Take the settings and the server's VAPID key. Nothing is connected before the first push."""

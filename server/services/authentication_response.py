@@ -87,7 +87,7 @@ async def _succeed(
 
     False in any other case: nothing has changed then, and the store is asked.
     """
-    if received.asm_status is not None or received.client_error is not None:
+    if received.asm_status is not None or received.client_error is not None or issued.linking is not None:
         return False
     try:
         assertions = parse_authentication_assertions(received.response)

@@ -14,7 +14,7 @@ from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.jose import parse_public_jwk
 from fidoloop.protocol.outofband import DispatcherInformation, DispatchRequest, DispatchResponse
 from fidoloop.protocol.uaf.messages import Operation
-from fidoloop.server import accounts, sessions
+from fidoloop.server import accounts, known_sessions, sessions
 from fidoloop.server.channel_linking import demand_in, demand_of, make_linking, read_linking
 from fidoloop.server.contexts import DeregistrationContext, parse_request_context
 from fidoloop.server.dispatchers.base import AddressGoneError, Dispatcher, DispatchError, Outgoing
@@ -73,26 +73,80 @@ async def dispatch(
     """
     op = wanted.getUafRequest.op
     information = wanted.dispatchInformation or {}
-    extra = information.get("data", {})
-    if not isinstance(extra, dict):
+    if not isinstance(information.get("data", {}), dict):
         raise MalformedError("$.dispatchInformation.data", "not an object")
     try:
+        shown = environment.dispatchers.get(wanted.dispatcher or "")
+        if shown is not None and shown.shown and not (wanted.dispatchTargetId or wanted.sessionId or op == "Dereg"):
+            return await _show(environment, request, wanted, shown, timing)
         with timing.step("token"):
             session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
     except _Failed as failed:
         return DispatchResponse(failed.result.value)
     with timing.step("encrypt"):
-        payload = make_payload(
-            environment.config,
-            op=op,
-            token=session.token,
-            recipient=parse_public_jwk(target.encryption_key) if target else None,
-            address=request.address,
-            user_agent=request.user_agent,
-            extra=extra,
-            linking=demand_of(read_linking(session.linking)),
-        )
-    outgoing = Outgoing(
+        outgoing = _outgoing(environment, request, session, information, target)
+    return await _send(environment, session, dispatcher, outgoing, target=target, timing=timing)
+
+
+async def _show(
+    environment: Environment, request: Request, wanted: DispatchRequest, dispatcher: Dispatcher, timing: ServerTiming
+) -> DispatchResponse:
+    """Dispatch a fresh token that goes to no target and that nothing is sent for: it is stored as dispatched.
+
+    Raises:
+        _Failed: the user is not there.
+        MalformedError, UafRefusal: dispatchInformation or context cannot be used.
+    """
+    op, information = wanted.getUafRequest.op, wanted.dispatchInformation or {}
+    demand = demand_in(information, op)
+    context = parse_request_context(op, wanted.getUafRequest.context)
+    check_request(environment, context)
+    dispatcher.check(information)
+    now = environment.clock()
+    new = sessions.NewToken(
+        op=op,
+        username=context.username or None,
+        context=wanted.getUafRequest.context,
+        lifetime=environment.config.lifetimes.token_millis(op),
+        linking=make_linking(demand) if demand else None,
+    )
+    session = sessions.make_token(new, now=now)
+    with timing.step("encrypt"):
+        outgoing = _outgoing(environment, request, session, information, None)
+    result = DispatchResult.DISPATCHED
+    try:
+        with timing.step("dispatch"):
+            response = await dispatcher.dispatch(outgoing)
+    except DispatchError as error:
+        result, response = DispatchResult.ERROR, str(error)
+    with timing.step("token"):
+        adding = known_sessions.shown(session, dispatcher.name, response, now=now, requested_from=request.address)
+        if not await environment.store.apply((adding,)):
+            raise _Failed(DispatchResult.USER_NOT_FOUND)
+    if op == "Auth":
+        environment.remembered.token_made(session)
+    return _answer(result, session, dispatcher, response)
+
+
+def _outgoing(
+    environment: Environment,
+    request: Request,
+    session: TokenSession,
+    information: dict[str, Any],
+    target: Target | None,
+) -> Outgoing:
+    op: Operation = session.op  # type: ignore[assignment]
+    payload = make_payload(
+        environment.config,
+        op=op,
+        token=session.token,
+        recipient=parse_public_jwk(target.encryption_key) if target else None,
+        address=request.address,
+        user_agent=request.user_agent,
+        extra=information.get("data", {}),
+        linking=demand_of(read_linking(session.linking)),
+    )
+    return Outgoing(
         payload=payload,
         information=information,
         op=op,
@@ -100,7 +154,6 @@ async def dispatch(
         seconds=(session.token_expires_at - environment.clock()) // 1000,
         address=target.target if target else None,
     )
-    return await _send(environment, session, dispatcher, outgoing, target=target, timing=timing)
 
 
 async def _open_session(
@@ -232,6 +285,10 @@ async def _send(
             await transaction.execute(
                 queries.ADD_PAYLOAD, target_id=target.id, session_id=session.id, payload=outgoing.payload
             )
+    return _answer(result, session, dispatcher, response)
+
+
+def _answer(result: DispatchResult, session: TokenSession, dispatcher: Dispatcher, response: str) -> DispatchResponse:
     return DispatchResponse(
         result.value,
         token=session.token,

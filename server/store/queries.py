@@ -121,6 +121,17 @@ ADD_TOKEN: Final = Query(
     " :linking_tries_left)",
     Nothing,
 )
+# Of a user who is active, where it is one's: the dispatcher has shown it already.
+ADD_SHOWN_TOKEN: Final = Query(
+    "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, token, context,"
+    " token_expires_at, dispatcher, dispatcher_response, channel_linking, linking_tries_left) SELECT CAST(:id AS TEXT),"
+    " CAST(:op AS TEXT), CAST(:username AS TEXT), 'tokenCreated', CAST(:now AS BIGINT), CAST(:now AS BIGINT),"
+    " CAST(:requested_from AS TEXT), CAST(:token AS TEXT), CAST(:context AS TEXT), CAST(:token_expires_at AS BIGINT),"
+    " CAST(:dispatcher AS TEXT), CAST(:response AS TEXT), CAST(:channel_linking AS TEXT),"
+    " CAST(:linking_tries_left AS BIGINT) WHERE CAST(:username AS TEXT) IS NULL"
+    " OR EXISTS (SELECT 1 FROM account WHERE username = CAST(:username AS TEXT) AND disabled_at IS NULL)",
+    Nothing,
+)
 _PENDING = "SELECT id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking FROM session"
 TOKEN: Final = Query(_PENDING + " WHERE token = :token", TokenSession)
 TOKEN_OF_SESSION: Final = Query(_PENDING + " WHERE id = :id AND token IS NOT NULL", TokenSession)
@@ -129,6 +140,14 @@ REDEEM: Final = Query(
     " AND redeemed_at IS NULL AND token_expires_at > :now AND state = 'tokenCreated'"
     " RETURNING id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking",
     TokenSession,
+)
+# What redeeming and asking do, where what was read before is still so.
+REDEEM_AND_ASK: Final = Query(
+    "UPDATE session SET redeemed_at = :now, updated_at = :now, username = :username, state = 'clientAuthenticating',"
+    " server_data = :server_data, challenge = :challenge, policy = :policy, transactions = :transactions,"
+    " request_expires_at = :request_expires_at WHERE id = :id AND token = :token AND op = 'Auth'"
+    " AND redeemed_at IS NULL AND token_expires_at > :now AND state = 'tokenCreated'",
+    Nothing,
 )
 SET_SESSION_TARGET: Final = Query("UPDATE session SET target_id = :target_id WHERE id = :id", Nothing)
 TARGET_OF_SESSION: Final = Query("SELECT target_id FROM session WHERE id = :id AND target_id IS NOT NULL", One)

@@ -93,19 +93,26 @@ def test_a_log_in_takes_few_statements_and_two_commits(
     asyncio.run(check())
 
 
-def test_a_log_in_by_qr_code_takes_four_commits(tmp_path: Path, postgres_url: str, counted: Counted) -> None:
-    """One for the token, one for what became of its dispatch, one for its redemption, one for the response."""
+@pytest.mark.parametrize(("remembered", "statements"), [(True, 7), (False, 10)], ids=["one worker", "each another"])
+def test_a_log_in_by_qr_code_takes_a_commit_for_each_request_that_writes(
+    tmp_path: Path, postgres_url: str, counted: Counted, remembered: bool, statements: int
+) -> None:
+    """The API credential and the token; the user's keys and the request; counter and session; the status."""
 
     async def check() -> None:
         async with logged_in_before(tmp_path, postgres_url) as (bench, phone):
             counted.seen.clear()
             wanted = {"getUafRequest": {"op": "Auth", "context": '{"username":"jeff"}'}, "dispatcher": "png-qr-code"}
             made = (await bench.post("/token/dispatch/authentication", wanted, JSON, api=True)).json()
+            if not remembered:
+                bench.environment.remembered.take_session(made["token"])
             request = json.loads((await bench.redeem(made["token"]))["uafRequest"])[0]
+            if not remembered:
+                bench.environment.remembered.take_request(request["header"]["serverData"])
             assert (await bench.respond("Auth", phone.authenticate(request)))["statusCode"] == 1200
             assert (await bench.status(made["sessionId"]))["status"] == "succeeded"
-            assert counted.commits() == 4, counted.seen
-            assert len(counted.statements()) == 12, counted.seen
+            assert counted.commits() == 3, counted.seen
+            assert len(counted.statements()) == statements, counted.seen
 
     asyncio.run(check())
 
