@@ -344,6 +344,21 @@ def test_the_command_listens_until_it_is_stopped(enrolled: Enrolled, start: Star
     assert "not listening any more" in errors
 
 
+def test_a_phone_is_registered_and_pushed_to_in_one_go(fidoloop_lab: Lab, fidoloop_token: str, start: Started) -> None:
+    username, server = fidoloop_lab.new_user(), fidoloop_lab.server
+    where = ("--home", str(server.home), "--name", username, "--ca", str(server.ca), "--server", server.url)
+    new = ("--keys", fidoloop_token, "--yes", "--push", "--json", "--target-name", f"{username}'s phone")
+    process = start("phone", "register", server.enrol(username), *where, *new)
+    assert line(process)["statusCode"] == 1200
+    assert line(process)["accounts"] == [{"server": server.url, "username": username}]
+    session = Enrolled(fidoloop_lab, username, username).dispatch()
+    assert line(process)["statusCode"] == 1200
+    assert fidoloop_lab.laptop.status(session).status == "succeeded"
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == Exit.OK
+
+
 def test_once_ends_with_its_outcome(enrolled: Enrolled, start: Started) -> None:
     process = enrolled.listen(start, "--once", "--deny")
     line(process)

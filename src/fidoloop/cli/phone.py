@@ -86,6 +86,7 @@ def register(
             show_default="what the policy prefers",
         ),
     ] = None,
+    push: Annotated[bool, typer.Option("--push", help="Then be pushed to, as with `phone listen`.")] = False,
     name: PhoneName = "phone",
     home: Home = None,
     yes: Yes = False,
@@ -110,6 +111,8 @@ def register(
             algorithm=None if algorithm is None else _ALGORITHMS[algorithm],
         )
     print_result(result, as_json=as_json)
+    if push:
+        listen(user=result.username, name=name, home=home, yes=yes, deny=deny, insecure=insecure, as_json=as_json)
 
 
 @app.command()
