@@ -45,7 +45,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "NetworkError": "check that the server runs, its URL, and --ca; `fidoloop doctor --server URL` tries it",
         "NotInstalledError": f"install it as it says; {_DOCTOR}",
         "ProfileMissingError": "`fidoloop phone register` sets a phone up; --name and --home choose another",
-        "MalformedPayloadError": "scan the whole code, or paste the whole text; `fidoloop inspect` says what it is",
+        "MalformedPayloadError": "name a picture that is there, scan the whole code, or paste the whole text; `fidoloop inspect` says what it is",
         "DeviceMissingError": f"give an image file or the text instead; {_DOCTOR}",
         "CannotDecryptError": "use the phone it was sent to; `fidoloop phone targets` says where this one is known",
         "TokenExpiredError": _NEW_TOKEN,
@@ -72,7 +72,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "ExistsError": "choose another name, or remove the one that is there",
         "ListenError": "choose another --port, or end what listens there; `fidoloop doctor` looks",
         "BackupError": "name another file, or the home of a server that is not running",
-        "StoreError": "check the setting `database`, that its server runs, and who may write there",
+        "StoreError": "check the setting `database` and PGPASSWORD, that its server runs, and who may write there",
         "ServerError": "`fidoloop server config` prints the settings in effect",
         "OSError": "check that the path is there, and yours to read or write",
     }
