@@ -3,7 +3,7 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual deploy fuzz examples
 
-.PHONY: demo test test-all check lint unit fuzz fuzz-short bench performance format docs diagrams site lock setup-demo setup-test clean
+.PHONY: demo test test-all check lint unit fuzz fuzz-short bench performance format docs diagrams site lock audit sbom setup-demo setup-test clean
 
 demo: setup-demo
 	@$(BIN)/fidoloop demo
@@ -67,6 +67,20 @@ site: setup-demo
 lock:
 	uv pip compile pyproject.toml --group dev --group docs --all-extras --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 	uv pip compile pyproject.toml --group build --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/requirements.lock
+
+# What is known against the locked packages: exits 4, and says so, where no advisory service can be reached.
+audit: build/audit/.stamp
+	@build/audit/bin/python scripts/audit.py
+
+# The locked packages as a CycloneDX bill of materials: build/sbom.json.
+sbom: build/audit/.stamp
+	build/audit/bin/cyclonedx-py requirements requirements.lock --output-reproducible -o build/sbom.json
+
+# Apart from .venv: they look at what fidoloop needs, and are none of it.
+build/audit/.stamp: Makefile
+	python3 -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	@touch $@
 
 setup-demo:
 	@scripts/setup demo
