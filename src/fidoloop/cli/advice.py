@@ -45,7 +45,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "NetworkError": "check that the server runs, its URL, and --ca; `fidoloop doctor --server URL` tries it",
         "NotInstalledError": f"install it as it says; {_DOCTOR}",
         "ProfileMissingError": "`fidoloop phone register` sets a phone up; --name and --home choose another",
-        "MalformedPayloadError": "name a picture that is there, give the whole code; `fidoloop inspect` says what it is",
+        "MalformedPayloadError": "name a picture that is there, or the whole code; `fidoloop inspect` says what it is",
         "DeviceMissingError": f"give an image file or the text instead; {_DOCTOR}",
         "CannotDecryptError": "use the phone it was sent to; `fidoloop phone targets` says where this one is known",
         "TokenExpiredError": _NEW_TOKEN,
