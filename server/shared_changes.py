@@ -11,6 +11,8 @@ from fidoloop.server.changes import Changes
 
 CHANNEL = "fidoloop_session"
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.01
+"""After telling, so long nothing is told: under load there would be a statement for every log-in or two."""
 _MOST_IDS = 200
 """In one notification, which holds 8000 bytes at most."""
 _log = logging.getLogger("fidoloop.server")
@@ -70,5 +72,6 @@ class SharedChanges(Changes):
                 said, self._unsaid = self._unsaid, []
                 for at in range(0, max(len(said), 1), _MOST_IDS):
                     await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, " ".join(said[at : at + _MOST_IDS]))
+                await asyncio.sleep(GATHER_SECONDS)
         finally:
             connection.terminate()
