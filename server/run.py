@@ -37,6 +37,8 @@ from fidoloop.server.web import operations
 from fidoloop.server.workers import Worker, listen_together, supervise
 
 PURGE_SECONDS = 600.0
+CLOCK_AHEAD_MILLIS = 2 * 3600 * 1000
+"""A clock that goes ahead by so much, purges and is put back again opens no replay: expired marks are kept so long."""
 LOOK_AT_FILES_SECONDS = 2.0
 LAB_TLS_SECONDS = 3600.0
 COLLECTION_THRESHOLD = 20_000
@@ -265,8 +267,9 @@ async def _purge(environment: Environment, keep_millis: int) -> None:
     # A moment less than the others sleep, so that none comes just too early.
     until = now + int(1000 * (PURGE_SECONDS - 1))
     if await store.execute(queries.CLAIM_JOB, name="purge", now=now, until=until) == 1:
-        await sessions.purge(store, now=now, keep_millis=keep_millis)
-        await grants.purge(store, now=now)
+        # What was used is not forgotten for a clock that went ahead a while: it comes back, and the proof with it.
+        await sessions.purge(store, now=now, keep_millis=keep_millis, keep_ids_millis=CLOCK_AHEAD_MILLIS)
+        await grants.purge(store, now=now - CLOCK_AHEAD_MILLIS)
         await operations.purge(store, now=now)
         await rate_limits.purge(store, now=now)
 

@@ -322,13 +322,14 @@ async def count_open(statements: Statements, *, now: int) -> int:
     return (requests.rows if requests else 0) + (tokens.rows if tokens else 0)
 
 
-async def purge(store: Store, *, now: int, keep_millis: int) -> int:
+async def purge(store: Store, *, now: int, keep_millis: int, keep_ids_millis: int = 0) -> int:
     """Delete sessions older than `keep_millis`, a few at a time, and request ids that cannot be replayed any more.
 
+    Those are kept for `keep_ids_millis` beyond that, for a clock that is ahead.
     What was dispatched goes with its session.
     What the audit trail needs of the sessions is written to it. Return how many there were.
     """
-    await store.execute(queries.PURGE_REQUEST_IDS, now=now)
+    await store.execute(queries.PURGE_REQUEST_IDS, now=now - keep_ids_millis)
     await store.execute(fido2_queries.PURGE_SESSIONS, before=now - keep_millis)
     # Ids begin with the time.
     before = _time_digits(now - keep_millis)

@@ -74,6 +74,12 @@ class Crowd:
         self._clients.append(made)
         return made
 
+    async def close(self) -> None:
+        """Close the connections of all clients."""
+        for client in self._clients:
+            await client.close()
+        self._clients.clear()
+
     @asynccontextmanager
     async def at_work(self, *, phones: int = 6) -> AsyncIterator["Crowd"]:
         """Run everybody while the context is open; whatever is wrong with an answer is raised when it closes."""
@@ -89,9 +95,7 @@ class Crowd:
         finally:
             self._stopping = True
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            for client in self._clients:
-                await client.close()
-            self._clients.clear()
+            await self.close()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
