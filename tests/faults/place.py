@@ -9,7 +9,7 @@ from fidoloop.bridge.load.phone import software_statement
 from fidoloop.protocol import strictjson
 from fidoloop.server import admin
 from fidoloop.server.environment import system_clock
-from fidoloop.server.store.open import migrate_store, open_store
+from fidoloop.server.store.open import SQLITE, migrate_store, open_store
 from tests.server.postgres import Cluster, schema_of
 
 USERS = tuple(f"user-{number}" for number in range(8))
@@ -55,8 +55,9 @@ def make_place(home: Path, cluster: Cluster | None = None, *, settings: str = ""
 
 def configure(home: Path, database: str, settings: str = "") -> None:
     """Write settings, and the metadata of the load's phones."""
-    lines = f"[server]\ndatabase = {json.dumps(database)}\n{settings}"
-    (home / "fidoloop.toml").write_text(lines)
+    # A file is where it is without being named, so that a backup of it may be restored elsewhere.
+    named = "" if database.startswith(SQLITE) else f"database = {json.dumps(database)}\n"
+    (home / "fidoloop.toml").write_text(f"[server]\n{named}{settings}")
     (home / "metadata").mkdir(exist_ok=True)
     (home / "metadata" / "FFFF-0001.json").write_text(strictjson.encode(software_statement()))
 

@@ -32,10 +32,9 @@ class Twice:
             await self._unread(path, body, headers)
             return None, await second.post(path, body, headers)
         if self._way == "at once":
-            answers = await asyncio.gather(first.post(path, body, headers), second.post(path, body, headers))
+            one, other = await asyncio.gather(first.post(path, body, headers), second.post(path, body, headers))
         else:
-            answers = [await first.post(path, body, headers), await second.post(path, body, headers)]
-        one, other = answers
+            one, other = await first.post(path, body, headers), await second.post(path, body, headers)
         return (one, other) if one.code == OK else (other, one)
 
     async def _unread(self, path: str, body: bytes, headers: dict[str, str]) -> None:
