@@ -161,20 +161,21 @@ def test_the_attester_vouches_for_no_other_clients_key(tmp_path: Path) -> None:
     run(tmp_path, check)
 
 
-def soft_claims(text: str) -> Evidence:
-    claims = TokenClaims(
-        spki=base64url.encode(spki(KEY)),
-        token_kind="softhsm",
-        manufacturer="SoftHSM project",
-        model="SoftHSM v2",
-        serial="1",
-        firmware="2.6",
-        sensitive=True,
-        extractable=False,
-        never_extractable=True,
-        local=True,
-        purposes=("sign",),
-    )
+def soft_claims(text: str, **forged: Any) -> Evidence:  # noqa: ANN401 - of TokenClaims
+    said: dict[str, Any] = {
+        "spki": base64url.encode(spki(KEY)),
+        "token_kind": "softhsm",
+        "manufacturer": "SoftHSM project",
+        "model": "SoftHSM v2",
+        "serial": "1",
+        "firmware": "2.6",
+        "sensitive": True,
+        "extractable": False,
+        "never_extractable": True,
+        "local": True,
+        "purposes": ("sign",),
+    }
+    claims = TokenClaims(**(said | forged))
     return token_claims_evidence(claims, nonce=base64url.decode(text), key=KEY)
 
 
@@ -311,6 +312,28 @@ def test_each_kind_of_evidence_registers_where_the_policy_names_it(tmp_path: Pat
         found = json.loads(jose.parse_compact(answer.json()["client_attestation"]).payload)
         tier = "unattested" if kind == "p11-claims" else "attested"
         assert (found["evidence_type"], found["tier"]) == (kind, tier)
+
+    run(tmp_path, check)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"token_kind": "yubihsm", "manufacturer": "Yubico (www.yubico.com)", "model": "YubiHSM"},
+        {"firmware": "99.0"},
+        {"serial": "12345678"},
+    ],
+)
+def test_what_a_software_token_says_of_itself_is_never_attested_whatever_it_says(
+    tmp_path: Path, forged: dict[str, str]
+) -> None:
+    async def check(bench: Bench) -> None:
+        # Whoever is attested is let in, and nobody else.
+        write_policy(bench, {"rules": [{"name": "any", "grants": {"acr": ["uaf"], "scopes": ["openid"]}}]})
+        await registered(bench)
+        text = await nonce(bench)
+        body = {"evidence": evidence(bench, text, made=soft_claims(text, **forged))}
+        refused(await bench.client.post("/register", json=body), "bad_attestation")
 
     run(tmp_path, check)
 
