@@ -142,13 +142,23 @@ def _written(header: str) -> str:
 
 
 def _signature_algorithms(key: PrivateKeyTypes) -> tuple[str, ...]:
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+    kind = _kind_of(type(key))
+    if kind == "EC":
+        curve_name = cast("ec.EllipticCurvePrivateKey", key).curve.name
         for name, curve in _CURVES.items():
-            if curve.name == key.curve.name:
+            if curve.name == curve_name:
                 return _SIGNATURE_ALGORITHMS[name]
-    elif isinstance(key, rsa.RSAPrivateKey):
+    elif kind == "RSA":
         return _SIGNATURE_ALGORITHMS["RSA"]
     raise ValueError("JOSE needs an EC P-256, P-384 or RSA key")
+
+
+@lru_cache(maxsize=64)
+def _kind_of(key_class: type) -> str:
+    """Return EC or RSA: whether an object of cryptography's has one of its interfaces takes microseconds to tell."""
+    if issubclass(key_class, ec.EllipticCurvePrivateKey):
+        return "EC"
+    return "RSA" if issubclass(key_class, rsa.RSAPrivateKey) else ""
 
 
 def _sign(key: PrivateKeyTypes, data: bytes, algorithm: str) -> bytes:

@@ -25,6 +25,8 @@ DEBUG_STATES: Final = (
 """In rising order (RFC 9711 section 4.2.9)."""
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9}){0,7}")
 
+_ANY_KEY: Final = KeyFacts()
+
 Names = Annotated[list[str], Meta(min_length=1)]
 
 
@@ -149,7 +151,7 @@ def _debugging_is_off(facts: DeviceFacts, rule: Rule) -> bool:
 
 
 def _key_is(key: KeyFacts, wanted: KeyFacts) -> bool:
-    return all(
+    return wanted == _ANY_KEY or all(
         getattr(wanted, name) is UNSET or getattr(key, name) is getattr(wanted, name)
         for name in KeyFacts.__struct_fields__
     )

@@ -35,6 +35,8 @@ class Request(NamedTuple):
 
     def fields(self, name: bytes) -> list[str]:
         """Return the values of every header field of this name, which is in lower case, as they were sent."""
+        if name not in self.headers:
+            return []
         return [value.decode("latin-1") for key, value in self.raw_headers if key == name]
 
     @property

@@ -20,6 +20,8 @@ from fidoloop.server.store.schema import TABLE, missing
 from fidoloop.server.store.shared_commits import BUSY_TIMEOUT_SECONDS, SharedCommits, is_busy, patiently
 
 CACHED_STATEMENTS = 256
+CACHE_KIB = 16_384
+"""Of pages: where tokens and proofs come and go, SQLite's own 2 MiB are read from the file again and again."""
 # The last resort against a log that grows and grows; see `Checkpoints`.
 MOST_PAGES_OF_LOG = 32000
 
@@ -53,6 +55,7 @@ class SqliteStore:
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=NORMAL")
         run(f"PRAGMA wal_autocheckpoint={MOST_PAGES_OF_LOG}")
+        run(f"PRAGMA cache_size=-{CACHE_KIB}")
         run("PRAGMA foreign_keys=ON")
         run("BEGIN IMMEDIATE")
         try:
