@@ -12,7 +12,7 @@ from fidoloop.server.store.oauth_rows import RefreshGrant
 from fidoloop.server.store.rows import IssuedRequest, TokenSession
 
 MOST = 8192
-"""Entries of each kind, the oldest forgotten first: some 10 MiB."""
+"""Entries of each kind, the oldest forgotten first: some 10 MiB each."""
 K = TypeVar("K")
 V = TypeVar("V")
 
