@@ -1,9 +1,11 @@
 """A shell at a terminal, and somebody who types into it."""
 
+import contextlib
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -56,6 +58,22 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Hang up, as a terminal window that is closed: its jobs end with it."""
+        """Hang up, and end what is left of the session: a server takes a hang-up for a wish to read its files anew."""
         os.close(self._mine)
+        for process in self._session():
+            with contextlib.suppress(ProcessLookupError):
+                ended = os.pidfd_open(process)
+                signal.pidfd_send_signal(ended, signal.SIGKILL if process == self._process.pid else signal.SIGTERM)
+                select.select([ended], [], [], PATIENCE_SECONDS)
+                os.close(ended)
         self._process.wait(timeout=PATIENCE_SECONDS)
+
+    def _session(self) -> list[int]:
+        """Return the processes that the shell and its jobs started (the sixth field of proc(5)'s stat)."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                session = int(stat.read_text("utf-8", errors="replace").rpartition(")")[2].split()[3])
+                if session == self._process.pid:
+                    found.append(int(stat.parent.name))
+        return found
