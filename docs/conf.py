@@ -16,5 +16,3 @@ html_show_sourcelink = False
 highlight_language = "none"
 smartquotes = False  # an option has two hyphens, not a dash
 exclude_patterns = ["_build"]
-# Pages that others write appear in the navigation when they are there.
-suppress_warnings = ["toc.not_readable"]

@@ -2,7 +2,11 @@
 
 import os
 import re
+import resource
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -75,6 +79,14 @@ def test_pictures_of_tokens_are_for_their_owner_alone(tmp_path: Path, usual_umas
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert stat.S_IMODE(picture.stat().st_mode) == 0o600
     assert open_to_others(home) == []
+
+
+def test_a_command_that_crashes_leaves_no_core(tmp_path: Path) -> None:
+    crash = "import os, fidoloop.cli.main as m; m.app = os.abort; m.run()"
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+    ended = subprocess.run([sys.executable, "-c", crash], cwd=tmp_path, check=False)
+    assert ended.returncode == -signal.SIGABRT
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gc
 import importlib
 import json
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ See it     fidoloop demo                  thirteen steps on a SoftHSM token; --w
 In a lab   fidoloop keys tokens           the tokens and cards of this machine, each with its URI
            fidoloop keys check URI        whether yours can do it
            fidoloop demo --keys URI       the loop on yours; by hand: docs/tutorial/first-log-in.md
-In CI      pytest --fixtures              fidoloop_token, fidoloop_lab, fidoloop_phone … are installed with it
+In CI      pytest --fixtures              fidoloop_token, fidoloop_server, fidoloop_phone … are installed with it
            fidoloop verify FILE --strict  is this UAF response right? Exit code 0 or 1; --json for scripts
 
 Stuck?     fidoloop doctor                what this machine lacks, and how to get it
@@ -124,6 +125,7 @@ def run() -> None:
     """Run the command line; errors of our families end in what to do next (with --json: one object), and their code."""
     # What imports make stays: looking through it for garbage would take a sixth of their time.
     gc.disable()
+    _leave_no_core()
     try:
         app()
     except Exception as error:
@@ -141,3 +143,8 @@ def run() -> None:
         else:
             typer.echo(f"error: {printable(str(error))}\nnext: {advice}", err=True)
         sys.exit(code)
+
+
+def _leave_no_core() -> None:
+    """Have neither this process nor those it starts write its memory, in which PINs and tokens are, to a disk."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
