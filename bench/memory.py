@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bench.apart import report
 from bench.crowd import Home, make_home, run_quickly
 from bench.measure import Row
 from bench.processes import Serving, resident_bytes, serving
@@ -109,3 +110,7 @@ async def _log_ins(home: Home, server: Serving) -> list[Row]:
         ),
         Row("log-ins-100k: growth since 50k", round(grown, 2), "bytes a log-in", limit=GROWTH_LIMIT),
     ]
+
+
+if __name__ == "__main__":
+    report(run())
