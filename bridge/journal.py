@@ -4,6 +4,7 @@ One file per operation, which its process holds locked and to which it adds a li
 killed leaves the file, unlocked.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -54,7 +55,7 @@ class Entry:
     def note(self, **changes: Any) -> None:  # noqa: ANN401 - members of Record
         """Keep a step before it is taken, or what came of it."""
         self.record = msgspec.structs.replace(self.record, **changes)
-        _write(self._descriptor, self.record)
+        _write(self._path, self._descriptor, self.record)
 
     def forget(self) -> None:
         """Forget the operation: it ended, one way or the other."""
@@ -75,7 +76,7 @@ class Journal:
         self._directory = directory
 
     def begin(self, payload: str, *, target_name: str = "phone", algorithm: int = 0) -> Entry:
-        """Keep an operation whose token is about to be redeemed."""
+        """Keep an operation whose token is about to be redeemed. Raises OSError where it cannot be kept."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         path = self._directory / str(uuid.uuid4())
         begun = path.with_name(f"{_BEGUN}{path.name}")
@@ -83,8 +84,13 @@ class Journal:
         entry = Entry(path, descriptor, Record(payload, int(time.time() * 1000), target_name, algorithm))
         # It gets its name when it is locked and has something in it: no other process sees it before.
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _write(descriptor, entry.record)
-        begun.rename(path)
+        try:
+            _write(path, descriptor, entry.record)
+            begun.rename(path)
+        except OSError:
+            os.close(descriptor)
+            begun.unlink()
+            raise
         return entry
 
     def left_over(self) -> Iterator[Entry]:
@@ -141,5 +147,13 @@ def _last(content: bytes) -> Record | None:
     return None
 
 
-def _write(descriptor: int, record: Record) -> None:
-    os.write(descriptor, strictjson.encode(record).encode("utf-8") + b"\n")
+def _write(path: Path, descriptor: int, record: Record) -> None:
+    """Add a line, or nothing. Raises OSError, which names the file: such as where the disk is full."""
+    line = strictjson.encode(record).encode("utf-8") + b"\n"
+    try:
+        written = os.write(descriptor, line)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    if written < len(line):
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

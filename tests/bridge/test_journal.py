@@ -1,6 +1,7 @@
 """The journal of operations under way: what a killed process leaves, and what a living one keeps to itself."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -78,3 +79,21 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
         (path,) = (tmp_path / "o").iterdir()
         assert (tmp_path / "o").stat().st_mode & 0o777 == 0o700
         assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_for_which_there_is_no_room_is_not_there_at_all(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with journal.begin("payload") as entry:
+        (path,) = (tmp_path / "journal").iterdir()
+        size = path.stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+        try:
+            with pytest.raises(OSError, match="No space"):
+                entry.note(step="redeemed")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert path.stat().st_size == size
+        entry.note(step="signed")
+    (left,) = journal.left_over()
+    assert left.record.step == "signed"

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from fidoloop.authenticator.models import Form
+from fidoloop.bridge.profile import Profile
+from fidoloop.cli.advice import advice_for
+from fidoloop.cli.exits import exit_for
+from fidoloop.hsm.uri import parse_uri
+from fidoloop.protocol.lab import LAB_FACET_ID
 from tests.faults.conftest import MeasuredBy
-from tests.faults.crowd import Crowd
+from tests.faults.crowd import OK, Crowd
 from tests.faults.invariants import assert_kept
 from tests.faults.place import Place, make_place
+from tests.lab import Lab
 from tests.server.process import started
 
 SIZE = "24m"
@@ -74,3 +82,29 @@ def test_a_server_whose_disk_is_full_says_so_and_goes_on_when_it_is_not(
         assert running.stop() == 0
     assert "database or disk is full" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_phone_whose_disk_is_full_says_so_and_goes_on_when_it_is_not(fidoloop_lab: Lab, small_disk: Path) -> None:
+    profile = Profile(small_disk / "phone.sqlite")
+    profile.create(
+        keys_uri=parse_uri("pkcs11:").without_pin(),
+        verification="pin",
+        ca=str(fidoloop_lab.server.ca),
+        facet_id=LAB_FACET_ID,
+        form=Form.FIRST_FACTOR,
+    )
+    phone = fidoloop_lab.phone(profile=profile)
+    username, other = fidoloop_lab.new_user(), fidoloop_lab.new_user()
+    phone.register(fidoloop_lab.server.enrol(username), server=fidoloop_lab.server.url, target_name="first")
+    keys = phone.accounts()
+    code = fidoloop_lab.server.enrol(other)
+    with filled(small_disk):
+        with pytest.raises((OSError, sqlite3.OperationalError), match=r"No space|full") as refused:
+            phone.register(code, server=fidoloop_lab.server.url, target_name="second")
+        assert exit_for(refused.value) is not None
+        assert "make room" in advice_for(refused.value)
+        assert phone.accounts() == keys
+    # It was found before the token was redeemed.
+    phone.register(code, server=fidoloop_lab.server.url, target_name="second")
+    assert {account.username for account in phone.accounts()} == {username, other}
+    assert phone.login(fidoloop_lab.server.url).status == OK

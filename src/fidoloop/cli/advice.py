@@ -1,5 +1,6 @@
 """What to do next after an error: every error of our families has an answer."""
 
+import errno
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -40,6 +41,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "KeyStoreError": _DOCTOR,
         # The phone and the laptop.
         "TamperedStateError": f"restore the phone's file from a backup, or remove it and {_ENROL}",
+        "OperationalError": "it is the phone's file: make room on its disk, or end what else holds it, and try again",
         "AsmError": "look at the token (`fidoloop keys check URI`), and try again",
         "StationError": "go nearer, let the laptop serve again, and scan again",
         "NetworkError": "check that the server runs, its URL, and --ca; `fidoloop doctor --server URL` tries it",
@@ -123,6 +125,8 @@ def advice_for(error: BaseException) -> str:
     """Return what to do next after an error; empty for one that is none of ours."""
     if isinstance(error, ClientFailureError) and error.error in _OF_CLIENT:
         return _OF_CLIENT[error.error]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return ADVICE["OperationalError"]
     if isinstance(error, OAuthRefusedError):
         if error.uaf_status is not None and error.uaf_status in _OF_STATUS:
             return _OF_STATUS[error.uaf_status]

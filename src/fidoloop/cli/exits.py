@@ -1,5 +1,6 @@
 """Exit codes and the one table that turns error families into them."""
 
+import sqlite3
 from enum import IntEnum
 from typing import Final
 
@@ -41,6 +42,7 @@ TABLE: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (ProfileMissingError, Exit.USAGE),
     (DeviceMissingError, Exit.DEVICE),
     (NotInstalledError, Exit.USAGE),
+    (sqlite3.OperationalError, Exit.DEVICE),  # the phone's file: no room, or somebody else holds it
     (BridgeError, Exit.REFUSED),
     (MalformedError, Exit.REFUSED),
     (EvidenceRefusal, Exit.REFUSED),
