@@ -151,7 +151,7 @@ def test_a_request_may_come_slowly_but_not_for_ever(quick: Site) -> None:
         async with crowd.at_work():
             dripping = [drip(HEAD + slow) for _ in range(20)]
             dripping += [
-                drip(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n" + b"x" * 400) for _ in range(20)
+                drip(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 400\r\n\r\n" + b"x" * 400) for _ in range(20)
             ]
             answers, _ = await asyncio.gather(asyncio.gather(*dripping), crowd.all_get_round(5))
         assert [answer[:13] for answer in answers[:20]] == [b"HTTP/1.1 408 "] * 20
@@ -218,8 +218,9 @@ def test_answers_that_nobody_reads_are_given_up(quick: Site) -> None:
         with suppress(BlockingIOError, ssl.SSLWantWriteError):
             while True:
                 connection.send(asking)
+        asyncio.run(served(quick.crowd()))
         while not quick.ended("answer not read"):
-            asyncio.run(served(quick.crowd()))
+            assert quick.running.process.poll() is None
 
 
 @pytest.mark.parametrize("kind", ["http", "https", "https, no handshake"])
