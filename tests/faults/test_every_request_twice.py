@@ -41,7 +41,8 @@ class Twice:
         """Send a request, and hang up when its answer begins to come."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._running.port)
         fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        writer.write(f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-length: {len(body)}\r\n\r\n".encode() + body)
+        head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{fields}content-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         writer.close()
         await writer.wait_closed()
