@@ -87,6 +87,9 @@ def main(arguments: list[str]) -> int:
     machine = describe()
     _write(MACHINE, machine)
     rows: list[Row] = []
+    # What was measured before and is not now stays, for one page out of several runs.
+    kept = json.loads(MEASURED.read_text("utf-8")) if names and MEASURED.exists() else []
+    found = {row["name"]: row for row in kept}
     progress = Progress(*_COLUMNS, console=Console(stderr=True), transient=True)
     with progress:
         task = progress.add_task("", total=len(wanted))
@@ -96,7 +99,8 @@ def main(arguments: list[str]) -> int:
                 sys.stderr.write(f"measuring {name}\n")
             rows += GROUPS[name]()
             # After each, so that a run that is cut off has not been for nothing.
-            _write(MEASURED, [row.as_json() for row in rows])
+            found |= {row.name: row.as_json() for row in rows}
+            _write(MEASURED, list(found.values()))
             progress.advance(task)
     if as_json:
         sys.stdout.write(json.dumps({"machine": machine, "rows": [row.as_json() for row in rows]}, indent=1) + "\n")

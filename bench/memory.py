@@ -70,7 +70,7 @@ async def _streams(home: Home, server: Serving) -> Row:
     client = Client(Endpoint.loopback(server.port))
     fields = f"Authorization: Bearer {home.api_key}\r\n"
     head = request_head(
-        "/token/create/authentication", "x", media=UAF_MEDIA_TYPE, accept=JSON_MEDIA_TYPE, fields=fields
+        "/token/create/authentication", "127.0.0.1", media=UAF_MEDIA_TYPE, accept=JSON_MEDIA_TYPE, fields=fields
     )
     sessions = [json.loads(await client.post(head, WHOEVER))["sessionId"] for _ in range(STREAMS)]
     writers = [await _followed(server, session) for session in sessions[: STREAMS // 10]]
@@ -86,7 +86,7 @@ async def _streams(home: Home, server: Serving) -> Row:
 async def _followed(server: Serving, session_id: str) -> asyncio.StreamWriter:
     """Follow a session and return the connection once its first event is there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    head = request_head("/status/stream", "x", media=JSON_MEDIA_TYPE, accept="text/event-stream")
+    head = request_head("/status/stream", "127.0.0.1", media=JSON_MEDIA_TYPE, accept="text/event-stream")
     body = json.dumps({"sessionId": session_id}).encode()
     writer.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
     await reader.readuntil(b"data:")

@@ -1,8 +1,11 @@
 """What a measurement is told as: reached or missed, in tables, and in docs/performance.md."""
 
+import json
 import pstats
 from cProfile import Profile
+from functools import partial
 from hashlib import scrypt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from bench.__main__ import GROUPS, main
 from bench.measure import Row
 from bench.profiles import shares
-from bench.report import PAGE, cells, filled, table
+from bench.report import MEASURED, PAGE, cells, filled, table
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,25 @@ def test_a_profile_is_told_by_what_the_time_went_for() -> None:
     found = shares(pstats.Stats(profile))
     assert sum(found.values()) == pytest.approx(100, abs=2)
     assert found["UAF: TLV, challenge, policy, rules"] > 10
+
+
+def test_a_run_of_some_leaves_the_others_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = {"a": 1.0, "b": 2.0}
+
+    def measured(name: str) -> list[Row]:
+        return [Row(name, values[name], "s", limit=2.0)]
+
+    for name in ("a", "b"):
+        monkeypatch.setitem(GROUPS, name, partial(measured, name))
+    assert main(["a", "b"]) == 0
+    values["a"] = 3.0
+    assert main(["a", "--json"]) == 1
+    written = json.loads((tmp_path / MEASURED).read_text())
+    assert [(row["name"], row["value"], row["result"]) for row in written] == [
+        ("a", 3.0, "missed"),
+        ("b", 2.0, "reached"),
+    ]
 
 
 def test_a_measurement_that_is_none_is_refused(capsys: Any) -> None:  # noqa: ANN401 - pytest's
