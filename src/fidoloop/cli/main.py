@@ -72,9 +72,7 @@ class _Lazy(TyperGroup):
             return TyperCommand(cmd_name, help=DESCRIBED[cmd_name])
         if cmd_name not in self.commands:
             module = importlib.import_module(f"fidoloop.cli.{cmd_name}")
-            if not gc.isenabled():
-                gc.freeze()
-                gc.enable()
+            gc.enable()
             alone = typer.Typer(add_completion=False)
             if cmd_name in _GROUPS:
                 alone.add_typer(module.app, name=cmd_name)
