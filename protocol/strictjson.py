@@ -20,7 +20,7 @@ MAX_DEPTH = 16
 T = TypeVar("T")
 
 # A string that never ends matches too, up to the end, and nothing is tried twice: linear in whatever is sent.
-_OPENERS = re.compile(r'"(?:[^"\\]|\\.)*+\\?(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
+_OPENERS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*\\?(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

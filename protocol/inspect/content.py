@@ -17,8 +17,9 @@ from fidoloop.protocol.inspect.node import Node
 MAX_BYTES: Final = 1 << 18
 MAX_NESTED: Final = 6
 NOT_JSON: Final = object()
-# Up to the next five hyphens only: linear, however many blocks are begun and never ended.
-_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----((?:[^-]|-(?!----))*+)-----END \1-----")
+# Up to the next five hyphens only: linear, however many blocks are begun and never ended. No possessive group:
+# Python before 3.11.5, Debian 12's own, matches none (gh-101955).
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----([^-]*(?:-(?!----)[^-]*)*)-----END \1-----")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[\s:]*)+")
 
 
