@@ -201,6 +201,14 @@ def test_accounts_are_told_apart_by_their_server(cli: Cli) -> None:
     assert len(cli.phone("list", "--json").json["registrations"]) == 1
 
 
+def test_a_phone_without_a_uaf_card_gets_none_later(cli: Cli) -> None:
+    cli.enrolled()
+    code = cli.lab.server.enrol(cli.lab.new_user())
+    done = cli.phone("register", code, "--uaf-card", "Bogus", "--yes", code=Exit.USAGE)
+    assert "no UAF card" in done.err
+    assert len(cli.phone("list", "--json").json["accounts"]) == 1
+
+
 def test_an_enrolled_phone_keeps_its_key_store(cli: Cli, fidoloop_make_token: Callable[[], str]) -> None:
     cli.enrolled()
     code = cli.lab.server.enrol(cli.lab.new_user())

@@ -26,7 +26,7 @@ from fidoloop.authenticator.user_verification import (
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.inbox import DispatchedToken
 from fidoloop.bridge.phone import Linker, Phone, Result
-from fidoloop.bridge.profile import Account, Profile, ProfileMissingError
+from fidoloop.bridge.profile import Account, Profile, ProfileMissingError, Settings
 from fidoloop.bridge.scan import CAMERA, STANDARD_INPUT
 from fidoloop.bridge.scan import scan as scan_source
 from fidoloop.cli.common import (
@@ -132,15 +132,15 @@ def enrolling(
 ) -> Iterator[tuple[Profile, bool]]:
     """Give the profile of a phone that enrols, and whether it is new; a new one that gets no account is taken away.
 
-    Raises typer.BadParameter: the options of a new phone are wrong, or `keys` is not the key store this one has.
+    Raises typer.BadParameter: the options of a new phone are wrong, or `keys` or `uaf_card` is not what this one has.
     """
     profile = Profile(path)
     fresh = not profile.exists()
     try:
         if fresh:
             set_up(profile, keys, verification, ca, form=form, uaf_card=uaf_card)
-        elif keys is not None and parse_key_store_uri(keys).without_pin() != profile.settings().keys_uri:
-            raise typer.BadParameter("this phone has another key store; --name makes another phone")
+        else:
+            _check_same(profile.settings(), keys, uaf_card)
         yield profile, fresh
     except BaseException:
         if fresh and not profile.accounts():
@@ -148,6 +148,16 @@ def enrolling(
         raise
     finally:
         profile.close()
+
+
+def _check_same(settings: Settings, keys: str | None, uaf_card: str | None) -> None:
+    if keys is not None and parse_key_store_uri(keys).without_pin() != settings.keys_uri:
+        raise typer.BadParameter("this phone has another key store; --name makes another phone", param_hint="--keys")
+    if uaf_card not in (None, settings.uaf_card):
+        has = f"its UAF card in {settings.uaf_card!r}" if settings.uaf_card else "no UAF card"
+        raise typer.BadParameter(
+            f"this phone was set up with {has}; --name makes another phone", param_hint="--uaf-card"
+        )
 
 
 @contextmanager
