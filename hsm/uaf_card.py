@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from fidoloop.hsm.errors import DeviceError, PinIncorrect, PinLocked, TokenAbsent, TokenAmbiguous
 from fidoloop.hsm.piv.apdu import OK, Channel, StatusError
 from fidoloop.hsm.piv.connection import GENERATE_LIMIT, Connection
-from fidoloop.hsm.piv.discovery import readers
+from fidoloop.hsm.piv.discovery import readers, with_card
 from fidoloop.hsm.piv.pcsc import ConnectionLost
 
 AID: Final = bytes.fromhex("A000000647AF0001")
@@ -29,7 +29,7 @@ class UafCard:
     """The card in one reader. Every exchange is one transaction, in which nobody else's commands come between."""
 
     def __init__(self, reader: str) -> None:
-        """Name the reader, by its whole name or a part of it that no other has.
+        """Name the reader, by its whole name or a part; of several that have it, the only one with a card counts.
 
         Raises:
             TokenAbsent: no such reader, or no PC/SC; TokenAmbiguous; ModuleError.
@@ -38,6 +38,9 @@ class UafCard:
         named = [name for name in there if name == reader] or [name for name in there if reader in name]
         if not named:
             raise TokenAbsent(f"no such reader; there are: {', '.join(map(repr, there)) or 'none'}")
+        if len(named) > 1:
+            occupied = with_card(named)
+            named = occupied if len(occupied) == 1 else named
         if len(named) > 1:
             raise TokenAmbiguous(f"{len(named)} readers match: name one of {', '.join(map(repr, named))}")
         self.reader: Final = named[0]

@@ -1,10 +1,11 @@
 """Finding PIV cards: which readers there are, and which card a URI means."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fidoloop.hsm.errors import KeyStoreError, TokenAbsent, TokenAmbiguous
 from fidoloop.hsm.piv.card import Card, Identity, lease, release
-from fidoloop.hsm.piv.pcsc import Context
+from fidoloop.hsm.piv.pcsc import ConnectionLost, Context
 from fidoloop.hsm.piv.uri import PivUri
 
 
@@ -28,6 +29,17 @@ def readers() -> list[str]:
     context = Context()
     try:
         return context.readers()
+    finally:
+        context.release()
+
+
+def with_card(named: Sequence[str]) -> list[str]:
+    """Return those of the readers `named` with a card in them. Raises ModuleError, TokenAbsent."""
+    context = Context()
+    try:
+        return context.occupied(named)
+    except ConnectionLost as lost:
+        raise lost.error from None
     finally:
         context.release()
 

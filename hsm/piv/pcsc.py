@@ -12,7 +12,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from fidoloop.hsm.errors import DeviceError, DeviceTimeout, KeyStoreError, ModuleError, TokenAbsent
@@ -80,6 +80,13 @@ class Context(Watched):
             return []
         self._check(code)
         return list(names)
+
+    def occupied(self, readers: Sequence[str]) -> list[str]:
+        """Return those of `readers` with a card in them. Raises ConnectionLost, DeviceTimeout."""
+        asked = [(name, self._scard.SCARD_STATE_UNAWARE) for name in readers]
+        code, states = self._call(ANSWER_LIMIT, self._scard.SCardGetStatusChange, self._context, 0, asked)
+        self._check(code)
+        return [name for name, state, _atr in states if state & self._scard.SCARD_STATE_PRESENT]
 
     def connect(self, reader: str) -> tuple[bytes, bool]:
         """Connect to the card in a reader, shared; return its ATR, and whether it speaks T=0.

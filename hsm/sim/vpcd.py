@@ -79,16 +79,9 @@ class InsertedCard:
         if self._thread is not None:
             raise RuntimeError("the card is in a reader")
         where = f"{self._address[0]} port {self._address[1]}"
-        try:
-            connection = socket.create_connection(self._address, timeout)
-        except OSError as error:
-            raise ReaderError(
-                f"no virtual reader listens on {where}: {error.strerror or error} (is pcscd running, with the driver"
-                " vpcd? Debian: apt install pcscd vsmartcard-vpcd)"
-            ) from None
+        connection = _connect(self._address, timeout)
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._powered.clear()
         self._pulled.clear()
         self.card.reset()
@@ -188,6 +181,23 @@ class InsertedCard:
             self._armed = None
             self._faulty.set()
             return armed
+
+
+def look_for_reader(port: int, *, host: str = "127.0.0.1", timeout: float = _PATIENCE) -> None:
+    """See that a virtual reader listens, without a card. Raises ReaderError."""
+    _connect((host, port), timeout).close()
+
+
+def _connect(address: tuple[str, int], timeout: float) -> socket.socket:
+    try:
+        connection = socket.create_connection(address, timeout)
+    except OSError as error:
+        raise ReaderError(
+            f"no virtual reader listens on {address[0]} port {address[1]}: {error.strerror or error} (is pcscd"
+            " running, with the driver vpcd? Debian: apt install pcscd vsmartcard-vpcd)"
+        ) from None
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return connection
 
 
 def _receive(connection: socket.socket, buffer: bytearray) -> bytes | None:

@@ -152,10 +152,14 @@ def test_a_reader_of_another_pcscd_has_no_name_here(fidoloop_pcscd: PrivatePcscd
     wait_for_card(fidoloop_pcscd.readers[1], present=False)
 
 
-def test_without_a_reader_the_error_says_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("uaf", [False, True])
+def test_without_a_reader_the_error_says_what_to_do_before_a_pin_is_asked_for(
+    fidoloop_token: str, tmp_path: Path, uaf: bool
+) -> None:
+    keys = ("--uaf", "--keys", parse_uri(fidoloop_token).without_pin()) if uaf else ()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        done = run("card", "run", "--home", str(tmp_path), "--port", str(taken.getsockname()[1]))
+        done = run("card", "run", "--home", str(tmp_path), "--port", str(taken.getsockname()[1]), *keys)
     assert (done.code, done.out) == (Exit.DEVICE, "")
     assert "no virtual reader listens" in done.err
     assert "vsmartcard-vpcd" in done.err
@@ -256,6 +260,8 @@ def test_a_phone_registers_and_logs_in_with_a_uaf_card_in_a_reader(
         assert done.code == Exit.OK, done.all
         assert [key["aaid"] for key in done.json["keys"]] == ["F10B#0811"]
         assert SOFTHSM_PIN not in done.all
+        refused = phone("register", fidoloop_lab.server.enrol(username), "--yes", "--uaf-card", "Another")
+        assert (refused.code, "set up with its UAF card" in refused.all) == (Exit.USAGE, True), refused.all
         done = phone("login")
         assert done.code == Exit.OK, done.all
         (target,) = fidoloop_lab.laptop.targets(username)

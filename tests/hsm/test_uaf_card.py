@@ -125,3 +125,12 @@ def test_the_reader_is_named_by_a_part_that_no_other_has(fidoloop_pcscd: Private
         UafCard("Omnikey")
     with pytest.raises(TokenAbsent):
         UafCard(second).exchange(GET_INFO)  # empty
+
+
+def test_of_several_readers_the_only_one_with_a_card_is_meant(
+    fidoloop_pcscd: PrivatePcscd, fidoloop_card_factory: Factory, applet: Scripted
+) -> None:
+    with LabCard(fidoloop_pcscd, fidoloop_card_factory, applet, slot=1) as inserted:
+        assert UafCard("Virtual").reader == inserted.reader
+        with LabCard(fidoloop_pcscd, fidoloop_card_factory, slot=0), pytest.raises(TokenAmbiguous):
+            UafCard("Virtual")

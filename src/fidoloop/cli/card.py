@@ -29,7 +29,7 @@ from fidoloop.hsm.sim.piv.state import StateStore
 from fidoloop.hsm.sim.piv_card import piv_card
 from fidoloop.hsm.sim.readers import events, reader_with
 from fidoloop.hsm.sim.uhid import DEVICE, UhidDevice
-from fidoloop.hsm.sim.vpcd import DEFAULT_PORT, InsertedCard, ReaderError
+from fidoloop.hsm.sim.vpcd import DEFAULT_PORT, InsertedCard, ReaderError, look_for_reader
 
 app = typer.Typer(no_args_is_help=True, help="A virtual PIV card in a virtual reader: keys in software, for labs.")
 
@@ -97,6 +97,8 @@ def run(  # noqa: PLR0917 - each is an option
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as opened:
         opened.callback(store.close)
+        before = events()  # starts pcscd where the system does so on demand
+        look_for_reader(port or DEFAULT_PORT + reader)  # before anybody types a PIN for nothing
         further: list[Applet] = []
         if keys is not None:
             key_store = opened.enter_context(open_store(keys))
@@ -105,7 +107,6 @@ def run(  # noqa: PLR0917 - each is an option
         inserted = InsertedCard(piv_card(store, *further), port=port or DEFAULT_PORT + reader)
         opened.callback(inserted.pull)
         try:
-            before = events()
             inserted.insert()
             name = reader_with(inserted.card.atr, before, slot=reader)
             _announce(name, store, directory, factory_directory, as_json=as_json)
