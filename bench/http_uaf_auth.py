@@ -112,7 +112,7 @@ def run() -> list[Row]:
             finally:
                 process.terminate()
     return [
-        row_of("http-uaf-auth", [turn.pair for turn in turns], wanted=0.5),
+        row_of("http-uaf-auth", [turn.pair for turn in turns], wanted=0.6),
         row_of("http-uaf-auth: by server CPU", [turn.pair_of_cpu for turn in turns], wanted=None),
         _percent("server CPU, log-ins", [turn.full_load for turn in turns]),
         _percent("server CPU, minimal POSTs", [turn.minimal_load for turn in turns]),

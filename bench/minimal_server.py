@@ -20,14 +20,16 @@ from fidoloop.bridge.load.services import request_head
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.messages import GetUafRequest, ServerResponse
 from fidoloop.protocol.uaf.status import StatusCode
-from fidoloop.server.app import create_app
+from fidoloop.server.app import app_of
 from fidoloop.server.config import CONTEXT_PATH, load_config
 from fidoloop.server.environment import Environment
+from fidoloop.server.http.connections import Connections
 from fidoloop.server.http.dispatch import Endpoint, Kind, uaf_response
+from fidoloop.server.http.http_server import HttpServer
 from fidoloop.server.http.messages import FIDO_UAF, Request, Response
+from fidoloop.server.open_files import most_connections
 from fidoloop.server.routes import make_routes
-from fidoloop.server.run import spare_collections
-from fidoloop.server.store.open import open_store
+from fidoloop.server.run import beside, opened, spare_collections
 
 # Not off: what counting costs is measured too.
 LIMITS = {"rate_limits.exempt": "", "rate_limits.requests": 10_000_000, "rate_limits.begun": 10_000_000}
@@ -62,18 +64,24 @@ async def serve(home: Path) -> None:
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     port = listener.getsockname()[1]
     config = load_config(home, {"base_url": f"http://127.0.0.1:{port}", **LIMITS})
-    store = await open_store(config.database)
     endpoint = Endpoint(handler=minimal, kind=Kind.UAF_RESPONSE, consumes=FIDO_UAF, produces=FIDO_UAF)
-    app = create_app(config, store, routes=make_routes() | {MINIMAL_PATH: {"POST": endpoint}})
-    settings = uvicorn.Config(
-        app, lifespan="off", log_config=None, access_log=False, proxy_headers=False, server_header=False
-    )
-    spare_collections()
-    if len(sys.argv) > 2:
-        profile_between_signals(Path(sys.argv[2]))
+    async with opened(config, None) as environment:
+        app = app_of(environment, make_routes() | {MINIMAL_PATH: {"POST": endpoint}})
+        settings = uvicorn.Config(
+            app, lifespan="off", ws="none", log_config=None, access_log=False, proxy_headers=False, server_header=False
+        )
+        connections = Connections(config.connections, most=most_connections(config.connections.most))
+        server = HttpServer(settings, connections, environment.changes, lambda: _say(port), drain_seconds=0)
+        spare_collections()
+        if len(sys.argv) > 2:
+            profile_between_signals(Path(sys.argv[2]))
+        async with beside(connections.sweep_for_ever()):
+            await server.serve(sockets=[listener])
+
+
+def _say(port: int) -> None:
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    await uvicorn.Server(settings).serve(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from msgspec import UNSET
 
 from fidoloop.protocol import strictjson
 from fidoloop.protocol.uaf.extensions import ANDROID_KEY_ATTESTATION, SESSION_ID, Extension
+from fidoloop.protocol.uaf.match_criteria import MAX_VALUES
 from fidoloop.protocol.uaf.messages import (
     V1_0,
     AuthenticationRequest,
@@ -258,7 +259,11 @@ def _by_aaid(credentials: list[Credential]) -> list[MatchCriteria]:
     keys: dict[str, list[str]] = {}
     for credential in credentials:
         keys.setdefault(credential.aaid, []).append(credential.key_id)
-    return [MatchCriteria(aaid=(aaid,), keyIDs=tuple(key_ids)) for aaid, key_ids in keys.items()]
+    return [
+        MatchCriteria(aaid=(aaid,), keyIDs=tuple(key_ids[first : first + MAX_VALUES]))
+        for aaid, key_ids in keys.items()
+        for first in range(0, len(key_ids), MAX_VALUES)
+    ]
 
 
 def _header(environment: Environment, op: Operation, issued: Issued) -> OperationHeader:

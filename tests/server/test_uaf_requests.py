@@ -14,6 +14,7 @@ import pytest
 
 from fidoloop.protocol import base64url
 from fidoloop.server import admin
+from fidoloop.server.store import queries
 from tests.server.harness import Bench, running, session_id_of
 from tests.server.phone import FULL_AAID, SURROGATE_AAID, Phone, surrogate_model, twisted
 
@@ -89,6 +90,39 @@ def test_19_26_every_registered_key_of_the_user_is_disallowed_beside_what_the_po
         fresh = await bench.uaf_request("Reg", {"username": "jeff"})
         again = first.register(fresh, twisted(key_id=first.keys[0].key_id))
         assert (await bench.respond("Reg", again))["statusCode"] == 1492
+
+    run(tmp_path, check)
+
+
+def test_a_user_with_more_keys_than_one_entry_names_registers_one_more(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        phone = await bench.registered()
+        more = {base64url.encode(number.to_bytes(32)) for number in range(1024)}
+        key: dict[str, Any] = dict.fromkeys(("display_characteristics", "verification_methods"))
+        async with bench.store.transaction() as transaction:
+            for key_id in more:
+                await transaction.fetch_one(
+                    queries.ADD_CREDENTIAL,
+                    **key,
+                    aaid=FULL_AAID,
+                    key_id=key_id,
+                    app_id=bench.config.app_id,
+                    username="jeff",
+                    public_key=b"",
+                    public_key_format=0x100,
+                    signature_algorithm=1,
+                    authenticator_version=1,
+                    sign_counter=0,
+                    registration_counter=0,
+                    attestation_type=0x3E07,
+                    key_attested=0,
+                    now=1,
+                )
+        request = await bench.uaf_request("Reg", {"username": "jeff"})
+        disallowed = request["policy"]["disallowed"]
+        assert sorted(len(entry["keyIDs"]) for entry in disallowed) == [1, 1024]
+        assert named(disallowed) == sorted([*pairs(phone), *((FULL_AAID, key_id) for key_id in more)])
+        assert (await bench.respond("Reg", Phone(bench.full).register(request)))["statusCode"] == 1200
 
     run(tmp_path, check)
 
