@@ -234,12 +234,19 @@ def spare_collections() -> None:
 async def beside(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Run `jobs`, which never end, while the context is open."""
     tasks = [asyncio.create_task(job) for job in jobs]
+    for task in tasks:
+        task.add_done_callback(_tell_of_end)
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+
+
+def _tell_of_end(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.error("a job beside the server failed, and is not done until the next start", exc_info=task.exception())
 
 
 def housekeeping(environment: Environment) -> list[Coroutine[None, None, None]]:

@@ -5,6 +5,9 @@ many connections the one goes that has asked for nothing for the longest.
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections import Counter
 from enum import IntEnum
 from typing import Any, Protocol
@@ -159,7 +162,7 @@ class WatchedConnection(Connection):
     def end_if_slow(self, now: float) -> None:
         """End it if its request, or the reading of its answer, takes longer than it may."""
         settings = self._watched.settings
-        if not self.transport.get_write_buffer_size():
+        if not self._unsent():
             self._unread_since = None
         elif self._unread_since is None:
             self._unread_since = now
@@ -174,6 +177,15 @@ class WatchedConnection(Connection):
         limit = limits.get(self._phase)
         if limit is not None and now - self._since > limit and not self.transport.is_closing():
             self._end(f"slow {self._phase.name.lower()}", None if self._phase is Phase.IDLE else _SLOW)
+
+    def _unsent(self) -> int:
+        """Return how much of the answer is on its way; behind TLS only the kernel says so."""
+        if self.scheme != "https":
+            return self.transport.get_write_buffer_size()
+        connection = self.transport.get_extra_info("socket")
+        if connection is None or connection.fileno() < 0:  # closed, and soon forgotten
+            return 0
+        return int.from_bytes(fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def _await_next(self) -> None:
         self._enter(Phase.IDLE)

@@ -39,7 +39,7 @@ def test_the_registration_example_is_accepted_and_answered_in_its_shape(tmp_path
     expected = json.loads(answer_body)
 
     async def scenario() -> None:
-        async with running(tmp_path) as bench:
+        async with running(tmp_path, hosts=("fido.siven.ch",)) as bench:
             await bench.registered()  # so that policy.disallowed has an entry, as in the example
             answer = await bench.post("/uaf/1.1/request/registration", body, headers, api=True)
             assert answer.status_code == 200
@@ -69,7 +69,7 @@ def test_the_authentication_example_is_refused_live(tmp_path: Path) -> None:
     del headers["content-length"]
 
     async def scenario() -> None:
-        async with running(tmp_path) as bench:
+        async with running(tmp_path, hosts=("fido.siven.ch",)) as bench:
             phone = await bench.registered()
             before = await bench.state()
             answer = await bench.post("/uaf/1.1/authentication", body, headers)
@@ -104,7 +104,7 @@ def test_the_authentication_example_is_refused_live(tmp_path: Path) -> None:
 )
 def test_both_headers_are_mandatory(tmp_path: Path, path: str, change: dict[str, str], code: int) -> None:
     async def scenario() -> None:
-        async with running(tmp_path) as bench:
+        async with running(tmp_path, hosts=("fido.siven.ch",)) as bench:
             assert (await bench.post(path, "{}", UAF | change, api=True)).status_code == code
 
     asyncio.run(scenario())

@@ -9,7 +9,7 @@ from fidoloop.cli.common import Home, Json, cell, console, phone_names, phone_pa
 
 
 def profiles(*, home: Home = None, as_json: Json = False) -> None:
-    """List the phones that are set up: each is a profile, chosen by --name, with its own accounts and key store."""
+    """List the phones that are set up: each is a profile with accounts and a key store of its own; --name chooses."""
     found = [described for name in phone_names(home) if (described := _described(name, home)) is not None]
     if as_json:
         show({"phones": found}, "", as_json=True)
