@@ -86,5 +86,6 @@ def test_what_is_no_http_is_still_told_so(server: Running) -> None:
 
 def test_a_body_in_the_same_packet_does_not_count(server: Running) -> None:
     body = b'{"sessionId":"' + b"x" * (MAX_HEAD_BYTES - 40) + b'"}'
-    head = b"POST /nevisfido/status HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    fields = b"host: localhost\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    head = b"POST /nevisfido/status HTTP/1.1\r\n" + fields
     assert ask(server, head % len(body) + body) == [b"HTTP/1.1 400 Bad Request"]
