@@ -56,11 +56,25 @@ def test_pipelines_use_options_that_the_plugin_has() -> None:
         assert used <= set(re.findall(r"--fidoloop-[a-z-]+", shown))
 
 
+def installed_by(name: str) -> set[str]:
+    """Return the Debian packages that a pipeline installs."""
+    lines: list[str] = re.findall(r"--no-install-recommends (.*)", (DEPLOY / name).read_text("utf-8"))
+    return {package for line in lines for package in line.split()}
+
+
 def test_pipelines_install_packages_that_are_known_here() -> None:
     known = {line.split()[0] for line in (ROOT / "debian-packages.txt").read_text("utf-8").splitlines() if line.strip()}
     for name in ("github-workflow.yml", "gitlab-ci.yml"):
-        (line,) = re.findall(r"--no-install-recommends (.*)", (DEPLOY / name).read_text("utf-8"))
-        assert set(line.split()) <= known
+        assert installed_by(name) <= known
+
+
+def test_pipelines_install_what_the_page_names_for_each_key_store() -> None:
+    page = (ROOT / "docs" / "pytest.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(softhsm|tpm|piv)` \|.*\| ([^|]+) \|$", page, re.MULTILINE))
+    assert rows.keys() == {"softhsm", "tpm", "piv"}
+    named = {package for packages in rows.values() for package in packages.split()}
+    for name in ("github-workflow.yml", "gitlab-ci.yml"):
+        assert named <= installed_by(name)
 
 
 def test_the_containerfile_is_clean() -> None:
