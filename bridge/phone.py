@@ -144,6 +144,10 @@ class Phone:
         held = {(entry.aaid, entry.key_id) for entry in self.asm.registrations()}
         return sorted(self._profile.keys_of(account) - held)
 
+    def keys_out_of_reach(self, account: Account) -> list[tuple[str, bytes]]:
+        """Return AAID and KeyID of the keys of an account that are on cards which are not there."""
+        return [key for key in self.keys_on_cards(account) if key[0] not in self.asm.authenticators]
+
     def register(
         self,
         text: str,

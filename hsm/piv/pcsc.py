@@ -205,7 +205,7 @@ _ERRORS: Final[tuple[tuple[tuple[str, ...], type[KeyStoreError], str], ...]] = (
     (
         ("E_NO_SERVICE", "E_SERVICE_STOPPED", "E_INVALID_HANDLE", "F_COMM_ERROR"),
         TokenAbsent,
-        "the PC/SC service does not answer: install pcscd (Debian: apt install pcscd), or start it",
+        "the PC/SC service does not answer: is pcscd installed, and started?",
     ),
     (("E_NO_SMARTCARD", "W_REMOVED_CARD"), TokenAbsent, "no card is in the reader (any more)"),
     (("E_NOT_TRANSACTED",), TokenAbsent, "the card did not answer: it was pulled out, or has a bad contact"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -293,6 +294,12 @@ def lease_token(module: Module, uri: Pkcs11Uri, pin: Callable[[str], str | None]
         return lease
 
 
+def _where_softhsm_looks(module: Module) -> str:
+    if "softhsm" not in os.path.basename(module.path):
+        return ""
+    return f" (SOFTHSM2_CONF, where SoftHSM looks, is {os.environ.get('SOFTHSM2_CONF') or 'not set'})"
+
+
 def find_token(module: Module, uri: Pkcs11Uri) -> p11.Token:
     """Return the one token that matches. Raises TokenAbsent, TokenAmbiguous, TokenNotInitialised."""
 
@@ -311,7 +318,7 @@ def find_token(module: Module, uri: Pkcs11Uri) -> p11.Token:
     if matching and not ready:
         raise TokenNotInitialised(f"the token ({uri.describe_token()}) was never initialised")
     if not ready:
-        raise TokenAbsent(f"no token matches: {uri.describe_token()}")
+        raise TokenAbsent(f"no token matches: {uri.describe_token()}{_where_softhsm_looks(module)}")
     if len(ready) > 1:
         serials = ", ".join(f"serial={token.serial.decode(errors='replace')}" for token in ready)
         raise TokenAmbiguous(f"{len(ready)} tokens match {uri.describe_token()}: add one of {serials}")

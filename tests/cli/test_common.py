@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from fidoloop.cli.common import cell, console, note, printable, show
+from fidoloop.cli.common import cell, console, note, print_table, printable, show
 from fidoloop.cli.exits import Exit
 from tests.cli.command import environment, invoke, run
 
@@ -35,6 +35,19 @@ def test_nothing_is_squeezed_or_cut_in_a_pipe(capsys: pytest.CaptureFixture[str]
     assert sum(long in line and "end" in line for line in printed.out.splitlines()) == 1
     assert printed.err.splitlines() == [long + " " + long]
     assert printed.out.splitlines()[-1] == long + " " + long
+
+
+def test_a_table_that_its_terminal_is_too_narrow_for_is_printed_row_by_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fidoloop.cli.common._PIPE_COLUMNS", 40)
+    long = "x" * 100
+    table = Table("key", "user")
+    table.add_row(long, cell(HOSTILE))
+    print_table(table, "no keys")
+    assert capsys.readouterr().out.splitlines() == [f"key   {long}", f"user  {HARMLESS}", ""]
+    print_table(Table("key"), "no keys")
+    assert capsys.readouterr().out == "no keys\n"
 
 
 def test_json_is_one_object_whatever_stands_in_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,6 +201,17 @@ def test_accounts_are_told_apart_by_their_server(cli: Cli) -> None:
     assert len(cli.phone("list", "--json").json["registrations"]) == 1
 
 
+def test_a_card_that_is_gone_is_told_before_anybody_is_asked_to_delete(cli: Cli) -> None:
+    username = cli.enrolled()
+    profile = Profile(cli.home / "phone" / "phone.sqlite")
+    profile.save_keys(cli.lab.server.url, username, [("F10B#08FF", "AAAA")])
+    profile.close()
+    done = cli.phone("deregister", "--user", username, code=Exit.DEVICE)
+    assert "Delete all keys" not in done.all
+    assert "the card F10B#08FF" in done.err
+    assert len(cli.phone("list", "--json").json["registrations"]) == 1
+
+
 def test_a_phone_without_a_uaf_card_gets_none_later(cli: Cli) -> None:
     cli.enrolled()
     code = cli.lab.server.enrol(cli.lab.new_user())

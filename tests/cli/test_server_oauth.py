@@ -19,6 +19,16 @@ def test_the_example_of_a_policy_can_be_used(tmp_path: Path) -> None:
     assert "$.rules[0]" in refused.all
 
 
+def test_the_policy_that_is_checked_is_the_servers_where_none_is_named(tmp_path: Path) -> None:
+    command = ("server", "oauth", "policy", "check", "--home", str(tmp_path), "--json")
+    file = tmp_path / "oauth" / "device-policy.json"
+    missing = invoke(*command)
+    assert (missing.code, str(file) in missing.err) == (Exit.REFUSED, True)
+    file.parent.mkdir()
+    file.write_text('{"rules": [{"name": "mine", "tiers": ["unattested"]}]}')
+    assert [rule["rule"] for rule in invoke(*command).json["rules"]] == ["mine"]
+
+
 def test_keys_are_made_beside_the_ones_before(tmp_path: Path) -> None:
     first = invoke("server", "oauth", "rotate-keys", "--home", str(tmp_path), "--json").json
     assert first["removed"] == []

@@ -13,12 +13,13 @@ import pytest
 from typer.main import get_command
 
 import fidoloop
+from fidoloop.authenticator.errors import AsmError
 from fidoloop.bridge.errors import ClientFailureError, ServerRefusedError
 from fidoloop.bridge.oauth.errors import NotEnrolledError, OAuthRefusedError
 from fidoloop.cli.advice import ADVICE, advice_for
 from fidoloop.cli.exits import TABLE, Exit, exit_for
 from fidoloop.cli.main import DESCRIBED, app
-from fidoloop.protocol.uaf.status import ClientError, StatusCode
+from fidoloop.protocol.uaf.status import AsmStatus, ClientError, StatusCode
 
 from .command import environment, invoke
 
@@ -73,6 +74,7 @@ def test_every_error_with_an_exit_code_has_advice() -> None:
         (OAuthRefusedError(400, "invalid_scope", "no"), "device policy"),
         (OAuthRefusedError(403, "access_denied", "it does not verify (UAF status 1480)"), "metadata add"),
         (OAuthRefusedError(403, "access_denied", "no"), "server audit"),
+        (AsmError(AsmStatus.AUTHENTICATOR_DISCONNECTED, "gone"), "put in the card or token"),
         (NotEnrolledError("nobody"), "phone app enroll"),
         (FileNotFoundError(2, "no such file", "x"), "path"),
     ],

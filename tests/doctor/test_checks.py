@@ -154,6 +154,22 @@ def test_readers(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         told(only(hardware.check_readers(machine)), State.NOTE, said)
 
 
+@pytest.mark.parametrize("systemd", [False, True])
+def test_a_pcscd_that_is_there_and_not_running_is_to_be_started(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, systemd: bool
+) -> None:
+    def nobody() -> list[FoundCard]:
+        raise TokenAbsent("no pcscd")
+
+    monkeypatch.setattr(hardware, "find_cards", nobody)
+    if systemd:
+        machine.at("run/systemd/system").mkdir(parents=True)
+    assert "apt install pcscd" in only(hardware.check_readers(machine)).fix
+    put(machine, "usr/sbin/pcscd")
+    started = "systemctl start pcscd.socket" if systemd else "run pcscd as root"
+    assert only(hardware.check_readers(machine)).fix == f"start it: {started}"
+
+
 def test_a_tpm(machine: Machine, forbidden: Callable[[Path], None]) -> None:
     told(only(hardware.check_tpm(machine)), State.NOTE, "no TPM")
     device = put(machine, "dev/tpmrm0")

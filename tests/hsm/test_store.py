@@ -479,3 +479,16 @@ def test_a_token_that_cannot_be_made_is_an_error() -> None:
 def test_one_process_has_one_directory_of_tokens(uri: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="one directory"):
         make_softhsm_token(tmp_path, "x", PIN, PIN)
+
+
+@pytest.mark.parametrize("configuration", [None, "/etc/x.conf"])
+def test_where_softhsm_looks_is_said_where_it_has_no_such_token(
+    uri: str, monkeypatch: pytest.MonkeyPatch, configuration: str | None
+) -> None:
+    with open_key_store(uri, pin=PIN):  # the module has read its configuration
+        if configuration is None:
+            monkeypatch.delenv("SOFTHSM2_CONF")
+        else:
+            monkeypatch.setenv("SOFTHSM2_CONF", configuration)
+        with pytest.raises(TokenAbsent, match=f"SOFTHSM2_CONF, .* is {configuration or 'not set'}"):
+            open_key_store(f"pkcs11:token=none?module-path={parse_uri(uri).module_path}", pin=PIN)

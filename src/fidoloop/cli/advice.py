@@ -25,7 +25,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         "PinLocked": "`fidoloop keys unblock` sets a new one with the PUK of a card; else the security officer does",
         "ManagementKeyRequired": "see `management key` in docs/key-stores.md",
         "ManagementKeyIncorrect": "see `management key` in docs/key-stores.md",
-        "TokenAbsent": f"plug it in; {_TOKENS}",
+        "TokenAbsent": f"plug it in, or for SoftHSM set SOFTHSM2_CONF to what it was made with; {_TOKENS}",
         "TokenNotInitialised": "initialise it with its maker's tool, with a user PIN",
         "DeviceTimeout": "wake or touch the device, plug it in again, and look at its keys before trying again",
         "TokenFull": "`fidoloop keys delete URI --id HEX` makes room",
@@ -42,7 +42,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         # The phone and the laptop.
         "TamperedStateError": f"restore the phone's file from a backup, or remove it and {_ENROL}",
         "OperationalError": "it is the phone's file: make room on its disk, or end what else holds it, and try again",
-        "AsmError": "look at the token (`fidoloop keys check URI`), and try again",
+        "AsmError": "put in the card or token that holds the key; `fidoloop keys check URI` looks at it",
         "StationError": "go nearer, let the laptop serve again, and scan again",
         "NetworkError": "check that the server runs, its URL, and --ca; `fidoloop doctor --server URL` tries it",
         "NotInstalledError": f"install it as it says; {_DOCTOR}",
@@ -93,7 +93,10 @@ _OF_CLIENT: Final[Mapping[ClientError, str]] = MappingProxyType(
         ClientError.NO_SUITABLE_AUTHENTICATOR: "`fidoloop server policy check` says what the policy accepts",
     }
 )
-_POLICY: Final = "the server's device policy decides: `fidoloop server oauth policy check` says what its rules grant"
+_POLICY: Final = (
+    "the server's device policy, HOME/oauth/device-policy.json, decides: `fidoloop server oauth policy check` says"
+    " what its rules grant"
+)
 _OF_OAUTH: Final[Mapping[str, str]] = MappingProxyType(
     {
         "bad_attestation": f"`fidoloop keys attest` says what the token can prove; {_POLICY}",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from fidoloop.authenticator.models import Form
@@ -19,6 +20,7 @@ from fidoloop.protocol.uaf.registry import UserVerification
 
 T = TypeVar("T")
 _PIPE_COLUMNS = 10_000
+_WIDEST = 1_000_000
 
 Home = Annotated[
     Path | None,
@@ -101,7 +103,23 @@ def show_rows(as_json: bool, name: str, columns: Sequence[str], rows: Sequence[d
     table = Table(*columns)
     for row in rows:
         table.add_row(*(cell("" if row[column] is None else str(row[column])) for column in columns))
-    console().print(table if rows else f"no {name}")
+    print_table(table, f"no {name}")
+
+
+def print_table(table: Table, empty: str) -> None:
+    """Print `table`, or `empty` where it has no rows; on a terminal too narrow for it row by row, so none is cut."""
+    shown = console()
+    wanted = Measurement.get(shown, shown.options.update(width=_WIDEST), table).maximum
+    if not table.rows:
+        shown.print(empty)
+    elif wanted <= shown.width:
+        shown.print(table)
+    else:
+        width = max(len(str(column.header)) for column in table.columns)
+        for row in zip(*(column.cells for column in table.columns), strict=True):
+            for column, text in zip(table.columns, row, strict=True):
+                shown.print(f"[bold]{column.header!s:{width}}[/bold]  {text}", soft_wrap=True)
+            shown.print()
 
 
 def iso(millis: int | None) -> str | None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from fidoloop.authenticator import attestation
 from fidoloop.authenticator.models import Form, token_statements
 from fidoloop.cli import keys_adopt, keys_certificate, keys_check, keys_evidence, keys_metadata, keys_pin, keys_tokens
-from fidoloop.cli.common import FormOption, Json, Verification, answer, cell, check_form, console, show
+from fidoloop.cli.common import FormOption, Json, Verification, answer, cell, check_form, console, print_table, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, MaybeKeyId, Uri, open_store
 from fidoloop.cli.keys_metadata import MetadataDirectory, VerificationOption, said_of, write_statements
@@ -40,7 +40,7 @@ def list_keys(uri: Uri, as_json: Json = False) -> None:
         place = [info.place] if places else []
         usages = " ".join(_usages(info))
         table.add_row(*place, info.key_id.hex(), cell(info.label), info.algorithm.value, usages, protected)
-    console().print(table if keys else "no keys")
+    print_table(table, "no keys")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from fidoloop.authenticator.state import MAC_KEY_ID
 from fidoloop.cli.common import Json, cell, console
@@ -84,7 +84,7 @@ def _as_json(results: Sequence[CheckResult], missing: Sequence[str], unchecked: 
 
 
 def _table(results: Sequence[CheckResult]) -> Table:
-    table = Table("algorithm", "operation", "result", "ms", "")
+    table = Table("algorithm", "operation", "result", "ms", Column("", overflow="fold"))
     for result in results:
         colour = _COLOURS[result.outcome]
         shown = "" if result.seconds is None else f"{result.seconds * 1000:.1f}"

@@ -48,7 +48,7 @@ def tokens(
     for card in cards:
         _print_card(shown, card)
     if no_cards:
-        shown.print(f"[bold]PC/SC[/bold]  [dim]{cell(no_cards)}[/dim]", soft_wrap=True)
+        shown.print(f"[bold]PC/SC[/bold]  [dim]{cell(no_cards)}[/dim] (`fidoloop doctor` looks closer)", soft_wrap=True)
 
 
 def _cards() -> tuple[list[FoundCard], str]:

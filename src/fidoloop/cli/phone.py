@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from fidoloop.authenticator.errors import AsmError
 from fidoloop.authenticator.models import Form
 from fidoloop.bridge.errors import UserDeclinedError
 from fidoloop.bridge.profile import Account
@@ -20,6 +21,7 @@ from fidoloop.cli.common import (
     cell,
     console,
     phone_path,
+    print_table,
     show,
 )
 from fidoloop.cli.phone_listen import listen
@@ -40,6 +42,7 @@ from fidoloop.cli.phone_session import (
 from fidoloop.protocol import base64url
 from fidoloop.protocol.uaf.registry import Algorithm
 from fidoloop.protocol.uaf.signatures import SUPPORTED
+from fidoloop.protocol.uaf.status import AsmStatus
 
 app = typer.Typer(no_args_is_help=True, help="The phone: enrol, log in, confirm, deregister, with keys in a token.")
 
@@ -212,6 +215,8 @@ def deregister(
             print_result(phone.deregister(read_token(source)), as_json=as_json)
             return
         account = account_of(phone, str(user), server)
+        for aaid, _key_id in phone.keys_out_of_reach(account):
+            raise AsmError(AsmStatus.AUTHENTICATOR_DISCONNECTED, f"the card {aaid} with a key of {user} is not there")
         if not yes and not ask(f"Delete all keys of {account.username} at {account.base_url}?"):
             raise UserDeclinedError("nothing was deleted")
         deleted = phone.remove(account)
@@ -277,7 +282,7 @@ def list_registrations(*, name: PhoneName = "phone", home: Home = None, as_json:
     for account, aaid, key_id in on_cards:
         key = base64url.encode(key_id)
         table.add_row(cell(account.username), cell(account.base_url), aaid, key, "kept by the card")
-    console().print(table if registrations or on_cards else "no registrations")
+    print_table(table, "no registrations")
     for one in adopted:
         serves = f"serves {base64url.encode(one.key_id)}" if one.key_id else "free"
         console().print(f"adopted key {one.token_key_id.hex()}: {serves}")

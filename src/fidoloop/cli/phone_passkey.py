@@ -11,7 +11,7 @@ from rich.table import Table
 from fidoloop.bridge.http import Server
 from fidoloop.bridge.passkeys import Passkeys
 from fidoloop.bridge.profile import Profile
-from fidoloop.cli.common import Home, Insecure, Json, PhoneName, Verification, cell, console, phone_path, show
+from fidoloop.cli.common import Home, Insecure, Json, PhoneName, Verification, cell, phone_path, print_table, show
 from fidoloop.cli.key_store import open_store
 from fidoloop.cli.laptop import ApiKeySource, api_key
 from fidoloop.cli.phone_session import DenyOption, enrolling, existing_profile, verifier_of
@@ -94,7 +94,7 @@ def list_passkeys(name: PhoneName = "phone", home: Home = None, as_json: Json = 
     table = Table("id", "server", "user")
     for one in found:
         table.add_row(one.id, cell(one.rp_id), cell(one.username or ""))
-    console().print(table if found else "no passkeys")
+    print_table(table, "no passkeys")
 
 
 @app.command()

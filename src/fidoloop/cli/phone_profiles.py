@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from fidoloop.bridge.profile import Profile, ProfileMissingError
-from fidoloop.cli.common import Home, Json, cell, console, phone_names, phone_path, show
+from fidoloop.cli.common import Home, Json, cell, phone_names, phone_path, print_table, show
 
 
 def profiles(*, home: Home = None, as_json: Json = False) -> None:
@@ -14,14 +14,11 @@ def profiles(*, home: Home = None, as_json: Json = False) -> None:
     if as_json:
         show({"phones": found}, "", as_json=True)
         return
-    if not found:
-        console().print("no phones: `fidoloop phone register` sets the first one up")
-        return
     table = Table("name", "accounts", "key store", "user verification")
     for phone in found:
         accounts = ", ".join(f"{account['username']} at {account['server']}" for account in phone["accounts"])
         table.add_row(phone["name"], cell(accounts), cell(phone["keys"]), phone["verification"])
-    console().print(table)
+    print_table(table, "no phones: `fidoloop phone register` sets the first one up")
 
 
 def _described(name: str, home: Home) -> dict[str, Any] | None:

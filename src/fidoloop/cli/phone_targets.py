@@ -12,7 +12,7 @@ from rich.table import Table
 from fidoloop.bridge.errors import BridgeError, NoDispatchTargetError, UserDeclinedError
 from fidoloop.bridge.phone import Phone
 from fidoloop.bridge.profile import Account
-from fidoloop.cli.common import Home, Insecure, Json, PhoneName, cell, console, note, show
+from fidoloop.cli.common import Home, Insecure, Json, PhoneName, cell, note, print_table, show
 from fidoloop.cli.exits import Exit, exit_for
 from fidoloop.cli.phone_session import Yes, account_of, ask, existing_phone
 from fidoloop.protocol import base64url
@@ -45,7 +45,7 @@ def targets(*, name: PhoneName = "phone", home: Home = None, insecure: Insecure 
         for row in rows:
             shown = (row["username"], row["server"], row["name"], row["dispatcher"] or "", row["id"])
             table.add_row(*(cell(str(text)) for text in shown))
-        console().print(table if rows else "no dispatch targets")
+        print_table(table, "no dispatch targets")
     asked.fail()
 
 
@@ -67,7 +67,7 @@ def credentials(
             where = tuple("yes" if row[place] else "no" for place in ("onThisPhone", "atServer"))
             shown = (cell(row["username"]), cell(row["server"]), cell(row["aaid"]), cell(row["keyID"]), *where)
             table.add_row(*shown)
-        console().print(table if rows else "no keys")
+        print_table(table, "no keys")
     asked.fail()
 
 

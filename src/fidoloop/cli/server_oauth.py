@@ -12,7 +12,9 @@ from fidoloop.protocol.oauth.device_policy import parse_device_policy
 from fidoloop.server import admin
 from fidoloop.server.config import default_home
 from fidoloop.server.environment import system_clock
+from fidoloop.server.errors import NotFoundError
 from fidoloop.server.oauth import consents, key_ring
+from fidoloop.server.oauth.device_policy_file import NAME as POLICY_NAME
 from fidoloop.server.store import oauth_queries
 
 app = typer.Typer(no_args_is_help=True, help="The OAuth side: clients, grants, signing keys, device policy.")
@@ -102,11 +104,25 @@ def rotate_keys(home: Home = None, as_json: Json = False) -> None:
 
 @policy_app.command("check")
 def policy_check(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A device policy.")], as_json: Json = False
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            exists=True,
+            dir_okay=False,
+            help="A device policy.",
+            show_default="the server's, HOME/oauth/device-policy.json",
+        ),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
 ) -> None:
     """Say whether a device policy can be used, and what its rules grant."""
+    path = file or (home or default_home()) / "oauth" / f"{POLICY_NAME}.json"
+    if not path.exists():
+        raise NotFoundError(f"no {path}: every device is denied; `fidoloop server oauth policy example` starts one")
     rows = []
-    for rule in parse_device_policy(file.read_bytes()).rules:
+    for rule in parse_device_policy(path.read_bytes()).rules:
         grants = rule.grants or None
         rows.append(
             {

@@ -11,7 +11,7 @@ from fidoloop.hsm.piv.discovery import find_cards
 from fidoloop.hsm.pkcs11.installed import installed_modules
 
 _INSTALL_SOFTHSM = "apt install softhsm2, or install your token's PKCS#11 module"
-_INSTALL_PCSC = "apt install pcscd, and start it: systemctl start pcscd.socket"
+_PCSCD = "usr/sbin/pcscd"
 _CONFIGURATION_NAME = "softhsm2.conf"
 
 
@@ -80,12 +80,12 @@ def _setting(line: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def check_readers(_: Machine) -> Iterator[Finding]:
+def check_readers(machine: Machine) -> Iterator[Finding]:
     """PC/SC: pcscd answers, and what is in its readers."""
     try:
         cards = find_cards()
     except KeyStoreError as error:
-        yield note("readers", f"no smart cards: {error}", _INSTALL_PCSC)
+        yield note("readers", f"no smart cards: {error}", _to_have_pcscd(machine))
         return
     if not cards:
         fix = "plug in a reader or YubiKey; `fidoloop card run` is one in software (apt install vsmartcard-vpcd)"
@@ -95,6 +95,11 @@ def check_readers(_: Machine) -> Iterator[Finding]:
             yield note("readers", f"{card.reader}: {card.problem}", "put a PIV card in")
         else:
             yield ok("readers", f"{card.reader}: {card.identity.label or 'PIV card'}")
+
+
+def _to_have_pcscd(machine: Machine) -> str:
+    start = "systemctl start pcscd.socket" if machine.at("run/systemd/system").is_dir() else "run pcscd as root"
+    return f"start it: {start}" if machine.at(_PCSCD).exists() else f"apt install pcscd, and start it: {start}"
 
 
 def check_tpm(machine: Machine) -> Finding:

@@ -119,7 +119,10 @@ def or_skipped(config: pytest.Config) -> Iterator[None]:
     except ModuleError as error:
         why = str(error)
     if why:
-        missing(config, why)
+        try:
+            missing(config, why)
+        except (pytest.skip.Exception, pytest.fail.Exception) as outcome:
+            raise outcome from None  # else pytest would print the error a second time
 
 
 def api_key(config: pytest.Config) -> str | None:
