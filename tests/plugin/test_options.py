@@ -81,6 +81,7 @@ def test_what_is_not_installed_skips_with_the_packages_name(
     required = run(pytester, text, "--fidoloop-require")
     required.assert_outcomes(errors=4)
     required.stdout.fnmatch_lines_random([f"*{said}*(--fidoloop-require)" for said in fixtures.values()])
+    required.stdout.no_fnmatch_line("*During handling of the above exception*")
 
 
 def test_a_key_store_that_there_is_not_ends_the_run(pytester: pytest.Pytester) -> None:
