@@ -117,6 +117,21 @@ def test_the_phone_is_aimed_at_a_server_elsewhere(
     assert ("authentication", "jeff") in events
 
 
+def test_a_server_that_does_not_know_the_model_is_told_with_the_options_name(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    with LabServer(tmp_path / "home") as stranger:
+        stranger.add_user("jeff")
+        key = tmp_path / "api-key"
+        key.write_text(stranger.add_api_key("tests"), encoding="utf-8")
+        options = ["--fidoloop-user", "jeff", "--fidoloop-api-key", str(key)]
+        result = run(pytester, LOG_IN, *aimed_at(stranger), *options)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines_random(["the server refused the registration: 14*--fidoloop-metadata*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*During handling of the above exception*")
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

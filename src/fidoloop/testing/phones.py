@@ -5,15 +5,27 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from fidoloop.api.keys import KeyStore, KeyStoreError, open_key_store
-from fidoloop.api.phone import BridgeError, Form, Phone, User, Verification, metadata_statements
+from fidoloop.api.phone import BridgeError, Form, Phone, ServerRefusedError, User, Verification, metadata_statements
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.protocol.lab import LAB_FACET_ID
+from fidoloop.protocol.uaf.status import StatusCode
 from fidoloop.testing.messages import Messages
 from fidoloop.testing.server import Enrol, Publish, ServerUnderTest
 
 __all__ = ["PhoneMaker"]
 
+_MODEL_NOT_KNOWN = (
+    StatusCode.UNKNOWN_AAID,
+    StatusCode.UNACCEPTABLE_AUTHENTICATOR,
+    StatusCode.UNACCEPTABLE_ATTESTATION,
+)
+_KNOW_MODEL = (
+    "Does it know the phone's model? --fidoloop-metadata names the directory it reads metadata statements from "
+    "(fidoloop's own server: HOME/metadata, by default ~/.local/state/fidoloop/metadata)"
+)
 _numbers = itertools.count(1)
 
 
@@ -83,8 +95,19 @@ class PhoneMaker:
         )
         self.opened.callback(self._leave, phone)
         if username is not None:
-            phone.register(self.enrol(username), server=self.server.url, target_name=f"phone {number}")
+            self._enrol(phone, username, f"phone {number}")
         return phone
+
+    def _enrol(self, phone: Phone, username: str, name: str) -> None:
+        why = ""
+        try:
+            phone.register(self.enrol(username), server=self.server.url, target_name=name)
+        except ServerRefusedError as refused:
+            if self.server.local is not None or refused.status not in _MODEL_NOT_KNOWN:
+                raise
+            why = f"the server refused the registration: {refused}. {_KNOW_MODEL}"
+        if why:
+            pytest.fail(why, pytrace=False)
 
     def _leave(self, phone: Phone) -> None:
         """Close a phone and leave no key of it in the token: places are few on a card."""
