@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from fidoloop.authenticator.state import MAC_KEY_ID
+from fidoloop.cli import keys_check
 from fidoloop.cli.exits import Exit
 from fidoloop.hsm.errors import NotSupported
 from fidoloop.hsm.keystore import HardwareKey, KeyAlgorithm, KeyUsage
@@ -46,6 +47,20 @@ def test_a_token_that_can_carry_the_loop(uri: str, full_uri: str) -> None:
     assert all(one["milliseconds"] >= 0 for one in said["checks"])
     with open_key_store(full_uri) as store:
         assert store.list() == []
+
+
+def test_the_time_of_opening_is_without_that_of_typing_the_pin(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 0.0
+
+    def typed(_label: str) -> str:
+        nonlocal clock
+        clock += 60
+        return SOFTHSM_PIN
+
+    monkeypatch.setattr(keys_check, "ask_pin", typed)
+    monkeypatch.setattr(keys_check, "perf_counter", lambda: clock)
+    opened = check(uri, "--json").json["checks"][0]
+    assert (opened["operation"], opened["milliseconds"], clock) == ("open and log in", 0, 60)
 
 
 def test_an_empty_token_is_not_changed_and_said_to_be_unchecked(uri: str, full_uri: str) -> None:

@@ -63,18 +63,20 @@ def _say(console: Console, step: OAuthStep) -> None:
     colour = "cyan" if step.as_expected else "red"
     console.print(f"[bold]{step.n:>3}  {step.name}[/bold]\n     [{colour}]{escape(step.detail)}[/{colour}]")
     for exchange in step.exchanges:
-        for line in _lines(exchange):
+        for line in _lines(exchange, as_expected=step.as_expected):
             console.print(f"     [dim]{escape(line)}[/dim]")
 
 
-def _lines(exchange: Exchange) -> list[str]:
+def _lines(exchange: Exchange, *, as_expected: bool) -> list[str]:
     """Return an exchange in a few lines: what was sent, proofs decoded, what came back."""
     lines = [f"→ {exchange.method} {exchange.path}"]
     sent = {name.lower(): value for name, value in exchange.request_headers.items()}
     lines += [f"    {name}: {_decoded(sent[name])}" for name in _SHOWN_HEADERS if name in sent]
     if exchange.request_body:
         lines.append(f"    {_body(exchange.request_body)}")
-    lines.append(f"← {exchange.status} {_body(exchange.response_body)}".rstrip())
+    # A step that tries what has to be refused looks like a failure else.
+    expected = " (expected)" if as_expected and exchange.status >= 400 else ""
+    lines.append(f"← {exchange.status}{expected} {_body(exchange.response_body)}".rstrip())
     came = {name.lower(): value for name, value in exchange.response_headers.items()}
     return lines + [f"    {name}: {_cut(came[name])}" for name in _ANSWER_HEADERS if name in came]
 

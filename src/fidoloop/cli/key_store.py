@@ -40,7 +40,7 @@ MaybeKeyId = Annotated[bytes | None, _ID]
 
 def open_store(uri: str) -> KeyStore:
     """Open a key store for a command: PIN from the URI, else FIDOLOOP_PIN, else a prompt without echo."""
-    return open_key_store(uri, pin_prompt=_ask_pin)
+    return open_key_store(uri, pin_prompt=ask_pin)
 
 
 def ask_secret(what: str, variable: str, *, help_text: str = "") -> str:
@@ -62,5 +62,6 @@ def ask_secret(what: str, variable: str, *, help_text: str = "") -> str:
         raise PinRequired(f"the {what} is needed, and none was typed") from None
 
 
-def _ask_pin(label: str) -> str:
+def ask_pin(label: str) -> str:
+    """Return the PIN of the token called `label`: FIDOLOOP_PIN, else typed. Raises PinRequired."""
     return ask_secret(f"PIN of token {label!r}", "FIDOLOOP_PIN", help_text="give pin-source in the URI or ")

@@ -1,9 +1,9 @@
 """`fidoloop keys check`: can the loop run on this token, and how fast."""
 
 import json
-import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -12,8 +12,9 @@ from rich.table import Column, Table
 from fidoloop.authenticator.state import MAC_KEY_ID
 from fidoloop.cli.common import Json, cell, console
 from fidoloop.cli.exits import Exit
-from fidoloop.cli.key_store import Uri, from_hex, open_store
+from fidoloop.cli.key_store import Uri, ask_pin, from_hex
 from fidoloop.hsm.check import CheckResult, Outcome, check_store, missing_for_loop, unchecked_for_loop
+from fidoloop.hsm.open import open_key_store
 
 _COLOURS = {
     Outcome.OK: "green",
@@ -40,9 +41,18 @@ def check(
     Without --create nothing on the token is changed, and only what fidoloop's own keys there can do is tried. Others'
     keys are used where --id names them only. Exit 1 if the loop could not run on this token, 3 if it cannot be opened.
     """
-    start = time.perf_counter()
-    with open_store(uri) as store:
-        opened = CheckResult("", "open and log in", Outcome.OK, store.uri, time.perf_counter() - start)
+    typing = 0.0
+
+    def asked(label: str) -> str:
+        nonlocal typing
+        began = perf_counter()
+        pin = ask_pin(label)
+        typing += perf_counter() - began
+        return pin
+
+    start = perf_counter()
+    with open_key_store(uri, pin_prompt=asked) as store:
+        opened = CheckResult("", "open and log in", Outcome.OK, store.uri, perf_counter() - start - typing)
         terminal = console(stderr=True)
         with terminal.status("checking") if terminal.is_terminal else nullcontext() as status:
 
