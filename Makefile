@@ -20,8 +20,9 @@ lint:
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m manual --check
 
+# One more than the cores that CI has: tests wait for the processes that they start.
 unit:
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
 
 # What takes too long for every day: formats fuzzed; the server's tests once more, on PostgreSQL; faults under load; the
 # example project; the tutorial, typed; known advisories, which fail it, and a service out of reach, which does not.
