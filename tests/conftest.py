@@ -1,6 +1,8 @@
 """What holds for all tests, and the fixtures that are for the project's own."""
 
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from fidoloop.lab_card import PIN as CARD_PIN
 from fidoloop.lab_card import LabCard
 from fidoloop.opensc import make_card_key, opensc_uri
 from fidoloop.p11kit import P11KitServer, find_p11_kit_module, nss_softoken, through, use_p11_kit
-from fidoloop.pcscd import PrivatePcscd
+from fidoloop.pcscd import SOCKET_NAME, SOCKET_VARIABLE, PrivatePcscd
 from fidoloop.softhsm import find_softhsm_module
 from fidoloop.testing.security_key import new_authenticator
 from tests.lab import NSS_PIN, Lab, running_lab
@@ -37,6 +39,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="the database behind the servers that tests run in their own process",
     )
+
+
+_PCSCD = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name this process's pcscd before anything asks for one: where to look for it is read once in a process."""
+    config.stash[_PCSCD] = Path(tempfile.mkdtemp(prefix="fidoloop-pcscd-"))
+    os.environ[SOCKET_VARIABLE] = str(config.stash[_PCSCD] / SOCKET_NAME)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(config.stash[_PCSCD], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def fidoloop_pcscd(pytestconfig: pytest.Config) -> Iterator[PrivatePcscd]:
+    """This session's pcscd, as the plugin's, where every test of this process looks for it."""
+    with PrivatePcscd(pytestconfig.stash[_PCSCD]) as pcscd:
+        yield pcscd
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ SLOTS: Final = 2
 _DRIVERS = ("/usr/lib/pcsc/drivers/serial/libifdvpcd.so", "/usr/local/lib/pcsc/drivers/serial/libifdvpcd.so")
 _PORTS = range(20000, 32000)  # below those the kernel hands out
 _ATTEMPTS = 20
-_SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
+SOCKET_VARIABLE: Final = "PCSCLITE_CSOCK_NAME"
+SOCKET_NAME: Final = "pcscd.comm"
 _READY, _FAILED = "daemon ready", "Could not initialize connection"
 # pcscd keeps its PID file in /run/pcscd whatever socket it is given: a directory of its own keeps it apart.
 _RUN = """
@@ -43,12 +44,16 @@ mount -t tmpfs tmpfs $at || exit
 class PrivatePcscd:
     """A running pcscd with two virtual readers; a context manager. `stop` and `start` restart it at its address."""
 
-    def __init__(self) -> None:
-        """Start it. Raises ModuleError where pcscd or the virtual reader driver is not installed or does not start."""
+    def __init__(self, directory: Path | None = None) -> None:
+        """Start it, with its socket in `directory`, which is its own and goes with it, or in a new one.
+
+        Raises:
+            ModuleError: pcscd or the virtual reader driver is not installed or does not start.
+        """
         self._driver = _find_driver()
         # Socket addresses hold 107 bytes: a directory of a test run may be longer.
-        self._directory = Path(tempfile.mkdtemp(prefix="fidoloop-pcscd-"))
-        self.socket: Final = self._directory / "pcscd.comm"
+        self._directory = directory or Path(tempfile.mkdtemp(prefix="fidoloop-pcscd-"))
+        self.socket: Final = self._directory / SOCKET_NAME
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
         try:
@@ -64,19 +69,19 @@ class PrivatePcscd:
 
     def environment(self) -> dict[str, str]:
         """Return this process's environment with what makes a PC/SC client use this pcscd."""
-        return os.environ | {_SOCKET_VARIABLE: str(self.socket)}
+        return os.environ | {SOCKET_VARIABLE: str(self.socket)}
 
     @contextlib.contextmanager
     def use(self) -> Iterator[None]:
         """Make this process and its children use this pcscd; see the module's text on PCSCLITE_CSOCK_NAME."""
-        before = os.environ.get(_SOCKET_VARIABLE)
-        os.environ[_SOCKET_VARIABLE] = str(self.socket)
+        before = os.environ.get(SOCKET_VARIABLE)
+        os.environ[SOCKET_VARIABLE] = str(self.socket)
         try:
             yield
         finally:
-            os.environ.pop(_SOCKET_VARIABLE)
+            os.environ.pop(SOCKET_VARIABLE)
             if before is not None:
-                os.environ[_SOCKET_VARIABLE] = before
+                os.environ[SOCKET_VARIABLE] = before
 
     def start(self) -> None:
         """Start pcscd again after `stop`: at the same socket and, where they are still free, the same ports."""

@@ -150,9 +150,9 @@ def restarted(desk: Desk) -> Iterator[Desk]:
 def test_a_restarted_pcscd_is_found_again(restarted: Desk, key: EcHardwareKey, kill: bool) -> None:
     desk = restarted
     desk.pcscd.stop(kill=kill)
-    with pytest.raises(TokenAbsent, match="start it"):
+    with pytest.raises(TokenAbsent, match="and started"):
         key.sign_digest_raw(DIGEST)
-    with pytest.raises(TokenAbsent, match="start it"):
+    with pytest.raises(TokenAbsent, match="and started"):
         open_key_store("piv:", pin=PIN)
     desk.inserted.pull()
     desk.pcscd.start()
