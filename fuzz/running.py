@@ -53,8 +53,8 @@ class Run(NamedTuple):
     scratch: Path
 
 
-def start(name: str, seconds: int) -> Run:
-    """Fuzz a target for `seconds`; what it finds new is kept in build/fuzz/corpus."""
+def start(name: str, seconds: int, seed: int = 0) -> Run:
+    """Fuzz a target for `seconds`, by the chance of a `seed` above 0; what it finds new is kept in build/fuzz/corpus."""
     found = BUILD / "corpus" / name
     found.mkdir(parents=True, exist_ok=True)
     (BUILD / "crashes").mkdir(exist_ok=True)
@@ -69,6 +69,7 @@ def start(name: str, seconds: int) -> Run:
         "fuzz.fuzzer",
         name,
         f"-max_total_time={seconds}",
+        f"-seed={seed}",
         f"-max_len={known.MAX_BYTES}",
         f"-timeout={SECONDS_PER_INPUT}",
         f"-rss_limit_mb={MEGABYTES}",

@@ -10,6 +10,7 @@ from yarl import URL
 from fidoloop.protocol.errors import MalformedError
 
 MAX_CHARACTERS: Final = 2048
+_LITERAL = re.compile(r"[^/?#]*//[^/?#]*\[")
 _USER_INFORMATION = re.compile(r"[^/?#]*//[^/?#]*@")
 
 
@@ -26,14 +27,17 @@ def normalize_target_uri(text: str, where: str = "$.htu") -> str:
     try:
         url = URL(text)
         host, port = url.host, url.port
+        if _LITERAL.match(text):
+            ip_address(host or "")
+        plain = url.with_query(None).with_fragment(None)
+        normal = str(plain.with_path("/") if plain.raw_path == "/" else plain)  # here yarl refuses what it let pass
     except (ValueError, IndexError):  # IndexError: yarl, for a host of nothing but brackets and a colon
         raise MalformedError(where, "not a URI") from None
     if not host or port is None or _USER_INFORMATION.match(text):
         raise MalformedError(where, "not an absolute URI without user information")
     if url.scheme != "https" and not (url.scheme == "http" and _is_loopback(host)):
         raise MalformedError(where, "not https")
-    plain = url.with_query(None).with_fragment(None)
-    return str(plain.with_path("/") if plain.raw_path == "/" else plain)
+    return normal
 
 
 def _is_loopback(host: str) -> bool:

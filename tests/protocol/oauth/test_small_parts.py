@@ -115,6 +115,8 @@ def test_target_uris_are_normalised(text: str, normal: str) -> None:
         "https://s.example/ä",
         "https://s/" + "a" * 2048,
         "https://[:]@",
+        "https://[::&1]",
+        "https://[::1",
     ],
 )
 def test_what_is_no_target_uri_is_refused(text: str) -> None:
