@@ -54,7 +54,7 @@ class Run(NamedTuple):
 
 
 def start(name: str, seconds: int, seed: int = 0) -> Run:
-    """Fuzz a target for `seconds`, by the chance of a `seed` above 0; what it finds new is kept in build/fuzz/corpus."""
+    """Fuzz a target for `seconds`, by the chance of a `seed` above 0; what is new is kept in build/fuzz/corpus."""
     found = BUILD / "corpus" / name
     found.mkdir(parents=True, exist_ok=True)
     (BUILD / "crashes").mkdir(exist_ok=True)
