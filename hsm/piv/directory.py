@@ -194,7 +194,7 @@ def _certificate(container: Container | None) -> x509.Certificate | None:
 def _parsed(der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None  # no certificate we can read: the slot is somebody's all the same
 
 
