@@ -344,5 +344,5 @@ def _encode_claim(element: str, name: str, value: PkixValue) -> asn1.TLV:
 def _decode(kind: type[T], der: bytes, where: str) -> T:
     try:
         return asn1.decode_der(kind, der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):  # the latter of a certificate inside
         raise MalformedError(where, "is not strict DER of its type") from None
