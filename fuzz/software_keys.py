@@ -3,15 +3,14 @@
 import hashlib
 import hmac
 import os
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from fidoloop.hsm.errors import KeyExists, KeyGone, NotSupported, PinIncorrect
+from fidoloop.hsm.hardware_keys import BaseEcKey
 from fidoloop.hsm.keystore import (
-    EcHardwareKey,
     HardwareKey,
     KeyAlgorithm,
     KeyInfo,
@@ -24,62 +23,21 @@ from fidoloop.hsm.keystore import (
 PIN = "123456"
 
 
-class SoftwareKey(EcHardwareKey):
+class SoftwareKey(BaseEcKey):
     """A P-256 key in this process."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey, info: KeyInfo) -> None:
-        self._private, self._info = private, info
-
-    @property
-    def key_id(self) -> bytes:
-        """CKA_ID."""
-        return self._info.key_id
-
-    @property
-    def info(self) -> KeyInfo:
-        """What it is."""
-        return self._info
-
-    @property
-    def curve(self) -> ec.EllipticCurve:
-        """P-256."""
-        return self._private.curve
-
-    @property
-    def key_size(self) -> int:
-        """256."""
-        return self._private.key_size
-
-    def public_key(self) -> ec.EllipticCurvePublicKey:
-        """Return the public key."""
-        return self._private.public_key()
-
-    def sign(self, data: bytes, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:  # type: ignore[override]  # as the hardware's have it
-        """Sign."""
-        return self._private.sign(data, signature_algorithm)
+        super().__init__(info)
+        self._private = private
 
     def sign_digest_raw(self, digest: bytes) -> bytes:
-        """Sign a digest, r and s."""
+        """Return r and s of a SHA-256 digest, 32 bytes each; see BaseEcKey."""
+        self._check_digest(digest)
         r, s = decode_dss_signature(self._private.sign(digest, ec.ECDSA(Prehashed(SHA256()))))
         return r.to_bytes(32) + s.to_bytes(32)
 
-    def exchange(self, algorithm: ec.ECDH, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
-        """Derive."""
-        return self._private.exchange(algorithm, peer_public_key)
-
-    def private_numbers(self) -> Any:  # noqa: ANN401 - it never returns
-        """Refuse."""
-        raise NotSupported("the key stays here")
-
-    def private_bytes(self, *_: object) -> Any:  # noqa: ANN401 - it never returns
-        """Refuse."""
-        raise NotSupported("the key stays here")
-
-    def __copy__(self) -> "SoftwareKey":
-        return self
-
-    def __deepcopy__(self, _: object) -> "SoftwareKey":
-        return self
+    def _agree(self, point: bytes) -> bytes:
+        return self._private.exchange(ec.ECDH(), ec.EllipticCurvePublicKey.from_encoded_point(self.curve, point))
 
 
 class _Mac:
