@@ -117,6 +117,7 @@ def test_target_uris_are_normalised(text: str, normal: str) -> None:
         "https://[:]@",
         "https://[::&1]",
         "https://[::1",
+        "https://[v1.x]/",
     ],
 )
 def test_what_is_no_target_uri_is_refused(text: str) -> None:
