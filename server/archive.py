@@ -44,13 +44,21 @@ class FileEntry(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What a backup holds; `schema` is the number of the database's last migration, `created` ISO 8601 in UTC."""
+    """What a backup holds; `schema` is the number of the database's last migration, `created` ISO 8601 in UTC.
+
+    Without a database, where that is PostgreSQL, `schema` is the last migration that the version of `fidoloop` knows.
+    """
 
     format: int
     fidoloop: str
     created: str
     schema: int
     files: tuple[FileEntry, ...]
+
+    @property
+    def has_database(self) -> bool:
+        """Whether the database is in it: none is where the server's is PostgreSQL."""
+        return any(entry.name == DATABASE for entry in self.files)
 
 
 def describe(path: Path, name: str) -> FileEntry:
@@ -106,8 +114,8 @@ def _manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
         raise BackupError(f"{path}: of format {manifest.format}, by fidoloop {manifest.fidoloop}; known is {FORMAT}")
     names = [entry.name for entry in manifest.files]
     wrong = next((name for name in names if not _NAMES.fullmatch(name) or names.count(name) > 1), None)
-    if wrong is not None or DATABASE not in names:
-        raise BackupError(f"{path}: {MANIFEST}: {wrong or DATABASE!r}")
+    if wrong is not None:
+        raise BackupError(f"{path}: {MANIFEST}: {wrong!r}")
     return manifest
 
 

@@ -1,4 +1,7 @@
-"""Backup: the database as it is at one moment, and the operator's files beside it, while the server runs."""
+"""Backup: the database as it is at one moment, and the operator's files beside it, while the server runs.
+
+A database of PostgreSQL is not in it: pg_dump is that one's backup.
+"""
 
 import io
 import os
@@ -15,6 +18,7 @@ from fidoloop.protocol import strictjson
 from fidoloop.server.archive import DATABASE, FORMAT, MANIFEST, BackupError, Manifest, describe
 from fidoloop.server.config import ServerConfig
 from fidoloop.server.settings.layers import FILE_NAME
+from fidoloop.server.store.base import migrations
 from fidoloop.server.store.open import SQLITE
 
 _TLS_FILES = ("ca.pem", "ca.key", "server.pem", "server.key", "vapid.key")
@@ -24,17 +28,21 @@ def back_up(config: ServerConfig, target: Path, *, with_tls_keys: bool, at: date
     """Write a backup of a server to `target`, in one step and for its owner only; return what it holds.
 
     Raises:
-        BackupError: there is no database yet, it is PostgreSQL, or damaged.
+        BackupError: there is no database yet, or nothing at all, or the database is damaged.
     """
     database = database_path(config)
-    if not database.exists():
+    if database is not None and not database.exists():
         raise BackupError(f"{database}: there is nothing to back up yet")
     with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as name:
         copies = Path(name) / "files"
         copies.mkdir(mode=0o700)
-        schema = _copy_database(database, copies / DATABASE)
+        schema, names = migrations()[-1][0], []
+        if database is not None:
+            schema, names = _copy_database(database, copies / DATABASE), [DATABASE]
         # Copied first: whoever changes one meanwhile must not change it between its digest and its bytes.
-        names = [DATABASE, *_copy_files(config, copies, with_tls_keys=with_tls_keys)]
+        names += _copy_files(config, copies, with_tls_keys=with_tls_keys)
+        if not names:
+            raise BackupError(f"{config.home}: there is nothing to back up: the database is PostgreSQL, see pg_dump")
         entries = tuple(describe(copies / each, each) for each in names)
         created = at.astimezone(UTC).isoformat(timespec="seconds")
         manifest = Manifest(FORMAT, fidoloop.__version__, created, schema, entries)
@@ -44,11 +52,9 @@ def back_up(config: ServerConfig, target: Path, *, with_tls_keys: bool, at: date
     return manifest
 
 
-def database_path(config: ServerConfig) -> Path:
-    """Return where the SQLite database is. Raises BackupError where it is another."""
-    if not config.database.startswith(SQLITE):
-        raise BackupError("the database is PostgreSQL: pg_dump and pg_restore are its backup and restore")
-    return Path(config.database.removeprefix(SQLITE))
+def database_path(config: ServerConfig) -> Path | None:
+    """Return where the SQLite database is, None where it is PostgreSQL."""
+    return Path(config.database.removeprefix(SQLITE)) if config.database.startswith(SQLITE) else None
 
 
 def check_database(path: Path) -> int:

@@ -2,6 +2,8 @@
 
 Everything is unpacked and checked beside what is there. One rename decides: before it nothing has changed, after it
 the restore is as good as done, and until all files are in their places no command works on that home.
+
+What something else restored, pg_restore or a snapshot of the file, is made ready by `end_open_in`.
 """
 
 import os
@@ -12,17 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from fidoloop.protocol.uaf.status import StatusCode
-from fidoloop.server import audit
 from fidoloop.server.archive import DATABASE, DIRECTORIES, BackupError, Manifest, extract, open_archive
 from fidoloop.server.backup import check_database, database_path
-from fidoloop.server.config import RESTORE_PENDING, make_config
+from fidoloop.server.config import RESTORE_PENDING, load_config, make_config
+from fidoloop.server.ended import Ended, end_open
 from fidoloop.server.home_lock import using_home
 from fidoloop.server.settings.layers import FILE_NAME, read_layers
-from fidoloop.server.store import fido2_queries, queries
 from fidoloop.server.store.base import migrations
+from fidoloop.server.store.open import open_store
 from fidoloop.server.store.sqlite import SqliteStore
-from fidoloop.server.web import operations
 
 _BESIDE_DATABASE = ("-wal", "-shm", "-journal")
 
@@ -37,10 +37,11 @@ class Restored(NamedTuple):
 async def restore(home: Path, source: Path, *, force: bool, at: datetime) -> Restored:
     """Make the backup in `source` the state of `home`. With `force` what is there is put aside, else it is refused.
 
-    Sessions that were open end: a token or a challenge that was used since must not live again.
+    What was open in its database ends, see `end_open`. A database of PostgreSQL is not touched.
 
     Raises:
-        BackupError: no backup, damaged, of a newer fidoloop, or the home has a state already.
+        BackupError: no backup, damaged, of a newer fidoloop, without the database that its configuration needs or
+            with one that it does not, or the home has a state already.
         ConfigError: the home is in use, or the backup's configuration cannot be used.
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,13 +52,14 @@ async def restore(home: Path, source: Path, *, force: bool, at: datetime) -> Res
             if manifest.schema > migrations()[-1][0]:
                 raise BackupError(f"{source}: made by fidoloop {manifest.fidoloop}, which is newer than this one")
             extract(manifest, archive, staged)
-        if check_database(staged / DATABASE) != manifest.schema:
+        if manifest.has_database and check_database(staged / DATABASE) != manifest.schema:
             raise BackupError(f"{source}: the database is not of the manifest's schema")
-        targets = _targets(home, staged)
+        targets = _targets(home, staged, source)
         present = [path for path in _present(targets) if not _is_empty(path)]
         if present and not force:
             raise BackupError(f"{home} has a state already: {present[0].name} is there (--force puts it aside)")
-        await _end_sessions(staged / DATABASE, at)
+        if manifest.has_database:
+            await _make_ready(staged / DATABASE, at)
         replaced = home / f"replaced-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if present else None
         pending = home / RESTORE_PENDING
         shutil.rmtree(pending, ignore_errors=True)
@@ -67,12 +69,38 @@ async def restore(home: Path, source: Path, *, force: bool, at: datetime) -> Res
     return Restored(manifest, replaced)
 
 
-def _targets(home: Path, staged: Path) -> dict[str, Path]:
+async def end_open_in(home: Path, *, at: datetime) -> Ended:
+    """End what was open in the database of `home`, which something else restored, before any server uses it.
+
+    Raises:
+        BackupError: there is no such file.
+        ConfigError: the home is in use, or its configuration cannot be used.
+        StoreError: the database cannot be used, or its tables are of another version.
+    """
+    with using_home(home, alone=True):
+        config = load_config(home, fallback_base_url="https://localhost")
+        path = database_path(config)
+        if path is not None and not path.exists():
+            raise BackupError(f"{path}: there is no database: restore it first")
+        store = await open_store(config.database, migrate=config.migrate)
+        try:
+            return await end_open(store, now=int(1000 * at.timestamp()))
+        finally:
+            await store.close()
+
+
+def _targets(home: Path, staged: Path, source: Path) -> dict[str, Path]:
     """Return where each thing goes, by its name in the backup: the database where the restored file says."""
     layers = read_layers(staged / FILE_NAME)
     config = make_config(home, layers, fallback_base_url="https://localhost", while_restoring=True)
     names = [FILE_NAME, *(name for name in DIRECTORIES if name != "tls" or (staged / name).exists())]
-    return {DATABASE: database_path(config)} | {name: home / name for name in names}
+    targets = {name: home / name for name in names}
+    path = database_path(config)
+    if path is not None and not (staged / DATABASE).exists():
+        raise BackupError(f"{source}: it has no database, and its settings name no PostgreSQL")
+    if path is None and (staged / DATABASE).exists():
+        raise BackupError(f"{source}: it has a database that its settings do not name: they name PostgreSQL")
+    return targets if path is None else {DATABASE: path} | targets
 
 
 def _present(targets: dict[str, Path]) -> Iterator[Path]:
@@ -89,18 +117,11 @@ def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 
-async def _end_sessions(database: Path, at: datetime) -> None:
+async def _make_ready(database: Path, at: datetime) -> None:
     """Bring the tables up to date, and end what was open."""
-    now = int(1000 * at.timestamp())
     store = SqliteStore(database)
     try:
-        async with store.transaction() as transaction:
-            await operations.forget_all(transaction)
-            await transaction.execute(queries.FAIL_OPEN, uaf_status=int(StatusCode.REQUEST_TIMEOUT), now=now)
-            await transaction.execute(fido2_queries.FAIL_OPEN, now=now)
-            await audit.record(
-                transaction, now=now, event="restored", outcome=StatusCode.OK, username=None, requested_from="operator"
-            )
+        await end_open(store, now=int(1000 * at.timestamp()))
         # One file again: what is in the log goes into the database.
         store.connection.execute("PRAGMA journal_mode=DELETE")
     finally:

@@ -210,6 +210,12 @@ ADD_PROOF: Final = Query(_PROOF, Nothing)
 ADD_PROOFS: Final = Query(_PROOFS, Nothing)
 USED_PROOF: Final = Query("SELECT replay_key FROM oauth_replay WHERE replay_key = :replay_key", One)
 
+# What was used stays, so that using it again still ends its grant.
+FORGET_UNUSED: Final = tuple(
+    Query(f"DELETE FROM {table} WHERE used_at IS NULL", Nothing)  # noqa: S608 - names of tables
+    for table in ("oauth_request", "oauth_session", "oauth_fido2_token", "oauth_code", "oauth_token")
+)
+
 # expiry, in the order that leaves nothing pointing nowhere
 PURGE: Final = (
     Query("DELETE FROM oauth_replay WHERE expires_at <= :now", Nothing),

@@ -90,7 +90,6 @@ async def purge(store: Store, *, now: int) -> None:
         await store.execute(query, now=now)
 
 
-async def forget_all(statements: Statements) -> None:
-    """Log every browser out and forget it."""
-    for query in web_queries.FORGET_ALL:
-        await statements.execute(query)
+async def forget_all(statements: Statements) -> int:
+    """Log every browser out and forget it; return how many rows that were."""
+    return sum([await statements.execute(query) for query in web_queries.FORGET_ALL])

@@ -10,17 +10,13 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
-from fidoloop.server import admin
-from fidoloop.server.config import load_config
-from fidoloop.server.environment import make_environment, system_clock
-from fidoloop.server.store.open import open_store
 from tests.faults.crowd import OK, Crowd, session_of
 from tests.faults.exchange import Client
 from tests.faults.invariants import assert_kept
+from tests.faults.oauth import as_client
 from tests.faults.place import USERS, Place, make_place, second_home
-from tests.server.harness import BASE, UAF, Bench, Clock
-from tests.server.oauth.client import VERIFIER, OAuthClient, new_client
-from tests.server.phone import full_model, surrogate_model
+from tests.server.harness import BASE, UAF
+from tests.server.oauth.client import VERIFIER, OAuthClient
 from tests.server.postgres import Cluster
 from tests.server.process import started
 
@@ -91,40 +87,23 @@ def test_two_nodes_under_load_lose_and_double_nothing(nodes: Nodes) -> None:
 
 
 def test_a_code_a_refresh_token_and_a_proof_are_good_at_one_node(nodes: Nodes) -> None:
-    async def races(client: OAuthClient) -> None:
-        code = await client.code()
-        form = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
-        assert await _race(nodes, lambda url: _token(client, url, form)) == {200: 1, 400: 7}
-        # What a second use ends is ended at both; so each race has a log-in of its own.
-        form = {"grant_type": "refresh_token", "refresh_token": (await client.tokens())["refresh_token"]}
-        assert await _race(nodes, lambda url: _token(client, url, form)) == {200: 1, 400: 7}
-        access = (await client.tokens())["access_token"]
-        nonce = await _resource_nonce(client, access)
-        headers = {
-            "authorization": f"DPoP {access}",
-            "dpop": client.proof("/api/whoami", "GET", token=access, nonce=nonce),
-        }
-        assert await _race(nodes, lambda url: _get(url, headers)) == {200: 1, 401: 7}
+    async def races() -> None:
+        async with as_client(nodes.place, nodes.urls[0]) as client:
+            code = await client.code()
+            form = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
+            assert await _race(nodes, lambda url: _token(client, url, form)) == {200: 1, 400: 7}
+            # What a second use ends is ended at both; so each race has a log-in of its own.
+            form = {"grant_type": "refresh_token", "refresh_token": (await client.tokens())["refresh_token"]}
+            assert await _race(nodes, lambda url: _token(client, url, form)) == {200: 1, 400: 7}
+            access = (await client.tokens())["access_token"]
+            nonce = await _resource_nonce(client, access)
+            headers = {
+                "authorization": f"DPoP {access}",
+                "dpop": client.proof("/api/whoami", "GET", token=access, nonce=nonce),
+            }
+            assert await _race(nodes, lambda url: _get(url, headers)) == {200: 1, 401: 7}
 
-    asyncio.run(_with_client(nodes, races))
-
-
-async def _with_client(nodes: Nodes, work: Callable[[OAuthClient], Awaitable[None]]) -> None:
-    """Run `work` with a registered client, whose own requests go to the first node."""
-    config = load_config(nodes.place.home)
-    store = await open_store(config.database)
-    environment = make_environment(config, store, system_clock)
-    try:
-        async with httpx2.AsyncClient(base_url=nodes.urls[0], timeout=60) as client:
-            clock = Clock(system_clock())
-            bench = Bench(
-                config, store, clock, client, nodes.place.bearer, full_model(), surrogate_model(), environment
-            )
-            await admin.add_user(store, "jeff", now=clock())
-            await work(await new_client(bench))
-    finally:
-        await environment.close()
-        await store.close()
+    asyncio.run(races())
 
 
 async def _race(nodes: Nodes, send: Callable[[str], Awaitable[int]]) -> Counter[int]:

@@ -59,6 +59,20 @@ class Cluster:
         pid = int((self._data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
 
+    def dump(self, url: str) -> Path:
+        """Back up the schema of a URL of `schema_of`, as it is at one moment, and return the file."""
+        file = self._directory / "dump"
+        schema = url.rpartition("%3D")[2]
+        self.call("pg_dump", "--format=custom", f"--schema={schema}", f"--file={file}", f"--dbname={url}")
+        return file
+
+    def restore(self, dump: Path, url: str, name: str) -> str:
+        """Restore what `dump` made of `url` in a new database, and return the URL of it there."""
+        self.call("createdb", f"--host={self._sockets}", "--username=fidoloop", name)
+        restored = url.replace("/postgres?", f"/{name}?")
+        self.call("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={restored}", str(dump))
+        return restored
+
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self._prefix, str(_binaries() / program), *arguments],

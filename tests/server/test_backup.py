@@ -1,6 +1,7 @@
 """Backup beside a running server, and restore: all of it or nothing."""
 
 import asyncio
+import hashlib
 import io
 import json
 import shutil
@@ -216,7 +217,7 @@ def test_a_file_that_is_there_is_not_overwritten(backup_file: Path, tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar.gz", "home"]
 
 
-def test_there_must_be_a_sqlite_database(tmp_path: Path) -> None:
+def test_there_must_be_something_to_back_up(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = server("backup", str(tmp_path / "b"), home=tmp_path / "empty")
     assert (done.code, "nothing to back up" in done.err) == (1, True)
@@ -256,6 +257,20 @@ def rename(manifest: dict[str, Any], name: str) -> None:
     manifest["files"][-1]["name"] = name
 
 
+def without_database(parts: Parts) -> Parts:
+    return {name: data for name, data in parts.items() if name != "server.sqlite"}
+
+
+def on_postgresql(parts: Parts) -> Parts:
+    settings = b"[server]\ndatabase = 'postgresql://db/fido'\n"
+    digest = {"size": len(settings), "sha256": hashlib.sha256(settings).hexdigest()}
+
+    def describe(manifest: dict[str, Any]) -> None:
+        next(entry for entry in manifest["files"] if entry["name"] == "fidoloop.toml").update(digest)
+
+    return with_manifest(parts | {"fidoloop.toml": settings}, describe)
+
+
 WRONG: dict[str, tuple[Callable[[Parts], Parts], str]] = {
     "no manifest": (lambda parts: {name: parts[name] for name in parts if name != "manifest.json"}, "does not begin"),
     "manifest last": (lambda parts: dict(reversed(parts.items())), "does not begin with manifest.json"),
@@ -271,7 +286,15 @@ WRONG: dict[str, tuple[Callable[[Parts], Parts], str]] = {
     "a path further down": (lambda parts: with_manifest(parts, lambda m: rename(m, "policies/a/b.json")), "a/b.json"),
     "another name": (lambda parts: with_manifest(parts, lambda m: rename(m, "phone/default.sqlite")), "default.sqlite"),
     "one name twice": (lambda parts: with_manifest(parts, lambda m: rename(m, "server.sqlite")), "'server.sqlite'"),
-    "no database": (lambda parts: with_manifest(parts, lambda m: m["files"].pop(0)), "'server.sqlite'"),
+    "a database that is not named": (
+        lambda parts: with_manifest(parts, lambda m: m["files"].pop(0)),
+        "not in the manifest",
+    ),
+    "no database": (
+        lambda parts: with_manifest(without_database(parts), lambda m: m["files"].pop(0)),
+        "has no database, and its settings name no PostgreSQL",
+    ),
+    "a database that its settings do not want": (on_postgresql, "settings do not name"),
     "a file that is not named": (lambda parts: parts | {"policies/x.json": b"{}"}, "not in the manifest"),
     "a file missing": (lambda parts: {n: parts[n] for n in parts if n != "policies/mine.json"}, "mine.json is missing"),
     "a changed file": (lambda parts: parts | {"policies/mine.json": parts["policies/mine.json"][::-1]}, "is damaged"),
