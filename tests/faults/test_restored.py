@@ -91,7 +91,7 @@ def _back_up(place: Place) -> Backup:
     file = place.home.parent / "backup"
     made = command(place.home, "backup", "--with-tls-keys", str(file))
     assert made.returncode == 0, made.stderr
-    return Backup(file, place.cluster and place.cluster.dump(place.database))
+    return Backup(file, None if place.cluster is None else place.cluster.dump(place.database))
 
 
 def _restored(place: Place, backup: Backup, fresh: Path) -> Place:

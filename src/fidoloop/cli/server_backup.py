@@ -52,7 +52,7 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The backup.", show_default=False)] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="The backup.", show_default=False)] = None,
     database_only: Annotated[
         bool,
         typer.Option(
