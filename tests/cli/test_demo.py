@@ -1,5 +1,6 @@
 """`fidoloop demo` as a process: the thirteen steps, what travelled, and what it leaves behind."""
 
+import io
 import json
 import re
 import subprocess
@@ -9,8 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from rich.console import Console
 
 from fidoloop.bridge.errors import BridgeError
+from fidoloop.cli.demo import say_step
 from fidoloop.cli.exits import Exit
 from fidoloop.demo import STEPS, Demo, Step
 from fidoloop.hsm.uri import parse_uri
@@ -56,6 +59,22 @@ def test_thirteen_steps_are_shown_in_order_as_they_happen(shown: Done) -> None:
     assert shown.out.rstrip().splitlines()[-1].startswith("succeeded: 13 steps, 4 operations")
     assert shown.err == ""
     assert "\x1b" not in shown.out
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_a_step_is_as_wide_as_its_terminal_at_most(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, soft_wrap=True)
+    detail = "UAF registration F10B#0010 AbCdEfGhIjKl…, with the target's two public keys in its context"
+    for number, name in enumerate(STEPS, 1):
+        say_step(console, Step(number, name, 1234.56, detail))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(len(line) for line in lines) <= width
+    beginnings = [line[:5] for line in lines]
+    assert set(beginnings) == {" " * 5, *(f"{number:>3}  " for number in range(1, 14))}
+    said = " ".join(line[5:] for line in lines)
+    assert said.count(detail) == len(STEPS)
+    assert all(f"{name}  1234.6 ms" in said or f"{name} 1234.6 ms" in said for name in STEPS)
 
 
 def test_the_record_has_these_members_and_no_others(record: dict[str, Any]) -> None:

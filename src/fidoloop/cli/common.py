@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,16 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from fidoloop.authenticator.models import Form
 from fidoloop.protocol.uaf.registry import UserVerification
 
 T = TypeVar("T")
 _PIPE_COLUMNS = 10_000
+_PAGE_COLUMNS = 120
+_WORD = re.compile(r"[\d.]+ (?:B|ms)\b|\S+")
 _WIDEST = 1_000_000
 
 Home = Annotated[
@@ -120,6 +125,25 @@ def print_table(table: Table, empty: str) -> None:
             for column, text in zip(table.columns, row, strict=True):
                 shown.print(f"[bold]{column.header!s:{width}}[/bold]  {text}", soft_wrap=True)
             shown.print()
+
+
+def print_hanging(console: Console, lead: str, text: str, *, deeper: int = 0) -> None:
+    """Print `text`, which may bear rich's markup, behind `lead`, its further lines as far in as its first or `deeper`.
+
+    It is broken between words where the terminal ends; a pipe has pages of 120 columns. A word that is longer than a
+    line, such as a link, stays whole, to be copied.
+    """
+    width = console.width if console.is_terminal else _PAGE_COLUMNS
+    room, indent = width - len(lead), " " * (len(lead) + deeper)
+    shown = Text.from_markup(text)
+    breaks, begin = list[int](), 0
+    for word in _WORD.finditer(shown.plain):
+        if word.start() > begin and cell_len(shown.plain[begin : word.end()]) > room:
+            begin, room = word.start(), width - len(indent)
+            breaks.append(begin)
+    for number, line in enumerate(shown.divide(breaks)):
+        line.rstrip()
+        console.print(Text(indent if number else lead).append_text(line), soft_wrap=True)
 
 
 def iso(millis: int | None) -> str | None:

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from fidoloop.authenticator.attestation import attest_init
 from fidoloop.authenticator.models import token_statements
-from fidoloop.cli.common import Json, Verification, answer, interactive
+from fidoloop.cli.common import Json, Verification, answer, interactive, print_hanging
 from fidoloop.cli.demo_drawing import NARROWEST, arrow, head
 from fidoloop.cli.demo_oauth import run_oauth
 from fidoloop.cli.exits import Exit
@@ -25,6 +25,8 @@ from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store, parse_key_store_uri
 from fidoloop.lab import LabServer
 from fidoloop.softhsm import make_softhsm_token
+
+_BESIDE_NUMBER = " " * 5
 
 
 def demo(
@@ -53,7 +55,7 @@ def demo(
 ) -> None:
     """Run the whole loop: registration, a log-in in thirteen steps, a transaction confirmation, a deregistration.
 
-    On a terminal of 90 columns or more every message is drawn as it travels.
+    On a terminal of 80 columns or more every message is drawn as it travels.
     Exit code 0 only if the server says `succeeded`.
     """
     if root and not oauth:
@@ -102,9 +104,11 @@ def _run(store: KeyStore, home: Path, uri: str, pin: str, console: Console) -> R
     lab.add_metadata(token_statements(store, Verification.PIN.method))
     with lab:
         kind = "hardware" if token.hardware else "software"
-        console.print(f"server  {lab.url}, lab TLS, SQLite")
-        console.print(f"phone   keys in {escape(token.label.strip())} ({escape(token.model.strip())}, {kind})")
-        console.print("laptop  shows a QR code, follows the status\n")
+        print_hanging(console, "server  ", f"{lab.url}, lab TLS, SQLite")
+        keys = f"keys in {escape(token.label.strip())} ({escape(token.model.strip())}, {kind})"
+        print_hanging(console, "phone   ", keys)
+        print_hanging(console, "laptop  ", "shows a QR code, follows the status")
+        console.print()
         drawn = console.is_terminal and console.width >= NARROWEST
         if drawn:
             console.print(head(console.width))
@@ -113,25 +117,29 @@ def _run(store: KeyStore, home: Path, uri: str, pin: str, console: Console) -> R
             lab,
             keys_uri=uri,
             pin=pin,
-            say_step=lambda step: _say_step(console, step),
+            say_step=lambda step: say_step(console, step),
             say_flow=lambda flow: _say_flow(console, flow),
             say_message=lambda message: console.print(arrow(message, console.width)) if drawn else None,
         ).run()
     outcome = "[green]succeeded[/green]" if report.succeeded else "[red]failed[/red]"
     signed = sum(flow.name != "deregistration" for flow in report.flows)
-    console.print(
-        f"\n{outcome}: {len(report.steps)} steps, {len(report.flows)} operations, {signed} signatures made in the token"
-        f" and verified, {len(report.exchanges)} HTTP exchanges"
+    console.print()
+    print_hanging(
+        console,
+        "",
+        f"{outcome}: {len(report.steps)} steps, {len(report.flows)} operations, {signed} signatures made in the token"
+        f" and verified, {len(report.exchanges)} HTTP exchanges",
     )
     return report
 
 
-def _say_step(console: Console, step: Step) -> None:
-    console.print(f"{step.n:>3}  {step.name}  [dim]{step.ms:.1f} ms[/dim]\n     [cyan]{escape(step.detail)}[/cyan]")
+def say_step(console: Console, step: Step) -> None:
+    """Print a step: its number, name and time, and under it what travelled."""
+    print_hanging(console, f"{step.n:>3}  ", f"{step.name}  [dim]{step.ms:.1f} ms[/dim]")
+    print_hanging(console, _BESIDE_NUMBER, f"[cyan]{escape(step.detail)}[/cyan]")
 
 
 def _say_flow(console: Console, flow: Flow) -> None:
     colour = "green" if flow.status == "succeeded" else "red"
-    console.print(
-        f"     [{colour}]{flow.name}: {flow.status}[/{colour}]  [dim]{flow.ms:.0f} ms[/dim]  {escape(flow.detail)}"
-    )
+    outcome = f"[{colour}]{flow.name}: {flow.status}[/{colour}]  [dim]{flow.ms:.0f} ms[/dim]"
+    print_hanging(console, _BESIDE_NUMBER, f"{outcome}  {escape(flow.detail)}")

@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +16,7 @@ from rich.markup import escape
 from fidoloop.authenticator.attestation import attest_init
 from fidoloop.authenticator.models import token_statements
 from fidoloop.bridge.http import Exchange
-from fidoloop.cli.common import Verification
+from fidoloop.cli.common import Verification, print_hanging
 from fidoloop.cli.exits import Exit
 from fidoloop.demo_oauth import OAuthDemo, OAuthStep, demo_policy
 from fidoloop.hsm.keystore import KeyStore
@@ -25,7 +26,8 @@ from fidoloop.protocol.errors import MalformedError
 
 _SHOWN_HEADERS = ("authorization", "dpop", "oauth-client-attestation", "oauth-client-attestation-pop")
 _ANSWER_HEADERS = ("www-authenticate", "dpop-nonce", "oauth-client-attestation-challenge")
-_LONGEST = 72
+_DEEPER = "    "
+_LONGEST, _AHEAD, _BEHIND = 44, 32, 8
 
 
 def run_oauth(
@@ -42,9 +44,11 @@ def run_oauth(
         (anchors / f"{number}.pem").write_bytes(root.read_bytes())
     with lab:
         token = store.info()
-        console.print(f"server  {lab.url}: authorization server, client attester and protected API")
-        console.print(f"phone   keys in {escape(token.label.strip())} ({escape(token.model.strip())})\n")
-        demo = OAuthDemo(store, lab, keys_uri=uri, pin=pin, say=lambda step: _say(console, step))
+        print_hanging(console, "server  ", f"{lab.url}: authorization server, client attester and protected API")
+        keys = f"keys in {escape(token.label.strip())} ({escape(token.model.strip())})"
+        print_hanging(console, "phone   ", keys)
+        console.print()
+        demo = OAuthDemo(store, lab, keys_uri=uri, pin=pin, say=lambda step: say_step(console, step))
         steps = demo.run()
     done = all(step.as_expected for step in steps)
     if as_json:
@@ -54,31 +58,58 @@ def run_oauth(
         ]
         typer.echo(json.dumps({"result": "succeeded" if done else "failed", "steps": rows}))
     outcome = "[green]succeeded[/green]" if done else "[red]failed[/red]"
-    console.print(f"\n{outcome}: {len(steps)} steps, {sum(len(step.exchanges) for step in steps)} HTTP exchanges")
+    exchanges = sum(len(step.exchanges) for step in steps)
+    console.print()
+    print_hanging(console, "", f"{outcome}: {len(steps)} steps, {exchanges} HTTP exchanges")
     if not done:
         raise typer.Exit(Exit.REFUSED)
 
 
-def _say(console: Console, step: OAuthStep) -> None:
+def say_step(console: Console, step: OAuthStep) -> None:
+    """Print a step with its exchanges."""
     colour = "cyan" if step.as_expected else "red"
-    console.print(f"[bold]{step.n:>3}  {step.name}[/bold]\n     [{colour}]{escape(step.detail)}[/{colour}]")
-    for exchange in step.exchanges:
-        for line in _lines(exchange, as_expected=step.as_expected):
-            console.print(f"     [dim]{escape(line)}[/dim]")
+    print_hanging(console, f"{step.n:>3}  ", f"[bold]{step.name}[/bold]")
+    print_hanging(console, "     ", f"[{colour}]{escape(step.detail)}[/{colour}]")
+    shown: dict[str, str] = {}
+    for _, alike in groupby(step.exchanges, key=_outcome):
+        exchange, *others = alike
+        for lead, line in _lines(exchange, shown, as_expected=step.as_expected):
+            print_hanging(console, f"     {lead}", f"[dim]{escape(line)}[/dim]", deeper=2)
+        if others:
+            console.print(f"     [dim]({len(others)} more with the same outcome)[/dim]")
 
 
-def _lines(exchange: Exchange, *, as_expected: bool) -> list[str]:
-    """Return an exchange in a few lines: what was sent, proofs decoded, what came back."""
-    lines = [f"→ {exchange.method} {exchange.path}"]
-    sent = {name.lower(): value for name, value in exchange.request_headers.items()}
-    lines += [f"    {name}: {_decoded(sent[name])}" for name in _SHOWN_HEADERS if name in sent]
+def _outcome(exchange: Exchange) -> tuple[str, str, int, str]:
+    """Return what was asked and came of it: of what was refused, why."""
+    refused = exchange.status >= 400
+    return exchange.method, exchange.path, exchange.status, exchange.response_body if refused else ""
+
+
+def _lines(exchange: Exchange, shown: dict[str, str], *, as_expected: bool) -> list[tuple[str, str]]:
+    """Return an exchange in a few lines, each behind its mark: what was sent, proofs decoded, what came back.
+
+    `shown` are the headers of the exchanges before, which need not be shown again, and those of this one after it.
+    """
+    lines = [("→ ", f"{exchange.method} {exchange.path}")]
+    for name, value in _of(exchange.request_headers, _SHOWN_HEADERS):
+        lines.append((_DEEPER, f"{name}: {'as before' if shown.get(name) == value else _decoded(value)}"))
+        shown[name] = value
     if exchange.request_body:
-        lines.append(f"    {_body(exchange.request_body)}")
+        lines.append((_DEEPER, _body(exchange.request_body)))
     # A step that tries what has to be refused looks like a failure else.
     expected = " (expected)" if as_expected and exchange.status >= 400 else ""
-    lines.append(f"← {exchange.status}{expected} {_body(exchange.response_body)}".rstrip())
-    came = {name.lower(): value for name, value in exchange.response_headers.items()}
-    return lines + [f"    {name}: {_cut(came[name])}" for name in _ANSWER_HEADERS if name in came]
+    lines.append(("← ", f"{exchange.status}{expected} {_body(exchange.response_body)}".rstrip()))
+    for name, value in _of(exchange.response_headers, _ANSWER_HEADERS):
+        if shown.get(name) != value:
+            lines.append((_DEEPER, f"{name}: {_short(value)}"))
+            shown[name] = value
+    return lines
+
+
+def _of(headers: dict[str, str], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the headers of these names, in their order."""
+    given = {name.lower(): value for name, value in headers.items()}
+    return [(name, given[name]) for name in names if name in given]
 
 
 def _decoded(value: str) -> str:
@@ -88,7 +119,7 @@ def _decoded(value: str) -> str:
         parsed = jose.parse_compact(token)
         claims: dict[str, Any] = strictjson.loads(parsed.payload)
     except (MalformedError, jose.JoseRefusal):
-        return _cut(value)
+        return _short(value)
     shown = {name: claim for name, claim in claims.items() if name not in ("cnf", "ear")}
     return f"{scheme} {parsed.header.get('typ', 'JWT')} {_members(shown)}".strip()
 
@@ -98,17 +129,22 @@ def _body(text: str) -> str:
         value = strictjson.loads(text)
     except MalformedError:
         pairs = dict(parse_qsl(text))
-        return _members(pairs | ({"password": "…"} if "password" in pairs else {})) if pairs else _cut(text)
-    return _members(value) if isinstance(value, dict) else _cut(text)
+        return _members(pairs | ({"password": "…"} if "password" in pairs else {})) if pairs else _short(text)
+    return _members(value) if isinstance(value, dict) else _short(text)
 
 
 def _members(value: dict[str, Any]) -> str:
-    return "{" + ", ".join(f"{name}: {_cut(_text(inner))}" for name, inner in value.items()) + "}"
+    return "{" + ", ".join(f"{name}: {_text(inner)}" for name, inner in value.items()) + "}"
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, dict):
+        return _members(value)
+    if isinstance(value, list):
+        return "[" + ", ".join(_text(inner) for inner in value) + "]"
+    return _short(value if isinstance(value, str) else json.dumps(value))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _short(text: str) -> str:
+    """Return a text with its long words, which are keys, tokens and the like, shortened inside."""
+    return " ".join(word if len(word) <= _LONGEST else f"{word[:_AHEAD]}…{word[-_BEHIND:]}" for word in text.split(" "))

@@ -24,7 +24,7 @@ from fidoloop.bridge.push.listener import PushListener
 from fidoloop.bridge.push.queue import PushMessage, PushQueue
 from fidoloop.bridge.push.receiver import PushReceiver
 from fidoloop.bridge.push.service import PATH, PushService
-from fidoloop.cli.common import Verification, note
+from fidoloop.cli.common import Verification, note, print_hanging
 from fidoloop.cli.phone_session import at_terminal, print_result, read_token
 from fidoloop.demo import TARGET_NAME, USERNAME
 from fidoloop.hsm.errors import KeyStoreError
@@ -34,10 +34,10 @@ from fidoloop.lab import PUSH_TO_LOOPBACK, LabServer
 from fidoloop.server.settings.layers import FILE_NAME
 from fidoloop.server.tls import ensure_lab_tls
 
-_INTRODUCTION = f"""
-Give the page the user name {USERNAME}: you are asked here. Or have the page's code scanned: paste the link beside it,
-or type screen: or the name of a picture. Ctrl-C ends the demonstration.
-"""
+_INTRODUCTION = (
+    f"Give the page the user name {USERNAME}: you are asked here. Or have the page's code scanned: paste the link"
+    " beside it, or type screen: or the name of a picture. Ctrl-C ends the demonstration."
+)
 
 
 def run_web_demo(store: KeyStore, directory: Path, uri: str, console: Console) -> None:
@@ -54,9 +54,12 @@ def run_web_demo(store: KeyStore, directory: Path, uri: str, console: Console) -
     lab.add_user(USERNAME)
     with lab, _enrolled(store, lab, directory, uri) as phone, _listening(phone, lab) as (receiver, queue):
         label = escape(store.info().label.strip())
-        console.print(f"page   {lab.url}/  (its certificate is of the lab CA {escape(str(lab.ca))})")
-        console.print(f"phone  this terminal, of the user {USERNAME}; its keys in {label}")
-        console.print(_INTRODUCTION)
+        print_hanging(console, "page   ", f"{lab.url}/")
+        print_hanging(console, "       ", f"(its certificate is of the lab CA {escape(str(lab.ca))})")
+        print_hanging(console, "phone  ", f"this terminal, of the user {USERNAME}; its keys in {label}")
+        console.print()
+        print_hanging(console, "", _INTRODUCTION)
+        console.print()
         with contextlib.suppress(KeyboardInterrupt):
             _be_the_phone(phone, receiver, queue)
 
