@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from fidoloop.messages import Message, Party
+from fidoloop.traffic import Party, SentMessage
 from manual.recordings import Recording, new_token, record_all
 from manual.sequence import draw
 
@@ -29,7 +29,7 @@ def steps(recording: Recording) -> list[tuple[str, ...]]:
     )
 
 
-def _is_watching(message: Message) -> bool:
+def _is_watching(message: SentMessage) -> bool:
     return "/status" in message.name or message.name.startswith(("200 status", "200 tokenCreated", "200 client"))
 
 

@@ -27,10 +27,10 @@ from fidoloop.demo_oauth import OAuthDemo, OAuthStep, demo_policy
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import open_key_store
 from fidoloop.lab import PUSH_TO_LOOPBACK, LabServer
-from fidoloop.messages import Message, Messages, Party
 from fidoloop.protocol.uaf.registry import UserVerification
 from fidoloop.server.tls import ensure_lab_tls
 from fidoloop.softhsm import make_softhsm_token
+from fidoloop.traffic import Party, SentMessage, Traffic
 from fidoloop.watched_store import WatchedStore
 
 
@@ -38,7 +38,7 @@ class Part(msgspec.Struct, frozen=True):
     """What was sent in one part of a recording; `caption` is empty where it has but one."""
 
     caption: str
-    messages: tuple[Message, ...]
+    messages: tuple[SentMessage, ...]
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -52,12 +52,12 @@ class _Listener:
     """Collects messages, and gives them out from time to time."""
 
     def __init__(self) -> None:
-        self._heard: list[Message] = []
+        self._heard: list[SentMessage] = []
 
-    def hear(self, message: Message) -> None:
+    def hear(self, message: SentMessage) -> None:
         self._heard.append(message)
 
-    def taken(self) -> tuple[Message, ...]:
+    def taken(self) -> tuple[SentMessage, ...]:
         heard, self._heard = self._heard, []
         return tuple(heard)
 
@@ -124,10 +124,10 @@ def _oauth(token: Token) -> Recording:
 
 def _push(token: Token) -> Recording:
     listener = _Listener()
-    messages = Messages(listener.hear)
+    traffic = Traffic(listener.hear)
     with _running(token) as lab, tempfile.TemporaryDirectory() as directory:
         lab.add_user(USERNAME)
-        watched = WatchedStore(token.store, messages)
+        watched = WatchedStore(token.store, traffic)
         profile = Profile(Path(directory) / "phone" / "demo.sqlite")
         profile.create(keys_uri=token.uri, verification="pin", ca=str(lab.ca))
         mac_key_id = b"fidoloop:demo-mac:" + os.urandom(8)
@@ -138,11 +138,11 @@ def _push(token: Token) -> Recording:
                 watched,
                 verifier,
                 confirm=lambda _token: True,
-                recorder=messages.recorder(Party.PHONE),
+                recorder=traffic.recorder(Party.PHONE),
                 mac_key_id=mac_key_id,
             ) as phone,
             Server(
-                lab.url, ca=lab.ca, api_key=lab.add_api_key("demo"), recorder=messages.recorder(Party.LAPTOP)
+                lab.url, ca=lab.ca, api_key=lab.add_api_key("demo"), recorder=traffic.recorder(Party.LAPTOP)
             ) as server,
         ):
             phone.register(lab.enrol(USERNAME), server=lab.url)
@@ -153,7 +153,7 @@ def _push(token: Token) -> Recording:
                 dispatched = laptop.dispatch(username=USERNAME, target_id=target.id)
                 message = queue.get()
                 assert message is not None
-                messages.tell(Party.SERVER, Party.PHONE, "POST Web Push (RFC 8030), encrypted", len(message.plaintext))
+                traffic.tell(Party.SERVER, Party.PHONE, "POST Web Push (RFC 8030), encrypted", len(message.plaintext))
                 receiver.follow(message)
                 laptop.status(dispatched.session_id)
             heard = listener.taken()

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Final
 
-from fidoloop.messages import Message, Party
+from fidoloop.traffic import Party, SentMessage
 from manual.recordings import Recording
 
 _MARGIN: Final = 120
@@ -65,7 +65,7 @@ def _lane(party: Party, x: int, height: int) -> list[str]:
     ]
 
 
-def _arrow(message: Message, places: dict[Party, int], y: int) -> list[str]:
+def _arrow(message: SentMessage, places: dict[Party, int], y: int) -> list[str]:
     begin, end = places[message.sender], places[message.receiver]
     tip = 7 if end > begin else -7
     colour = _COLOURS[message.sender]

@@ -26,8 +26,8 @@ from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import KeyStore
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.lab import LabServer
-from fidoloop.messages import Message, Messages, Party, both
 from fidoloop.protocol.outofband import DispatchTargetEntry, StatusResponse
+from fidoloop.traffic import Party, SentMessage, Traffic, both
 from fidoloop.watched_store import WatchedStore
 
 USERNAME = "alice"
@@ -98,11 +98,11 @@ class Demo:
         pin: str,
         say_step: Callable[[Step], None],
         say_flow: Callable[[Flow], None],
-        say_message: Callable[[Message], None] = lambda _message: None,
+        say_message: Callable[[SentMessage], None] = lambda _message: None,
     ) -> None:
         """Take a running lab server that knows the token's metadata, and the token's PIN, which the user types."""
-        self._messages = Messages(say_message)
-        store = WatchedStore(store, self._messages)
+        self._traffic = Traffic(say_message)
+        store = WatchedStore(store, self._traffic)
         self._store = store
         self._lab = lab
         self._say_step = say_step
@@ -208,7 +208,7 @@ class Demo:
         return Server(self._lab.url, ca=self._lab.ca, api_key=self._api_key, recorder=self._recorder(Party.LAPTOP))
 
     def _recorder(self, party: Party) -> Recorder:
-        return both(self._exchanges.append, self._messages.recorder(party))
+        return both(self._exchanges.append, self._traffic.recorder(party))
 
     def _read_qr(self, dispatched: Dispatched) -> str:
         """Return what the phone's camera reads from the laptop's screen: the PNG, decoded."""
@@ -216,7 +216,7 @@ class Demo:
         picture = base64.b64decode(dispatched.response)
         path.write_bytes(picture)
         text = scan_image(path)
-        self._messages.tell(Party.LAPTOP, Party.PHONE, "QR code, read from the screen", len(text))
+        self._traffic.tell(Party.LAPTOP, Party.PHONE, "QR code, read from the screen", len(text))
         return text
 
     def _deregister(self, target: DispatchTargetEntry) -> None:

@@ -27,8 +27,8 @@ from fidoloop.hsm.errors import KeyStoreError
 from fidoloop.hsm.keystore import EcHardwareKey, KeyAlgorithm, KeyStore, KeyUsage
 from fidoloop.hsm.open import parse_key_store_uri
 from fidoloop.lab import LabServer
-from fidoloop.messages import Message, Messages, Party, both
 from fidoloop.protocol.evidence.values import EvidenceKind, Tier
+from fidoloop.traffic import Party, SentMessage, Traffic, both
 from fidoloop.watched_store import WatchedStore
 
 USERNAME, PASSWORD = "alice", "a password for enrolment only"
@@ -69,11 +69,11 @@ class OAuthDemo:
         keys_uri: str,
         pin: str,
         say: Callable[[OAuthStep], None],
-        say_message: Callable[[Message], None] = lambda _message: None,
+        say_message: Callable[[SentMessage], None] = lambda _message: None,
     ) -> None:
         """Take what the demonstration runs on; the user types `pin`."""
-        self._messages = Messages(say_message)
-        store = WatchedStore(store, self._messages)
+        self._traffic = Traffic(say_message)
+        store = WatchedStore(store, self._traffic)
         self._store, self._lab, self._say, self._pin = store, lab, say, pin
         self._exchanges: list[Exchange] = []
         self._steps: list[OAuthStep] = []
@@ -128,7 +128,7 @@ class OAuthDemo:
             self._stack.close()
 
     def _recorder(self, party: Party) -> Recorder:
-        return both(self._exchanges.append, self._messages.recorder(party))
+        return both(self._exchanges.append, self._traffic.recorder(party))
 
     def _registration(self) -> None:
         self._app.register("fidoloop demo")

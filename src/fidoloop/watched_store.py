@@ -16,8 +16,8 @@ from fidoloop.hsm.keystore import (
     MacKey,
     TokenInfo,
 )
-from fidoloop.messages import Messages, Party
 from fidoloop.protocol.evidence.values import Evidence
+from fidoloop.traffic import Party, Traffic
 
 
 class WatchedStore(KeyStore):
@@ -26,10 +26,10 @@ class WatchedStore(KeyStore):
     Keys that are not of an elliptic curve are made before one's eyes, and then work unseen.
     """
 
-    def __init__(self, store: KeyStore, messages: Messages) -> None:
+    def __init__(self, store: KeyStore, traffic: Traffic) -> None:
         """Take the store, which stays its owner's to close."""
         self._store = store
-        self._messages = messages
+        self._traffic = traffic
         self.uri = store.uri
 
     def info(self) -> TokenInfo:
@@ -91,8 +91,8 @@ class WatchedStore(KeyStore):
 
     def _told(self, asked: str, asked_size: int, answered: str, answered_size: int, started: float) -> None:
         took = (time.perf_counter() - started) * 1000
-        self._messages.tell(Party.PHONE, Party.TOKEN, asked, asked_size, ago=took)
-        self._messages.tell(Party.TOKEN, Party.PHONE, answered, answered_size, took=took)
+        self._traffic.tell(Party.PHONE, Party.TOKEN, asked, asked_size, ago=took)
+        self._traffic.tell(Party.TOKEN, Party.PHONE, answered, answered_size, took=took)
 
 
 _Told = Callable[[str, int, str, int, float], None]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fidoloop.cli.demo_drawing import LANES, NARROWEST, arrow, head
-from fidoloop.messages import Message, Party
+from fidoloop.traffic import Party, SentMessage
 from manual.diagrams import committed
 from tests.cli.command import environment
 from tests.manual.terminal import Terminal
@@ -19,7 +19,7 @@ NAME = "POST /nevisfido/token/dispatch/authentication: getUafRequest, dispatchTa
 @pytest.mark.parametrize("width", [NARROWEST, 100, 120, 300])
 @pytest.mark.parametrize(("sender", "receiver"), list(permutations(LANES, 2)))
 def test_an_arrow_goes_from_lane_to_lane_and_fits(sender: Party, receiver: Party, width: int) -> None:
-    *above, line = arrow(Message(sender, receiver, NAME, 1234, 0.0, 5.0), width).plain.split("\n")
+    *above, line = arrow(SentMessage(sender, receiver, NAME, 1234, 0.0, 5.0), width).plain.split("\n")
     assert all(len(one) <= width for one in (*above, line))
     lanes = [found.start() for found in re.finditer("│", arrow(message(), width).plain)]
     begin, end = (lanes[LANES.index(party)] for party in (sender, receiver))
@@ -29,7 +29,7 @@ def test_an_arrow_goes_from_lane_to_lane_and_fits(sender: Party, receiver: Party
     assert "POST /token" in (*above, line)[0]
 
 
-def travelled() -> list[Message]:
+def travelled() -> list[SentMessage]:
     """Every message of the recorded runs that has a lane to begin and one to end in."""
     parts = [part for recording in committed().values() for part in recording.parts]
     return [one for part in parts for one in part.messages if {one.sender, one.receiver} <= set(LANES)]
@@ -47,24 +47,26 @@ def test_what_really_travels_is_named_whole(width: int) -> None:
 
 def test_a_name_that_is_too_long_is_broken_where_it_may_be() -> None:
     name = "DELETE /nevisfido/token/dispatch/targets/{id}"
-    *above, line = arrow(Message(Party.PHONE, Party.SERVER, name, 12, 0.0), 80).plain.split("\n")
+    *above, line = arrow(SentMessage(Party.PHONE, Party.SERVER, name, 12, 0.0), 80).plain.split("\n")
     assert [one.strip(" │") for one in above] == ["DELETE /token/"]
     assert "dispatch/targets/{id}" in line
 
 
 def test_a_word_without_end_is_shortened_inside() -> None:
-    drawn = arrow(Message(Party.PHONE, Party.SERVER, "GET /" + "a" * 30 + "b" * 30, 0, 0.0), 80).plain
+    drawn = arrow(SentMessage(Party.PHONE, Party.SERVER, "GET /" + "a" * 30 + "b" * 30, 0, 0.0), 80).plain
     assert re.search("a{9,}…b{9,}", drawn)
 
 
 @pytest.mark.parametrize("width", [100, 200])
 def test_contents_are_named_where_there_is_room(width: int) -> None:
-    asked = Message(Party.PHONE, Party.SERVER, "POST /nevisfido/uaf/1.1/authentication: UAF response, Auth", 2052, 0.0)
+    asked = SentMessage(
+        Party.PHONE, Party.SERVER, "POST /nevisfido/uaf/1.1/authentication: UAF response, Auth", 2052, 0.0
+    )
     assert ("authentication: UAF response, Auth 2052 B" in arrow(asked, width).plain) == (width == 200)
 
 
-def message() -> Message:
-    return Message(Party.PHONE, Party.TOKEN, "sign", 32, 0.0)
+def message() -> SentMessage:
+    return SentMessage(Party.PHONE, Party.TOKEN, "sign", 32, 0.0)
 
 
 def test_what_has_room_is_shown_whole() -> None:

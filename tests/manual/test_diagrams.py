@@ -7,8 +7,8 @@ import pytest
 
 from fidoloop.bridge.http import Exchange
 from fidoloop.hsm.open import open_key_store
-from fidoloop.messages import Message, Messages, Party
 from fidoloop.testing.tokens import SOFTHSM_PIN
+from fidoloop.traffic import Party, SentMessage, Traffic
 from manual.diagrams import DIAGRAMS, committed, steps
 from manual.recordings import Part, Recording, Token, record_all
 from manual.sequence import draw
@@ -34,7 +34,7 @@ def test_the_recordings_have_the_steps_of_a_run(fidoloop_token: str) -> None:
 
 def test_another_message_is_another_step() -> None:
     def recording(*names: str) -> Recording:
-        messages = tuple(Message(Party.PHONE, Party.SERVER, name, 1, 0.0) for name in names)
+        messages = tuple(SentMessage(Party.PHONE, Party.SERVER, name, 1, 0.0) for name in names)
         return Recording("A run", (Part("", messages),))
 
     assert steps(recording("GET /a", "GET /b")) != steps(recording("GET /a"))
@@ -43,7 +43,7 @@ def test_another_message_is_another_step() -> None:
 
 
 def test_a_name_with_markup_in_it_is_drawn_as_text() -> None:
-    message = Message(Party.PHONE, Party.SERVER, "GET /<script>: a & b", 1, 0.0)
+    message = SentMessage(Party.PHONE, Party.SERVER, "GET /<script>: a & b", 1, 0.0)
     drawn = draw(Recording("A <b>", (Part("", (message,)),)))
     texts = [element.text for element in ElementTree.fromstring(drawn).iter() if element.tag.endswith("text")]  # noqa: S314
     assert "GET /<script>" in texts
@@ -51,8 +51,8 @@ def test_a_name_with_markup_in_it_is_drawn_as_text() -> None:
 
 
 def test_messages_are_named_by_what_they_are_and_never_by_values() -> None:
-    heard: list[Message] = []
-    record = Messages(heard.append).recorder(Party.LAPTOP)
+    heard: list[SentMessage] = []
+    record = Traffic(heard.append).recorder(Party.LAPTOP)
     secret = "a secret value"
     record(
         Exchange(

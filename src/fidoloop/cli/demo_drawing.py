@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from fidoloop.messages import Message, Party
+from fidoloop.traffic import Party, SentMessage
 
 LANES: Final = (Party.LAPTOP, Party.SERVER, Party.PHONE, Party.TOKEN)
 NARROWEST: Final = 80
@@ -30,7 +30,7 @@ def head(width: int) -> Text:
     return text
 
 
-def arrow(message: Message, width: int) -> Text:
+def arrow(message: SentMessage, width: int) -> Text:
     """Return one message as an arrow with its name, size and time in it, as far as these have room.
 
     Method and path, or status, are always there: where they are too long for a line, above the arrow, too.
@@ -45,7 +45,7 @@ def arrow(message: Message, width: int) -> Text:
     return Text("\n").join(_row(message, row, width) for row in rows)
 
 
-def _row(message: Message, between: str, width: int) -> Text:
+def _row(message: SentMessage, between: str, width: int) -> Text:
     """Return a line with the lanes, and `between` from the one lane of the message to the other."""
     left, right = sorted((_lane(message.sender, width), _lane(message.receiver, width)))
     text = Text()
@@ -65,7 +65,7 @@ def _lane(party: Party, width: int) -> int:
     return _FIRST + round(between_first_and_last * _SHARES[LANES.index(party)])
 
 
-def _label(message: Message, room: int) -> list[str]:
+def _label(message: SentMessage, room: int) -> list[str]:
     """Return the name in lines: one, without its last parts where these do not fit, or as many as the path needs."""
     full = message.name.replace("/nevisfido", "")
     size = f" {message.size} B" if message.size else ""

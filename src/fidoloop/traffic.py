@@ -30,7 +30,7 @@ class Party(StrEnum):
     TOKEN = "token"  # noqa: S105  # the key device
 
 
-class Message(msgspec.Struct, frozen=True):
+class SentMessage(msgspec.Struct, frozen=True):
     """One message: between whom, what it is, bytes of its body, and milliseconds since the recording began.
 
     `took` is for an answer how many milliseconds after the request it was there; else 0.
@@ -44,10 +44,10 @@ class Message(msgspec.Struct, frozen=True):
     took: float = 0.0
 
 
-class Messages:
+class Traffic:
     """Tells `say` of every message that the parties' recorders hear of. Safe to share between threads."""
 
-    def __init__(self, say: Callable[[Message], None]) -> None:
+    def __init__(self, say: Callable[[SentMessage], None]) -> None:
         self._say = say
         self._began = time.perf_counter()
 
@@ -58,9 +58,9 @@ class Messages:
             asked, answered = _asked(exchange), _answered(exchange)
             now = self._now()
             size = len(exchange.request_body.encode("utf-8"))
-            self._say(Message(party, Party.SERVER, asked, size, max(0.0, now - exchange.ms)))
+            self._say(SentMessage(party, Party.SERVER, asked, size, max(0.0, now - exchange.ms)))
             size = len(exchange.response_body.encode("utf-8"))
-            self._say(Message(Party.SERVER, party, answered, size, now, exchange.ms))
+            self._say(SentMessage(Party.SERVER, party, answered, size, now, exchange.ms))
 
         return record
 
@@ -68,7 +68,7 @@ class Messages:
         self, sender: Party, receiver: Party, name: str, size: int, *, took: float = 0.0, ago: float = 0.0
     ) -> None:
         """Tell of a message that is no HTTP, and was sent `ago` milliseconds ago."""
-        self._say(Message(sender, receiver, name, size, max(0.0, self._now() - ago), took))
+        self._say(SentMessage(sender, receiver, name, size, max(0.0, self._now() - ago), took))
 
     def _now(self) -> float:
         return (time.perf_counter() - self._began) * 1000
