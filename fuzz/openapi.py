@@ -6,8 +6,9 @@ none is an internal error.
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import requests
 import schemathesis
@@ -50,78 +51,141 @@ _STRANGE_HEADERS = st.dictionaries(
 _HEADERS: st.SearchStrategy[dict[str, str]] = st.one_of(st.just({}), st.just({}), _STRANGE_HEADERS)
 
 
-def faults(url: str, bearer: str, *, examples: int, only: str = "") -> Iterator[str]:
-    """Yield what is not as the document says, each kind of it once for an operation, with a command that shows it.
+class Caller(Protocol):
+    """Somebody whom the server knows by more than an API credential."""
 
-    Args:
-        url: a running server's.
-        bearer: an API credential of it.
-        examples: requests to each operation, of each mode.
-        only: a part of the operations' names, "POST /token".
+    def headers(self, method: str, path: str) -> dict[str, str]:
+        """Return what proves who sends this request."""
+        ...
+
+    def known(self, path: str) -> Mapping[str, object]:
+        """Return what the caller may name at `path`, by the members and parameters that it is for."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Sender:
+    """Who sends a request: anybody with these headers, or a caller, who also `names` what is the caller's own."""
+
+    headers: dict[str, str]
+    caller: Caller | None = None
+    names: bool = False
+
+    def signed(self, case: Any) -> dict[str, str]:  # noqa: ANN401 - schemathesis' case
+        """Put in what the sender names, and return the headers that say who sends it."""
+        if self.caller is None:
+            return self.headers
+        if self.names:
+            known = self.caller.known(case.operation.path)
+            if isinstance(case.body, dict):
+                case.body = case.body | {name: known[name] for name in case.body if name in known}
+            for name in known.keys() & (case.path_parameters or {}).keys():
+                case.path_parameters[name] = known[name]
+        return self.caller.headers(case.method, case.formatted_path)
+
+
+@dataclass(frozen=True)
+class Fuzzing:
+    """A running server: its URL, an API credential of it, and how one becomes a caller of the operations with a tag.
+
+    `answered` is for every operation which statuses its callers were answered.
     """
-    document = requests.get(f"{url}/openapi.json", timeout=SECONDS).json()
-    _take_apart(document)
-    load_all_checks()
-    schema = schemathesis.openapi.from_dict(document)
-    for found in schema.get_all_operations():
-        if isinstance(found, Err):
-            raise found.err()
-        operation = found.ok()
-        if only in operation.label:
-            yield from _of_operation(operation, url, bearer, examples)
 
+    url: str
+    bearer: str
+    callers: Mapping[str, Callable[[], Caller]] = field(default_factory=dict)
+    answered: dict[str, set[int]] = field(default_factory=dict)
 
-def _of_operation(operation: Any, url: str, bearer: str, examples: int) -> Iterator[str]:  # noqa: ANN401 - schemathesis'
-    seen: dict[str, str] = {}
-    answers = [one.get("content", {}) for one in operation.definition.raw["responses"].values()]
-    accepted = sorted({media for content in answers for media in content} | {"*/*"}, reverse=True)
-    usual = {"Accept": ", ".join(accepted), "Origin": url}
-    for mode in schemathesis.GenerationMode:
-        check = _check(url, usual, seen, operation.label)
-        authorisation = st.sampled_from(({"Authorization": f"Bearer {bearer}"}, {}))
-        test = given(operation.as_strategy(generation_mode=mode), authorisation, _HEADERS)(check)
-        run = settings(
-            max_examples=examples,
-            deadline=None,
-            database=None,
-            print_blob=False,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )(test)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    def faults(self, *, examples: int, only: str = "") -> Iterator[str]:
+        """Yield what is not as the document says, each kind of it once for an operation, with a command that shows it.
+
+        Args:
+            examples: requests to each operation, of each mode; half as many again where there are callers.
+            only: a part of the operations' names, "POST /token".
+        """
+        document = requests.get(f"{self.url}/openapi.json", timeout=SECONDS).json()
+        _take_apart(document)
+        load_all_checks()
+        schema = schemathesis.openapi.from_dict(document)
+        for found in schema.get_all_operations():
+            if isinstance(found, Err):
+                raise found.err()
+            operation = found.ok()
+            if only in operation.label:
+                yield from self._of_operation(operation, document, examples)
+
+    def _of_operation(self, operation: Any, document: Json, examples: int) -> Iterator[str]:  # noqa: ANN401 - schemathesis'
+        seen: dict[str, str] = {}
+        raw = operation.definition.raw
+        become = next((self.callers[tag] for tag in raw["tags"] if tag in self.callers), None)
+        accepted = sorted({media for one in raw["responses"].values() for media in one.get("content", {})} | {"*/*"})
+        usual = {"Accept": ", ".join(reversed(accepted)), "Origin": self.url}
+        credential = {"Authorization": f"Bearer {self.bearer}"}
+        check = self._check(usual, seen, operation.label)
+        senders = [_Sender(credential), _Sender({})]
+        if become is not None:
+            caller = become()
+            check(_plain(operation, document, caller), _Sender({}, caller), {})
+            caller = become()
+            senders += [_Sender({}, caller), _Sender({}, caller, names=True)]
+        for mode in schemathesis.GenerationMode:
+            test = given(operation.as_strategy(generation_mode=mode), st.sampled_from(senders), _HEADERS)(check)
+            run = settings(
+                max_examples=examples if become is None else examples * 3 // 2,
+                deadline=None,
+                database=None,
+                print_blob=False,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )(test)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    run()
+                except Unsatisfiable:
+                    continue  # an operation without parameters can be sent nothing that is wrong
+        yield from seen.values()
+
+    def _check(
+        self, headers: dict[str, str], seen: dict[str, str], label: str
+    ) -> Callable[[Any, _Sender, dict[str, str]], None]:
+        checks = CHECKS.get_by_names(list(CHECKED))
+        session = requests.Session()
+
+        def check(case: Any, sender: _Sender, further: dict[str, str]) -> None:  # noqa: ANN401 - schemathesis' case
+            proofs = sender.signed(case)
             try:
-                run()
-            except Unsatisfiable:
-                continue  # an operation without parameters can be sent nothing that is wrong
-    yield from seen.values()
+                answer = case.call(
+                    base_url=self.url, session=session, headers=headers | proofs | further, timeout=SECONDS
+                )
+            except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
+                return  # the client would not send it
+            if sender.caller is not None and proofs.keys().isdisjoint(further):
+                self.answered.setdefault(label, set()).add(answer.status_code)
+            media = next(iter(answer.headers.get("content-type", [""]))).partition(";")[0]
+            # Of an event stream the document has the text's type; schemathesis looks for that of each event.
+            chosen = [one for one in checks if media != _EVENTS or one.__name__ != "response_schema_conformance"]
+            try:
+                case.validate_response(answer, checks=chosen)
+            except FailureGroup as group:
+                for failure in group.exceptions:
+                    kind = f"{label}: {type(failure).__name__} {answer.status_code}"
+                    seen.setdefault(kind, f"{kind}: {failure}\n  {case.as_curl_command()}\n  {answer.text[:300]}")
+
+        return check
 
 
-def _check(
-    url: str, headers: dict[str, str], seen: dict[str, str], label: str
-) -> Callable[[Any, dict[str, str], dict[str, str]], None]:
-    checks = CHECKS.get_by_names(list(CHECKED))
-    browser = requests.Session()
-    browser.get(url, timeout=SECONDS)  # for the cookies that pages give
-
-    def check(case: Any, authorisation: dict[str, str], further: dict[str, str]) -> None:  # noqa: ANN401 - schemathesis' case
-        try:
-            answer = case.call(
-                base_url=url, session=browser, headers=headers | authorisation | further, timeout=SECONDS
-            )
-        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL):
-            return  # the client would not send it
-        media = next(iter(answer.headers.get("content-type", [""]))).partition(";")[0]
-        # Of an event stream the document has the text's type; schemathesis looks for that of each event.
-        chosen = [one for one in checks if media != _EVENTS or one.__name__ != "response_schema_conformance"]
-        try:
-            case.validate_response(answer, checks=chosen)
-        except FailureGroup as group:
-            for failure in group.exceptions:
-                kind = f"{label}: {type(failure).__name__} {answer.status_code}"
-                seen.setdefault(kind, f"{kind}: {failure}\n  {case.as_curl_command()}\n  {answer.text[:300]}")
-
-    return check
+def _plain(operation: Any, document: Json, caller: Caller) -> Any:  # noqa: ANN401 - schemathesis'
+    """Return the case that has all that the caller may name, and nothing else."""
+    known = caller.known(operation.path)
+    parts: dict[str, Any] = {"path_parameters": {"id": known["id"]} if "{id}" in operation.path else {}}
+    for media, content in operation.definition.raw.get("requestBody", {}).get("content", {}).items():
+        schema = content["schema"]
+        if "$ref" in schema:
+            schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        body = {name: known[name] for name in schema.get("properties", {}) if name in known}
+        parts |= {"body": body, "media_type": media}
+    return operation.Case(**parts)
 
 
 def _take_apart(document: Json) -> None:

@@ -175,7 +175,8 @@ def _form(words: Described) -> Json:
 
 def _problems(words: Described, endpoint: Endpoint) -> dict[int, str]:
     """Return what may be answered instead, by status: what all services share, and the service's own."""
-    found = {413: "the body is larger than 64 KiB"} if endpoint.consumes else {}
+    takes_body = words.request is not None or words.form or endpoint.consumes
+    found = {413: "the body is larger than 64 KiB"} if takes_body else {}
     if endpoint.limited:
         found[429] = "too many requests; Retry-After says how many seconds to wait"
     if words.who in (CREDENTIAL, MAYBE):

@@ -108,7 +108,9 @@ def test_what_a_service_insists_on_is_in_its_description() -> None:
             operation = DOCUMENT["paths"][path.replace("*", "{id}")][method.lower()]
             if endpoint.consumes:
                 assert list(operation["requestBody"]["content"]) == [endpoint.consumes]
-                assert {"413", "415"} <= set(operation["responses"])
+                assert "415" in operation["responses"]
+            if "requestBody" in operation:
+                assert "413" in operation["responses"], (method, path)
             if endpoint.credential:
                 assert operation["security"] == [{"apiCredential": []}]
                 assert "401" in operation["responses"]
