@@ -1,11 +1,13 @@
 """Steps of a session in one statement each, which says what this process knew beforehand."""
 
+from collections.abc import Sequence
+
 from fidoloop.server.channel_linking import TRIES
 from fidoloop.server.remembered import Remembered
 from fidoloop.server.sessions import Issued, NewRequest, encode_contents, new_issued
 from fidoloop.server.store import queries
 from fidoloop.server.store.base import Change, Store, Value
-from fidoloop.server.store.rows import IssuedRequest, TokenSession
+from fidoloop.server.store.rows import Credential, IssuedRequest, TokenSession
 
 
 async def issue_usernameless(
@@ -28,8 +30,13 @@ async def issue_usernameless(
     return issued
 
 
-def shown(session: TokenSession, dispatcher: str, response: str, *, now: int, requested_from: str) -> Change:
-    """Return the change that stores a token which a dispatcher has answered with, if its user is active."""
+def shown(
+    session: TokenSession, dispatcher: str, response: str, *, now: int, requested_from: str, credential_id: str | None
+) -> Change:
+    """Return the change that stores a token which a dispatcher has answered with.
+
+    It changes nothing unless the user is active and the API credential `credential_id`, if there is one, is live.
+    """
     return Change(
         queries.ADD_SHOWN_TOKEN,
         {
@@ -45,16 +52,25 @@ def shown(session: TokenSession, dispatcher: str, response: str, *, now: int, re
             "response": response,
             "channel_linking": session.linking,
             "linking_tries_left": TRIES if session.linking else None,
+            "api_key": credential_id,
         },
     )
 
 
 async def redeem_and_ask(
-    store: Store, session: TokenSession, request: NewRequest, *, now: int, lifetime: int
+    store: Store,
+    session: TokenSession,
+    request: NewRequest,
+    known_keys: Sequence[Credential],
+    *,
+    app_id: str,
+    now: int,
+    lifetime: int,
 ) -> Issued | None:
     """Redeem the token of an authentication and store its request, in one statement; of any number of callers one does.
 
-    None where that changes nothing: the token is not as `session` has it.
+    None where that changes nothing: the token is not as `session` has it or, where there are `known_keys`, the user is
+    not active or these are not all his keys.
     """
     issued = new_issued(session.id, now)
     parameters: dict[str, Value] = {
@@ -67,6 +83,9 @@ async def redeem_and_ask(
         "transactions": encode_contents(request.transactions),
         "request_expires_at": now + lifetime,
         "now": now,
+        "app_id": app_id,
+        "keys": "".join(f" {key.aaid} {key.key_id} {key.created_at} " for key in known_keys) or None,
+        "key_count": len(known_keys),
     }
     return issued if await store.apply((Change(queries.REDEEM_AND_ASK, parameters),)) else None
 

@@ -80,7 +80,9 @@ def _tokens() -> Routes:
             "POST": Endpoint(handler=create_service(op), consumes=FIDO_UAF, produces=JSON, credential=True)
         }
         routes[f"/token/dispatch/{name}"] = {
-            "POST": Endpoint(handler=dispatch_service(op), consumes=JSON, produces=JSON, credential=True)
+            "POST": Endpoint(
+                handler=dispatch_service(op), consumes=JSON, produces=JSON, credential=True, states_credential=True
+            )
         }
         routes[f"/token/redeem/{name}"] = {
             "POST": Endpoint(handler=redeem_service(op), kind=Kind.REDEEM, consumes=JSON, produces=FIDO_UAF)

@@ -130,9 +130,19 @@ async def redeem_and_ask(
         UafRefusal: as `answer_request` does. Then nothing is stored.
     """
     environment.metadata.refresh(now)
-    wanted = await _wanted(environment, environment.store, context, asking)
-    lifetime = environment.config.lifetimes.response_millis("Auth")
-    issued = await known_sessions.redeem_and_ask(environment.store, session, wanted.new, now=now, lifetime=lifetime)
+    username = _user_of(context, asking)
+    known = None if username is None else environment.remembered.keys_of(username)
+    keys = known or await _active_keys(environment, environment.store, username)
+    wanted = _wanted(environment, context, username, keys)
+    issued = await known_sessions.redeem_and_ask(
+        environment.store,
+        session,
+        wanted.new,
+        known or (),
+        app_id=environment.config.app_id,
+        now=now,
+        lifetime=environment.config.lifetimes.response_millis("Auth"),
+    )
     if issued is None:
         return None
     return _returned(environment, "Auth", _authentication_request(environment, wanted, issued, asking))
@@ -141,7 +151,8 @@ async def redeem_and_ask(
 async def _authentication(
     environment: Environment, transaction: StoreTransaction, context: AuthenticationContext, asking: Asking
 ) -> AuthenticationRequest:
-    wanted = await _wanted(environment, transaction, context, asking)
+    username = _user_of(context, asking)
+    wanted = _wanted(environment, context, username, await _active_keys(environment, transaction, username))
     issued = await _issue(environment, transaction, wanted.new, asking)
     return _authentication_request(environment, wanted, issued, asking)
 
@@ -152,14 +163,30 @@ class _Wanted(NamedTuple):
     shown: tuple[Rendering, ...]
 
 
-async def _wanted(
-    environment: Environment, statements: Statements, context: AuthenticationContext, asking: Asking
+def _user_of(context: AuthenticationContext, asking: Asking) -> str | None:
+    return asking.bound_username or context.username or None
+
+
+async def _active_keys(environment: Environment, statements: Statements, username: str | None) -> list[Credential]:
+    """Return the keys of a user, and remember them; none where anybody may answer. Raises UafRefusal BAD_REQUEST."""
+    if username is None:
+        return []
+    keys = await accounts.credentials_of(environment, statements, username)
+    if not keys or keys[0].owner_disabled_at is not None:
+        await accounts.require_active(statements, username)
+    else:
+        environment.remembered.keys_read(username, keys)
+    return keys
+
+
+def _wanted(
+    environment: Environment, context: AuthenticationContext, username: str | None, keys: list[Credential]
 ) -> _Wanted:
-    username = asking.bound_username or context.username or None
+    """Return what to ask for. Raises UafRefusal BAD_REQUEST, UNACCEPTABLE_AUTHENTICATOR."""
     named = find_policy(environment, context.policy or DEFAULT)
     shown = read_renderings(context.transaction or ())
     if username is not None:
-        named, shown = await _step_up(environment, statements, named, shown, username)
+        named, shown = _step_up(environment, named, shown, keys)
     contents = tuple(dict.fromkeys(rendering.content for rendering in shown))
     new = NewRequest(op="Auth", username=username, policy=named.text, transactions=contents)
     return _Wanted(new, named.policy, shown)
@@ -231,20 +258,13 @@ async def _registration_policy(
     return Policy(named.policy.accepted, (*(named.policy.disallowed or ()), *registered))
 
 
-async def _step_up(
-    environment: Environment,
-    statements: Statements,
-    named: NamedPolicy,
-    renderings: tuple[Rendering, ...],
-    username: str,
+def _step_up(
+    environment: Environment, named: NamedPolicy, renderings: tuple[Rendering, ...], registered: list[Credential]
 ) -> tuple[NamedPolicy, tuple[Rendering, ...]]:
     """Return the policy narrowed to the user's keys, of which each can show one of the renderings where there are any.
 
     With it the renderings that these keys show.
     """
-    registered = await accounts.credentials_of(environment, statements, username)
-    if not registered or registered[0].owner_disabled_at is not None:
-        await accounts.require_active(statements, username)
     wanted = "that the policy accepts"
     if renderings:
         wanted += " and whose display shows the transaction"

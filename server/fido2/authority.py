@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from fidoloop.server.environment import Environment
 from fidoloop.server.http.credentials import authorized_key_id
-from fidoloop.server.http.dispatch import credential_needed
+from fidoloop.server.http.dispatch import CredentialNeeded
 from fidoloop.server.http.messages import Request
 from fidoloop.server.oauth.jans_chip.enrolment import find_enrolment
 from fidoloop.server.web import cookies, logged_in
@@ -39,4 +39,4 @@ async def enrolling_authority(environment: Environment, request: Request) -> Aut
         opened = await find_enrolment(environment, request)
         if opened is not None:
             return Authority(f"jans-chip:{opened.session_hash}", opened.username)
-    raise credential_needed()
+    raise CredentialNeeded

@@ -21,7 +21,7 @@ from fidoloop.server.environment import Environment
 from fidoloop.server.errors import ConflictError, StoreError
 from fidoloop.server.http.body import ClientGone, check_declared_length, read_body
 from fidoloop.server.http.client_address import ClientAddresses
-from fidoloop.server.http.credentials import is_authorized
+from fidoloop.server.http.credentials import authorized_key_id, is_authorized, remembered_key_id
 from fidoloop.server.http.hosts import Hosts
 from fidoloop.server.http.media import accepts, media_type
 from fidoloop.server.http.messages import EventStream, HttpProblem, Request, Response
@@ -57,8 +57,10 @@ class Endpoint:
     """One method of one path.
 
     `consumes` is the Content-Type it insists on, `produces` the media type Accept must take (only checked where
-    given); `credential` puts it behind an API credential. `limited`: one address may call it so often only, holders of
-    API credentials aside; `too_many` says that it was too often.
+    given); `credential` puts it behind an API credential. `states_credential`: where the request has a `credential_id`,
+    the handler says in what it writes that it is live, or calls `check_credential` before it does or says anything; its
+    refusals need not. `limited`: one address may call it so often only, holders of API
+    credentials aside; `too_many` says that it was too often.
     """
 
     handler: Handler
@@ -66,6 +68,7 @@ class Endpoint:
     consumes: str | None = None
     produces: str | None = None
     credential: bool = False
+    states_credential: bool = False
     limited: bool = True
     too_many: Callable[[TooManyError], Response] = too_many_response
 
@@ -143,12 +146,13 @@ class Dispatch:
         address = self._addresses.of(client[0] if client else "", scope["headers"])
         limited_as = self._addresses.limited_as(address)
         requests = self._environment.limits.requests
+        credential_id = None
         try:
             if endpoint.limited and not endpoint.credential and not requests.passes(limited_as):
                 await requests.ask(limited_as)
             _check_media_types(endpoint, headers)
             if endpoint.credential:
-                await self._check_credential(headers, limited_as)
+                credential_id = await self._check_credential(endpoint, headers, limited_as)
             check_declared_length(headers.get(b"content-length"))
             request = Request(
                 scope["method"],
@@ -161,9 +165,11 @@ class Dispatch:
                 _tls_unique(scope) if self._binds else None,
                 scope["headers"],
                 limited_as,
+                credential_id,
             )
             kind = endpoint.kind
-            return await endpoint.handler(self._environment, request)
+            states = credential_id is not None
+            return await (self._state(endpoint, request) if states else endpoint.handler(self._environment, request))
         except HttpProblem as problem:
             return problem_response(problem)
         except TooManyError as error:
@@ -177,6 +183,25 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
             return self._failed(kind, error)
 
+    async def _check_credential(self, endpoint: Endpoint, headers: dict[bytes, bytes], limited_as: str) -> str | None:
+        """Refuse a call without a live API credential; return its id where the handler still has to ask for it."""
+        if endpoint.states_credential:
+            credential_id = remembered_key_id(self._environment.remembered, headers.get(b"authorization"))
+            if credential_id is not None:
+                return credential_id
+        await check_credential(self._environment, headers, limited_as)
+        return None
+
+    async def _state(self, endpoint: Endpoint, request: Request) -> Response | EventStream:
+        """Have a request answered whose credential the handler asks for; what it refuses is for live ones only."""
+        try:
+            return await endpoint.handler(self._environment, request)
+        except CredentialNeeded:
+            raise
+        except (HttpProblem, MalformedError, UafRefusal):
+            await check_credential(self._environment, request.headers, request.limited_as)
+            raise
+
     def _failed(self, kind: Kind, error: Exception) -> Response:
         """Return the answer to a request that failed through no fault of its own."""
         if isinstance(error, StoreError):
@@ -186,12 +211,6 @@ class Dispatch:
                 return _unavailable(kind)
         _log.exception("unexpected error", exc_info=error)
         return _broken(kind)
-
-    async def _check_credential(self, headers: dict[bytes, bytes], limited_as: str) -> None:
-        """Refuse a call without a live API credential; only those count for its address."""
-        if not await is_authorized(self._environment.store, headers.get(b"authorization")):
-            await self._environment.limits.requests.spend(limited_as)
-            raise credential_needed()
 
     def _check_host(self, headers: dict[bytes, bytes], scope: Scope) -> None:
         """Refuse a request for another server's name; HTTP/1.0 need not name any. Raises HttpProblem 421."""
@@ -220,15 +239,24 @@ def _tls_unique(scope: Scope) -> bytes | None:
     return found
 
 
+async def check_credential(environment: Environment, headers: dict[bytes, bytes], limited_as: str) -> None:
+    """Refuse a call without a live API credential; only those count for its address. Raises HttpProblem 401."""
+    if await authorized_key_id(environment.store, headers.get(b"authorization"), environment.remembered) is None:
+        await environment.limits.requests.spend(limited_as)
+        raise CredentialNeeded
+
+
 async def require_credential(statements: Statements, headers: dict[bytes, bytes]) -> None:
     """Refuse a call without a live API credential. Raises HttpProblem 401."""
     if not await is_authorized(statements, headers.get(b"authorization")):
-        raise credential_needed()
+        raise CredentialNeeded
 
 
-def credential_needed() -> HttpProblem:
-    """Return the refusal of a call without a live API credential."""
-    return HttpProblem(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
+class CredentialNeeded(HttpProblem):
+    """The refusal of a call without a live API credential."""
+
+    def __init__(self) -> None:
+        super().__init__(401, "an API credential is needed", ((b"www-authenticate", b"Bearer"),))
 
 
 def _check_media_types(endpoint: Endpoint, headers: dict[bytes, bytes]) -> None:

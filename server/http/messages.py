@@ -19,7 +19,8 @@ class Request(NamedTuple):
 
     `identifier` is the last path member where the route has one, `tls_unique` that of the connection (RFC 5929) where
     channels are to be bound and there is one. `headers` has the last of fields of one name, `raw_headers` every one.
-    `limited_as` is by what name the limits know the address; empty where it is exempt.
+    `limited_as` is by what name the limits know the address; empty where it is exempt. `credential_id` is the API
+    credential's where it was good when it was looked up last, and is still to be asked for.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Request(NamedTuple):
     tls_unique: bytes | None = None
     raw_headers: Sequence[tuple[bytes, bytes]] = ()
     limited_as: str = ""
+    credential_id: str | None = None
 
     def fields(self, name: bytes) -> list[str]:
         """Return the values of every header field of this name, which is in lower case, as they were sent."""

@@ -19,7 +19,7 @@ from fidoloop.server.channel_linking import demand_in, demand_of, make_linking, 
 from fidoloop.server.contexts import DeregistrationContext, parse_request_context
 from fidoloop.server.dispatchers.base import AddressGoneError, Dispatcher, DispatchError, Outgoing
 from fidoloop.server.environment import Environment
-from fidoloop.server.http.dispatch import Handler
+from fidoloop.server.http.dispatch import Handler, check_credential
 from fidoloop.server.http.messages import HttpProblem, Request, Response, json_response
 from fidoloop.server.http.server_timing import ServerTiming
 from fidoloop.server.payloads import make_payload
@@ -70,6 +70,7 @@ async def dispatch(
 
     Raises:
         MalformedError, UafRefusal: dispatchInformation or context cannot be used.
+        HttpProblem: 401, the API credential is not live any more.
     """
     op = wanted.getUafRequest.op
     information = wanted.dispatchInformation or {}
@@ -79,6 +80,7 @@ async def dispatch(
         shown = environment.dispatchers.get(wanted.dispatcher or "")
         if shown is not None and shown.shown and not (wanted.dispatchTargetId or wanted.sessionId or op == "Dereg"):
             return await _show(environment, request, wanted, shown, timing)
+        await _check_credential(environment, request)
         with timing.step("token"):
             session, dispatcher, target = await _open_session(environment, request, wanted, op, information)
     except _Failed as failed:
@@ -120,12 +122,26 @@ async def _show(
     except DispatchError as error:
         result, response = DispatchResult.ERROR, str(error)
     with timing.step("token"):
-        adding = known_sessions.shown(session, dispatcher.name, response, now=now, requested_from=request.address)
+        adding = known_sessions.shown(
+            session,
+            dispatcher.name,
+            response,
+            now=now,
+            requested_from=request.address,
+            credential_id=request.credential_id,
+        )
         if not await environment.store.apply((adding,)):
+            await _check_credential(environment, request)
             raise _Failed(DispatchResult.USER_NOT_FOUND)
     if op == "Auth":
         environment.remembered.token_made(session)
     return _answer(result, session, dispatcher, response)
+
+
+async def _check_credential(environment: Environment, request: Request) -> None:
+    """Refuse a call whose API credential is remembered, and not live any more. Raises HttpProblem 401."""
+    if request.credential_id is not None:
+        await check_credential(environment, request.headers, request.limited_as)
 
 
 def _outgoing(

@@ -121,15 +121,17 @@ ADD_TOKEN: Final = Query(
     " :linking_tries_left)",
     Nothing,
 )
-# Of a user who is active, where it is one's: the dispatcher has shown it already.
+# Of a user who is active, where it is one's, and for an API credential that is live: it is shown already.
 ADD_SHOWN_TOKEN: Final = Query(
     "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, token, context,"
     " token_expires_at, dispatcher, dispatcher_response, channel_linking, linking_tries_left) SELECT CAST(:id AS TEXT),"
     " CAST(:op AS TEXT), CAST(:username AS TEXT), 'tokenCreated', CAST(:now AS BIGINT), CAST(:now AS BIGINT),"
     " CAST(:requested_from AS TEXT), CAST(:token AS TEXT), CAST(:context AS TEXT), CAST(:token_expires_at AS BIGINT),"
     " CAST(:dispatcher AS TEXT), CAST(:response AS TEXT), CAST(:channel_linking AS TEXT),"
-    " CAST(:linking_tries_left AS BIGINT) WHERE CAST(:username AS TEXT) IS NULL"
-    " OR EXISTS (SELECT 1 FROM account WHERE username = CAST(:username AS TEXT) AND disabled_at IS NULL)",
+    " CAST(:linking_tries_left AS BIGINT) WHERE (CAST(:username AS TEXT) IS NULL"
+    " OR EXISTS (SELECT 1 FROM account WHERE username = CAST(:username AS TEXT) AND disabled_at IS NULL))"
+    " AND (CAST(:api_key AS TEXT) IS NULL"
+    " OR EXISTS (SELECT 1 FROM api_key WHERE id = CAST(:api_key AS TEXT) AND revoked_at IS NULL))",
     Nothing,
 )
 _PENDING = "SELECT id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking FROM session"
@@ -141,12 +143,17 @@ REDEEM: Final = Query(
     " RETURNING id, op, username, token, context, token_expires_at, redeemed_at, state, channel_linking",
     TokenSession,
 )
-# What redeeming and asking do, where what was read before is still so.
+# What redeeming and asking do, where what was read before is still so. The user's keys are those of :keys if as many of
+# them are in it as there are, and none is that is not.
 REDEEM_AND_ASK: Final = Query(
     "UPDATE session SET redeemed_at = :now, updated_at = :now, username = :username, state = 'clientAuthenticating',"
     " server_data = :server_data, challenge = :challenge, policy = :policy, transactions = :transactions,"
     " request_expires_at = :request_expires_at WHERE id = :id AND token = :token AND op = 'Auth'"
-    " AND redeemed_at IS NULL AND token_expires_at > :now AND state = 'tokenCreated'",
+    " AND redeemed_at IS NULL AND token_expires_at > :now AND state = 'tokenCreated'"
+    " AND (CAST(:keys AS TEXT) IS NULL OR :key_count = (SELECT SUM(CASE WHEN REPLACE(CAST(:keys AS TEXT),"
+    " ' ' || c.aaid || ' ' || c.key_id || ' ' || CAST(c.created_at AS TEXT) || ' ', '') = :keys THEN -1 ELSE 1 END)"
+    " FROM credential c JOIN account a ON a.username = c.username"
+    " WHERE c.username = :username AND c.app_id = :app_id AND a.disabled_at IS NULL))",
     Nothing,
 )
 SET_SESSION_TARGET: Final = Query("UPDATE session SET target_id = :target_id WHERE id = :id", Nothing)
