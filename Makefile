@@ -33,13 +33,12 @@ test-all: test fuzz-short build/audit/.stamp
 	@build/audit/bin/python scripts/audit.py || [ $$? = 4 ]
 
 # Both take TARGET="tlv dpop" (all where it is left out); TIME is seconds for each. docs/fuzzing.md tells more.
-fuzz: TIME ?= 300
-fuzz-short: TIME ?= 12
-fuzz: SEED ?= 0
-# The same inputs each time, as far as the time goes: what it finds is new with the code.
-fuzz-short: SEED ?= 1
-fuzz fuzz-short: setup-test
-	$(BIN)/python -m fuzz --time $(TIME) --seed $(SEED) $(TARGET)
+fuzz: setup-test
+	$(BIN)/python -m fuzz --time $(or $(TIME),300) $(TARGET)
+
+# The same inputs each time: what it finds is new with the code.
+fuzz-short: setup-test
+	$(BIN)/python -m fuzz --seed 1 --runs $(or $(RUNS),10000) --time 120 $(TARGET)
 
 bench: setup-test
 	@mkdir -p build

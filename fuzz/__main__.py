@@ -17,8 +17,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"one of {', '.join(NAMES)}; all by default")
     parser.add_argument("--time", type=int, default=60, metavar="SECONDS", help="for each target (60)")
+    parser.add_argument("--runs", type=int, default=-1, metavar="N", help="at most, for each target (no limit)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="targets at a time (2)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of its chance; 0: another each time (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of its chance: the same runs each time; 0: other ones (0)"
+    )
     given = parser.parse_args()
     names = given.targets or list(NAMES)
     unknown = [name for name in names if name not in NAMES]
@@ -27,15 +30,15 @@ def main() -> int:
     if importlib.util.find_spec("atheris") is None:
         print(_NO_ATHERIS)
         return 0
-    return _run(names, given.time, given.seed, given.jobs)
+    return _run(names, running.Effort(given.time, given.runs, given.seed), given.jobs)
 
 
-def _run(names: list[str], seconds: int, seed: int, jobs: int) -> int:
+def _run(names: list[str], effort: running.Effort, jobs: int) -> int:
     waiting, failed = list(names), 0
     begun: list[running.Run] = []
     while waiting or begun:
         while waiting and len(begun) < jobs:
-            begun.append(running.start(waiting.pop(0), seconds, seed))
+            begun.append(running.start(waiting.pop(0), effort))
         found = running.finish(begun.pop(0))
         print(
             f"{found.name:20} {found.executions:>10,} runs, {found.coverage:>6,} edges: {_verdict(found)}", flush=True

@@ -45,6 +45,14 @@ def write_seeds(name: str) -> Path:
     return folder
 
 
+class Effort(NamedTuple):
+    """How long a target is fuzzed: until `seconds` or `runs` (-1: any number) are over; by `seed`, 0 by chance."""
+
+    seconds: int
+    runs: int = -1
+    seed: int = 0
+
+
 class Run(NamedTuple):
     """A target being fuzzed, and the folder for its files, which libFuzzer does not let it remove."""
 
@@ -53,23 +61,24 @@ class Run(NamedTuple):
     scratch: Path
 
 
-def start(name: str, seconds: int, seed: int = 0) -> Run:
-    """Fuzz a target for `seconds`, by the chance of a `seed` above 0; what is new is kept in build/fuzz/corpus."""
-    found = BUILD / "corpus" / name
-    found.mkdir(parents=True, exist_ok=True)
-    (BUILD / "crashes").mkdir(exist_ok=True)
-    folders = [str(found), *(str(one / name) for one in (CORPUS, REGRESSIONS) if (one / name).is_dir())]
+def start(name: str, effort: Effort) -> Run:
+    """Fuzz a target; what is new is kept in build/fuzz/corpus, unless a seed says that each run begins alike."""
+    (BUILD / "crashes").mkdir(parents=True, exist_ok=True)
     known = target(name)
     # In memory where there is such: a fuzzer has no time for disks.
     memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     scratch = Path(tempfile.mkdtemp(prefix="fidoloop-fuzz-", dir=memory))
+    found = scratch / "found" if effort.seed else BUILD / "corpus" / name
+    found.mkdir(parents=True, exist_ok=True)
+    folders = [str(found), *(str(one / name) for one in (CORPUS, REGRESSIONS) if (one / name).is_dir())]
     command = [
         sys.executable,
         "-m",
         "fuzz.fuzzer",
         name,
-        f"-max_total_time={seconds}",
-        f"-seed={seed}",
+        f"-max_total_time={effort.seconds}",
+        f"-runs={effort.runs}",
+        f"-seed={effort.seed}",
         f"-max_len={known.MAX_BYTES}",
         f"-timeout={SECONDS_PER_INPUT}",
         f"-rss_limit_mb={MEGABYTES}",

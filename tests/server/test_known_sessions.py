@@ -155,6 +155,7 @@ def test_an_api_credential_is_refused_as_soon_as_it_is_revoked(
         assert await status(f"{key.bearer}x") == 401
         await admin.revoke_api_key(bench.store, key.id, now=bench.clock())
         assert [await status(key.bearer), await status(key.bearer)] == [401, 401]
+        assert bench.environment.remembered.api_key(key.id) is None
         assert await count(bench) == before
 
     run(tmp_path, database, check)
