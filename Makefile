@@ -20,16 +20,16 @@ lint:
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m manual --check
 
-# One more than the cores that CI has: tests wait for the processes that they start.
+# Two more than the cores that CI has: tests wait for the processes that they start.
 unit:
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadgroup
 
-# What takes too long for every day: formats fuzzed; the server's tests once more, on PostgreSQL; faults under load; the
-# example project; the tutorial, typed; known advisories, which fail it, and a service out of reach, which does not.
+# What takes too long for every day: formats fuzzed; the server's tests once more, on PostgreSQL; faults under load, most
+# pages in a browser, every model, the tutorial, typed, and what else tests/conftest.py names; known advisories, which
+# fail it, and a service out of reach, which does not.
 test-all: test fuzz-short build/audit/.stamp
-	$(BIN)/pytest tests/server -n 2 --dist loadgroup --store postgresql
-	$(BIN)/pytest tests/faults -n 2 --dist loadgroup
-	$(BIN)/pytest tests/examples tests/fuzz/test_openapi.py tests/manual/walk_tutorial.py -n 2 --dist loadgroup
+	$(BIN)/pytest tests/server -n 3 --dist loadgroup --store postgresql
+	$(BIN)/pytest --long -n 2 --dist loadgroup
 	@build/audit/bin/python scripts/audit.py || [ $$? = 4 ]
 
 # Both take TARGET="tlv dpop" (all where it is left out); TIME is seconds for each. docs/fuzzing.md tells more.
@@ -38,7 +38,7 @@ fuzz: setup-test
 
 # The same inputs each time: what it finds is new with the code.
 fuzz-short: setup-test
-	$(BIN)/python -m fuzz --seed 1 --runs $(or $(RUNS),10000) --time 120 $(TARGET)
+	$(BIN)/python -m fuzz --seed 1 --runs $(or $(RUNS),20000) --time 120 $(TARGET)
 
 bench: setup-test
 	@mkdir -p build

@@ -22,9 +22,24 @@ from fidoloop.softhsm import find_softhsm_module
 from fidoloop.testing.security_key import new_authenticator
 from tests.lab import NSS_PIN, Lab, running_lab
 
-# What takes minutes, and is run by `make test-all`: only where it is named.
+# What takes minutes together, and is run where it is named, or with --long, as `make test-all` does.
 _HERE = Path(__file__).parent
-LONG = (_HERE / "faults", _HERE / "examples", _HERE / "fuzz/test_openapi.py")
+LONG = [
+    _HERE / name
+    for name in (
+        "examples",
+        "faults",
+        "fuzz/test_openapi.py",
+        "loop/test_models.py",
+        "manual/test_site.py",
+        "manual/test_tutorial.py",
+        "plugin/test_options.py",
+        "web/test_authorization_code.py",
+        "web/test_lab_console.py",
+        "web/test_pages_of_a_user.py",
+        "web/test_phone_app_login.py",
+    )
+]
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("fidoloop", deadline=None)
@@ -39,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="the database behind the servers that tests run in their own process",
     )
+    parser.addoption("--long", action="store_true", help="run what takes long, and nothing else")
 
 
 _PCSCD = pytest.StashKey[Path]()
@@ -135,8 +151,14 @@ def fidoloop_fido_card(
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what takes long unless it, or something in it, is named."""
+    """Leave out what takes long unless it, or something in it, is named; with --long everything else."""
+    if config.getoption("long"):
+        return None if any(_one_in_the_other(collection_path, path) for path in LONG) else True
     if collection_path not in LONG:
         return None
     named = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
     return None if any(path.is_relative_to(collection_path) for path in named) else True
+
+
+def _one_in_the_other(path: Path, other: Path) -> bool:
+    return path.is_relative_to(other) or other.is_relative_to(path)
