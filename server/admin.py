@@ -56,7 +56,7 @@ async def disable_user(store: Store, username: str, *, now: int) -> None:
         found = await transaction.fetch_one(queries.SET_DISABLED, username=username, disabled_at=now)
         if found is None:
             raise NotFoundError("no such user")
-        await sessions.fail_open_sessions(transaction, now=now, username=username)
+        await sessions.fail_open_sessions(transaction, username, now=now)
         await _note(transaction, "user-disabled", username, now)
 
 

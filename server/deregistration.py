@@ -59,7 +59,7 @@ async def remove_key(
     await transaction.fetch_one(
         queries.DELETE_CREDENTIAL, key_id=credential.key_id, aaid=credential.aaid, username=credential.username
     )
-    await sessions.fail_open_sessions(transaction, now=now, key_id=credential.key_id)
+    await sessions.fail_open_sessions(transaction, credential.username, now=now, key_id=credential.key_id)
     await audit.record(
         transaction,
         now=now,

@@ -296,17 +296,17 @@ async def redeem(transaction: Transaction, *, op: Operation, token: str, now: in
 
 async def fail_open_sessions(
     transaction: Transaction,
+    username: str,
     *,
     now: int,
-    username: str | None = None,
     target_id: str | None = None,
     key_id: str | None = None,
 ) -> list[str]:
-    """End the open sessions of a user, a target, or whose request names a key; return their ids."""
+    """End a user's open sessions: all, those of a target, or those whose request names a key; return their ids."""
     failed = []
-    for session in await transaction.fetch_all(queries.OPEN_SESSIONS):
+    for session in await transaction.fetch_all(queries.OPEN_SESSIONS_OF, username=username):
         if (
-            (username is not None and session.username == username)
+            (target_id is None and key_id is None)
             or (target_id is not None and session.target_id == target_id)
             or (key_id is not None and session.op == "Auth" and f'"{key_id}"' in (session.policy or ""))
         ):

@@ -70,10 +70,10 @@ async def modify_target(
 
 async def remove_target(transaction: Transaction, target_id: str, *, now: int) -> bool:
     """Delete a target and end what is open for it; tell whether it was there."""
-    removed = await transaction.fetch_one(queries.DELETE_TARGET, id=target_id)
-    if removed is not None:
-        await sessions.fail_open_sessions(transaction, now=now, target_id=target_id)
-    return removed is not None
+    owner = await transaction.fetch_one(queries.DELETE_TARGET, id=target_id)
+    if owner is not None:
+        await sessions.fail_open_sessions(transaction, owner.value, now=now, target_id=target_id)
+    return owner is not None
 
 
 async def expire_target(transaction: Transaction, target: Target, *, now: int, remove: bool) -> None:

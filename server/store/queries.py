@@ -106,7 +106,7 @@ EXPIRE_TARGET: Final = Query(
     "UPDATE dispatch_target SET expired_at = :now WHERE id = :id AND target = :target", Nothing
 )
 TOUCH_TARGET: Final = Query("UPDATE dispatch_target SET last_used_at = :now WHERE id = :id", Nothing)
-DELETE_TARGET: Final = Query("DELETE FROM dispatch_target WHERE id = :id RETURNING id", One)
+DELETE_TARGET: Final = Query("DELETE FROM dispatch_target WHERE id = :id RETURNING username", One)
 USE_REQUEST_ID: Final = Query(
     "INSERT INTO used_request (target_id, request_id, expires_at) VALUES (:target_id, :request_id, :expires_at)"
     " ON CONFLICT (target_id, request_id) DO NOTHING RETURNING request_id",
@@ -225,9 +225,9 @@ STATUS: Final = Query(
     " request_expires_at, uaf_status, asm_status, client_error, authenticators FROM session WHERE id = :id",
     SessionStatus,
 )
-OPEN_SESSIONS: Final = Query(
-    "SELECT id, op, username, target_id, policy FROM session"
-    " WHERE state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
+OPEN_SESSIONS_OF: Final = Query(
+    "SELECT id, op, target_id, policy FROM session"
+    " WHERE username = :username AND state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
     OpenSession,
 )
 # Each by the conditions of an index that holds little else.

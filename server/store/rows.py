@@ -167,11 +167,10 @@ class LabSessionRow(msgspec.Struct, frozen=True):
 
 
 class OpenSession(msgspec.Struct, frozen=True):
-    """A session that has not ended, and what it hangs on."""
+    """A user's session that has not ended, and what it hangs on."""
 
     id: str
     op: str
-    username: str | None
     target_id: str | None
     policy: str | None
 

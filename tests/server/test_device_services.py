@@ -134,7 +134,7 @@ def test_what_was_not_dispatched_or_withdrawn_does_not_wait(tmp_path: Path) -> N
         await dispatch(bench, dispatcher="link", dispatchTargetId=target)
         assert len(await waiting(bench, target, phone)) == 1
         async with bench.store.transaction() as transaction:
-            await sessions.fail_open_sessions(transaction, now=bench.clock(), username="jeff")
+            await sessions.fail_open_sessions(transaction, "jeff", now=bench.clock())
         assert await waiting(bench, target, phone) == []
 
     run(tmp_path, check)

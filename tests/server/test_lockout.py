@@ -77,6 +77,21 @@ def test_a_disabled_user_is_locked_out(tmp_path: Path) -> None:
     run(tmp_path, check)
 
 
+def test_what_is_open_for_others_stays_open(tmp_path: Path) -> None:
+    async def check(bench: Bench) -> None:
+        phone, other = await bench.registered(target=True), await bench.registered("mia", target=True)
+        (target,) = await admin.list_targets(bench.store, "jeff")
+        open_for_other = await bench.uaf_request("Auth", {"username": "mia"})
+        open_for_all = await bench.uaf_request("Auth", {}, api=False)
+        await admin.revoke_target(bench.store, target.id, now=bench.clock())
+        await admin.revoke_credential(bench.store, phone.keys[0].text, now=bench.clock())
+        await admin.disable_user(bench.store, "jeff", now=bench.clock())
+        for request in (open_for_other, open_for_all):
+            assert (await bench.respond("Auth", other.authenticate(request)))["statusCode"] == 1200
+
+    run(tmp_path, check)
+
+
 def test_old_sessions_are_purged_and_open_ones_kept(tmp_path: Path) -> None:
     async def check(bench: Bench) -> None:
         old = await bench.uaf_request("Auth", {}, api=False)

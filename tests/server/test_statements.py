@@ -3,9 +3,11 @@
 import asyncio
 import importlib
 import pkgutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -14,9 +16,10 @@ import pytest
 
 from fidoloop.server import store as store_package
 from fidoloop.server.store import fido2_queries, limit_queries, oauth_queries, queries, web_queries
-from fidoloop.server.store.base import Query
+from fidoloop.server.store.base import Query, migrations
 from fidoloop.server.store.open import migrate_store
 from fidoloop.server.store.postgres import postgres_text
+from fidoloop.server.store.schema import TABLE
 
 PYTHON_TYPES: dict[str, type] = {"text": str, "int8": int, "bytea": bytes}
 
@@ -104,3 +107,38 @@ def only_type(hint: Any) -> type:  # noqa: ANN401 - any annotation
     if isinstance(hint, UnionType):
         (hint,) = [each for each in get_args(hint) if each is not type(None)]
     return hint if isinstance(hint, type) else type(get_args(hint)[0])
+
+
+WHOLE_TABLES = {
+    "fido2_queries.CREDENTIALS": "for operators",
+    "fido2_queries.FAIL_OPEN": "after a restore",
+    "fido2_queries.PURGE_SESSIONS": "the sweep",
+    "lab_queries.NEWEST_SESSIONS": "the lab console",
+    "oauth_queries.CLIENTS": "for operators",
+    "queries.ACCOUNTS": "for operators",
+    "queries.API_KEYS": "for operators",
+    "queries.AUDIT": "for operators",
+    "queries.AUDIT_OF_SESSIONS": "for operators",
+    "queries.CREDENTIALS": "for operators",
+    "queries.FAIL_OPEN": "after a restore",
+    "queries.PURGE_REQUEST_IDS": "the sweep",
+    "queries.TARGETS": "for operators",
+    "web_queries.PURGE[1]": "the sweep",
+    "web_queries.PURGE_EXPIRED[0]": "the sweep",
+    "web_queries.PURGE_EXPIRED[1]": "the sweep",
+}
+
+
+def test_no_request_reads_a_whole_table() -> None:
+    """As SQLite plans it, which has the same indexes."""
+    connection = sqlite3.connect(":memory:")
+    for statement in chain([TABLE], *(statements for _, statements in migrations())):
+        connection.execute(statement)
+
+    def scans(query: Query[Any]) -> bool:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {query.numbered}", [None] * len(query.names))
+        return any(step.startswith("SCAN") and "CONSTANT ROW" not in step for *_, step in plan)
+
+    small = {name for name in ALL if name.endswith(".APPLIED")}
+    assert {name for name, query in ALL.items() if scans(query)} - small == set(WHOLE_TABLES)
+    connection.close()
