@@ -95,7 +95,7 @@ Recorder = Callable[[Exchange], None]
 
 
 class Server:
-    """One server seen from a client. `base_url` has no path; the contract's context path is added here.
+    """One server seen from a client. Behind the path that `base_url` may have stands the contract's context path.
 
     Every method raises NetworkError where the server cannot be reached or trusted.
     """

@@ -117,7 +117,7 @@ def _redeem_target(redeem_url: str) -> tuple[str, str]:
     base_url, found, operation = redeem_url.rstrip("/").partition(f"{CONTEXT_PATH}{REDEEM_PATH}")
     # A query, a fragment or credentials before the context path would make it another URL than it looks.
     if not found or operation not in OPERATIONS or origin(base_url) is None or set(base_url) & set("?#@"):
-        raise MalformedPayloadError("redeem_url is not of a redeem service")
+        raise MalformedPayloadError(f"redeem_url does not end with {CONTEXT_PATH}{REDEEM_PATH} and an operation")
     return base_url, operation
 
 

@@ -1,6 +1,7 @@
 """Requests signed by a dispatch target's key: the signature, then time and single use (HTTP contract 6)."""
 
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from fidoloop.protocol import jose, strictjson
 from fidoloop.protocol.outofband import DeviceSignature, ModifyDispatchTarget
@@ -34,15 +35,18 @@ async def read_signed(transaction: Transaction, target_id: str, token: str, type
 
 
 async def read_device_signature(
-    transaction: Transaction, request: Request, target_id: str
+    environment: Environment, transaction: Transaction, request: Request, target_id: str
 ) -> tuple[DeviceSignature, Target]:
     """Return what the header Device-Signature says, and the target whose key signed it, for this very request.
+
+    The path that is signed is the one that devices see: where the base URL has one, that stands before it.
 
     Raises:
         MalformedError, HttpProblem: as `read_signed`; 401 no such header, or one made for another request.
     """
     signed, target = await read_signed(transaction, target_id, _header(request), DeviceSignature)
-    if (signed.method, signed.path) != (request.method, request.path):
+    path = urlsplit(environment.config.base_url).path + request.path
+    if (signed.method, signed.path) != (request.method, path):
         raise HttpProblem(401, "the signature is for another request")
     return signed, target
 

@@ -55,7 +55,7 @@ async def operations(environment: Environment, request: Request) -> Response:
 
 async def _asking(environment: Environment, transaction: Transaction, request: Request) -> Target:
     """Return the target whose signature the request bears, having used the signature up."""
-    order, target = await read_device_signature(transaction, request, named_target(request))
+    order, target = await read_device_signature(environment, transaction, request, named_target(request))
     if target.device_id is None or target.device_id != request.identifier:
         raise HttpProblem(404, "the dispatch target is not of this device")
     if not await accounts.is_active(transaction, target.username):

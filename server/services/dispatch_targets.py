@@ -92,7 +92,7 @@ async def modify(environment: Environment, request: Request) -> Response:
 async def delete(environment: Environment, request: Request) -> Response:
     """204; the JWS in Device-Signature names this very request."""
     async with environment.store.transaction() as transaction:
-        order, target = await read_device_signature(transaction, request, request.identifier)
+        order, target = await read_device_signature(environment, transaction, request, request.identifier)
         await use_request(environment, transaction, order, target)
         await remove_target(transaction, target.id, now=environment.clock())
     return Response(204)

@@ -131,7 +131,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     base_url: Annotated[
         str,
-        Meta(description="The server's URL as phones and laptops see it. Empty: https://localhost and the port."),
+        Meta(
+            description="The server's URL as phones and laptops see it, with a path where a proxy takes that off the"
+            " requests. Empty: https://localhost and the port."
+        ),
     ] = ""
     host: Annotated[str, Meta(min_length=1, description="The address to listen on.")] = "127.0.0.1"
     hosts: Annotated[

@@ -1,6 +1,7 @@
 """A proxy that ends TLS with a certificate of its own: an operator's load balancer, or whoever sits in the middle."""
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -12,32 +13,38 @@ from fidoloop.server.tls import LabTls
 
 @dataclass
 class TlsProxy:
-    """Listens on `port` of the loopback and passes everything on, over TLS, to the port `target`."""
+    """Listens on `port` of the loopback and passes everything on, over TLS, to the port `target`.
+
+    Of a request's path it takes off `prefix`, as a proxy does that has several servers behind one name.
+    """
 
     port: int
     target: int = 0
+    prefix: str = ""
 
     async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self.target, ssl=trusting)
-        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
+        await asyncio.gather(_copy(reader, inner_writer, self.prefix), _copy(inner_reader, writer))
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, prefix: str = "") -> None:
+    # No client here sends a second request before the first is answered: one begins where what is read does.
+    line = re.compile(rb"\A([A-Z]+ )" + re.escape(prefix.encode("ascii")))
     with suppress(OSError):
         while data := await reader.read(65536):
-            writer.write(data)
+            writer.write(line.sub(rb"\1", data))
             await writer.drain()
     writer.close()
 
 
 @contextmanager
-def tls_proxy(files: LabTls) -> Iterator[TlsProxy]:
+def tls_proxy(files: LabTls, prefix: str = "") -> Iterator[TlsProxy]:
     """Run a proxy on a free port while the context is open."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.certificate, files.key)
-    proxy = TlsProxy(0)
+    proxy = TlsProxy(0, prefix=prefix)
     ready, loop = threading.Event(), asyncio.new_event_loop()
     end = asyncio.Event()
 
