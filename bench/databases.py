@@ -17,5 +17,5 @@ def postgres_databases(homes: Sequence[Path]) -> Iterator[list[str]]:
     # Not in a home: those may be closed to the user that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="fidoloop-pg-") as place:
         Path(place).chmod(0o755)
-        with cluster(Path(place) / "c") as url:
-            yield [asyncio.run(schema_of(url, home)) for home in homes]
+        with cluster(Path(place) / "c") as made:
+            yield [asyncio.run(schema_of(made.url, home)) for home in homes]

@@ -38,11 +38,13 @@ class SharedChanges(Changes):
         """Tell and hear for ever, connecting again after a failure; ends where the database has no such thing."""
         import asyncpg
 
-        from fidoloop.server.store.postgres import FAILURES
+        from fidoloop.server.store.postgres import ACQUIRE_SECONDS, FAILURES, MOST_SECONDS
 
         while True:
             try:
-                await self._share_by(await asyncpg.connect(url))
+                # A database that hangs is told from one that is quiet by what it is told itself.
+                connection = await asyncpg.connect(url, timeout=ACQUIRE_SECONDS, command_timeout=MOST_SECONDS)
+                await self._share_by(connection)
             except asyncpg.FeatureNotSupportedError:
                 _log.info("the database has no LISTEN: changes made by other processes are found by asking")
                 return

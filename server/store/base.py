@@ -19,10 +19,12 @@ class Query(Generic[Row]):
     """One SQL statement with `:name` parameters and the struct its rows become, columns in the struct's order.
 
     `numbered` is the statement with ?1, ?2, … in their place, which bind faster, `names` what the numbers stand for.
+    One that is `patient` goes through a whole table, and nobody's request waits for it: it may take minutes.
     """
 
     sql: InitVar[str]
     row: type[Row]
+    patient: bool = False
     numbered: str = field(init=False)
     names: tuple[str, ...] = field(init=False)
 

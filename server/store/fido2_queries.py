@@ -68,5 +68,6 @@ FAIL_OPEN: Final = Query(
     "UPDATE fido2_session SET state = 'failed', rule = 'challenge', consumed_at = :now, updated_at = :now"
     " WHERE consumed_at IS NULL",
     Nothing,
+    patient=True,
 )
-PURGE_SESSIONS: Final = Query("DELETE FROM fido2_session WHERE created_at < :before", Nothing)
+PURGE_SESSIONS: Final = Query("DELETE FROM fido2_session WHERE created_at < :before", Nothing, patient=True)

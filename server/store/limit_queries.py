@@ -29,4 +29,4 @@ SPEND: Final = Query(
     Spent,
 )
 FORGET: Final = Query("DELETE FROM rate_limit WHERE name = :name", Nothing)
-PURGE: Final = Query("DELETE FROM rate_limit WHERE full_at <= :now", Nothing)
+PURGE: Final = Query("DELETE FROM rate_limit WHERE full_at <= :now", Nothing, patient=True)

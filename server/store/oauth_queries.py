@@ -212,22 +212,23 @@ USED_PROOF: Final = Query("SELECT replay_key FROM oauth_replay WHERE replay_key 
 
 # What was used stays, so that using it again still ends its grant.
 FORGET_UNUSED: Final = tuple(
-    Query(f"DELETE FROM {table} WHERE used_at IS NULL", Nothing)  # noqa: S608 - names of tables
+    Query(f"DELETE FROM {table} WHERE used_at IS NULL", Nothing, patient=True)  # noqa: S608 - names of tables
     for table in ("oauth_request", "oauth_session", "oauth_fido2_token", "oauth_code", "oauth_token")
 )
 
 # expiry, in the order that leaves nothing pointing nowhere
 PURGE: Final = (
-    Query("DELETE FROM oauth_replay WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM oauth_request WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM oauth_session WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM oauth_fido2_token WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM oauth_token WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM oauth_code WHERE expires_at <= :now", Nothing),
+    Query("DELETE FROM oauth_replay WHERE expires_at <= :now", Nothing, patient=True),
+    Query("DELETE FROM oauth_request WHERE expires_at <= :now", Nothing, patient=True),
+    Query("DELETE FROM oauth_session WHERE expires_at <= :now", Nothing, patient=True),
+    Query("DELETE FROM oauth_fido2_token WHERE expires_at <= :now", Nothing, patient=True),
+    Query("DELETE FROM oauth_token WHERE expires_at <= :now", Nothing, patient=True),
+    Query("DELETE FROM oauth_code WHERE expires_at <= :now", Nothing, patient=True),
     # A grant lives as long as what came of it.
     Query(
         "DELETE FROM oauth_grant WHERE expires_at <= :now"
         " AND NOT EXISTS (SELECT 1 FROM oauth_token t WHERE t.grant_id = oauth_grant.id)",
         Nothing,
+        patient=True,
     ),
 )

@@ -1,10 +1,11 @@
 """The store on PostgreSQL, through asyncpg."""
 
+import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from functools import lru_cache
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import asyncpg
@@ -17,8 +18,14 @@ from fidoloop.server.store.schema import APPLIED, TABLE, missing, refuse_old
 MIGRATION_LOCK = 0xF1D0
 POOL_SIZE = 8
 CACHED_STATEMENTS = 512
-MOST_SECONDS = 30.0
+ACQUIRE_SECONDS = 5.0
+"""So long is waited for a connection, one that is free or a new one."""
+MOST_SECONDS = 10.0
 """A statement that takes longer has failed: the database hangs, or the network to it is cut."""
+PATIENT_SECONDS = 600.0
+"""The same for statements that go through whole tables, see `Query.patient`."""
+UNDO_SECONDS = 1.0
+"""After a failure: so long for the rollback, and for the connection to be fit for use again; then it is closed."""
 _CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 # The last is what the driver says where a connection breaks between two of its steps.
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -50,8 +57,11 @@ class PostgresStore:
         try:
             pool = await asyncpg.create_pool(
                 url,
-                min_size=1,
+                # One at first, to see that it can be had; the driver's own attempts to keep one would fill the log.
+                init_size=1,
+                min_size=0,
                 max_size=POOL_SIZE,
+                timeout=ACQUIRE_SECONDS,
                 statement_cache_size=CACHED_STATEMENTS,
                 command_timeout=MOST_SECONDS,
                 reset=_leave_as_it_is,
@@ -74,7 +84,7 @@ class PostgresStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["_PostgresTransaction"]:
         """Begin a transaction; see Store. Raises StoreError where the database does not take or commit it."""
-        connection = await _told(self._pool.acquire)
+        connection = await self._take()
         try:
             transaction = connection.transaction()
             await _told(transaction.start)
@@ -83,24 +93,49 @@ class PostgresStore:
             except BaseException:
                 # A connection that is gone has undone everything; what is wrong is said already.
                 with suppress(*FAILURES):
-                    await transaction.rollback()
+                    await _undo(transaction)
                 raise
             await _told(transaction.commit)
-        finally:
-            with suppress(*FAILURES):
-                await self._pool.release(connection)
+        except BaseException:
+            await self._give_back(connection, seconds=UNDO_SECONDS)
+            raise
+        await self._give_back(connection)
 
     async def fetch_one(self, query: Query[Row], **parameters: Value) -> Row | None:
         """Return the first row of a reading statement; see Store."""
-        return await _PostgresTransaction(self._pool).fetch_one(query, **parameters)
+        return await self._alone(lambda statements: statements.fetch_one(query, **parameters))
 
     async def fetch_all(self, query: Query[Row], **parameters: Value) -> list[Row]:
         """Return all rows of a reading statement; see Store."""
-        return await _PostgresTransaction(self._pool).fetch_all(query, **parameters)
+        return await self._alone(lambda statements: statements.fetch_all(query, **parameters))
 
     async def execute(self, query: Query[Any], **parameters: Value) -> int:
         """Run a single writing statement; see Store."""
-        return await _PostgresTransaction(self._pool).execute(query, **parameters)
+        return await self._alone(lambda statements: statements.execute(query, **parameters))
+
+    async def _alone(self, run: Callable[["_PostgresTransaction"], Awaitable[T]]) -> T:
+        """Run one statement, which is a transaction of its own."""
+        connection = await self._take()
+        try:
+            done = await run(_PostgresTransaction(connection))
+        except BaseException:
+            await self._give_back(connection, seconds=UNDO_SECONDS)
+            raise
+        await self._give_back(connection)
+        return done
+
+    async def _take(self) -> Any:  # noqa: ANN401 - asyncpg ships no types
+        """Take a connection out of the pool. Raises StoreError where there is none in time."""
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                return await self._pool.acquire()
+        except FAILURES as error:
+            raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
+
+    async def _give_back(self, connection: Any, *, seconds: float | None = None) -> None:  # noqa: ANN401
+        """Give a connection back; where its statement was given up, the database has `seconds` to agree."""
+        with suppress(*FAILURES):
+            await self._pool.release(connection, timeout=seconds)
 
     async def apply(self, changes: Sequence[Change]) -> bool:
         """Make all changes or none; see Store."""
@@ -116,8 +151,10 @@ class PostgresStore:
         return True
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.close()
+        """Close all connections, by force those that the database does not let go."""
+        with suppress(*FAILURES):
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await self._pool.close()
 
 
 async def _told(step: Callable[[], Awaitable[T]]) -> T:
@@ -126,6 +163,11 @@ async def _told(step: Callable[[], Awaitable[T]]) -> T:
         return await step()
     except FAILURES as error:
         raise StoreError(f"PostgreSQL: {type(error).__name__}") from None
+
+
+async def _undo(transaction: Any) -> None:  # noqa: ANN401 - asyncpg ships no types
+    async with asyncio.timeout(UNDO_SECONDS):
+        await transaction.rollback()
 
 
 async def _leave_as_it_is(_: object) -> None:
@@ -160,13 +202,24 @@ class _PostgresTransaction:
         # None is given for what is no change of rows, such as of a table.
         return int(count) if count.isdecimal() else 0
 
-    def savepoint(self) -> AbstractAsyncContextManager[None]:
-        transaction: AbstractAsyncContextManager[None] = self._connection.transaction()
-        return transaction
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        point = self._connection.transaction()
+        await _told(point.start)
+        try:
+            yield
+        except BaseException:
+            await _told(partial(_undo, point))
+            raise
+        await _told(point.commit)
 
     async def _run(self, method: Any, query: Query[Any], parameters: dict[str, Value]) -> Any:  # noqa: ANN401
         try:
-            return await method(_translated_query(query.numbered), *[parameters[name] for name in query.names])
+            return await method(
+                _translated_query(query.numbered),
+                *[parameters[name] for name in query.names],
+                timeout=PATIENT_SECONDS if query.patient else None,
+            )
         except asyncpg.IntegrityConstraintViolationError:
             # The driver's own text holds the values.
             raise ConflictError("a row of this name exists already") from None

@@ -174,7 +174,7 @@ PENDING_PAYLOADS: Final = Query(
     " AND s.state = 'tokenCreated' ORDER BY s.id DESC",
     PendingPayload,
 )
-PURGE_PAYLOADS: Final = Query("DELETE FROM dispatched_payload WHERE session_id < :before", Nothing)
+PURGE_PAYLOADS: Final = Query("DELETE FROM dispatched_payload WHERE session_id < :before", Nothing, patient=True)
 ADD_REQUEST: Final = Query(
     "INSERT INTO session (id, op, username, state, created_at, updated_at, requested_from, server_data, challenge,"
     " policy, transactions, request_expires_at) VALUES (:id, :op, :username, :state, :now, :now, :requested_from,"
@@ -245,13 +245,14 @@ FAIL_OPEN: Final = Query(
     "UPDATE session SET state = 'failed', uaf_status = :uaf_status, updated_at = :now"
     " WHERE state IN ('tokenCreated', 'clientRegistering', 'clientAuthenticating')",
     Nothing,
+    patient=True,
 )
 REMOVE_SESSIONS: Final = Query(
     "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE id < :before ORDER BY id LIMIT :limit)"
     " RETURNING updated_at, event, uaf_status, username, authenticators, id, address, requested_from",
     EndedSession,
 )
-PURGE_REQUEST_IDS: Final = Query("DELETE FROM used_request WHERE expires_at < :now", Nothing)
+PURGE_REQUEST_IDS: Final = Query("DELETE FROM used_request WHERE expires_at < :now", Nothing, patient=True)
 
 # audit and settings
 ADD_AUDIT: Final = Query(

@@ -75,14 +75,14 @@ TAKE_PUSH: Final = Query(
     One,
 )
 PURGE: Final = (
-    Query("DELETE FROM web_operation WHERE created_at <= :before", Nothing),
-    Query("DELETE FROM web_push WHERE last_at <= :before", Nothing),
+    Query("DELETE FROM web_operation WHERE created_at <= :before", Nothing, patient=True),
+    Query("DELETE FROM web_push WHERE last_at <= :before", Nothing, patient=True),
 )
 PURGE_EXPIRED: Final = (
-    Query("DELETE FROM web_login WHERE expires_at <= :now", Nothing),
-    Query("DELETE FROM web_browser WHERE expires_at <= :now", Nothing),
+    Query("DELETE FROM web_login WHERE expires_at <= :now", Nothing, patient=True),
+    Query("DELETE FROM web_browser WHERE expires_at <= :now", Nothing, patient=True),
 )
 FORGET_ALL: Final = tuple(
-    Query(f"DELETE FROM {table}", Nothing)  # noqa: S608 - names of tables
+    Query(f"DELETE FROM {table}", Nothing, patient=True)  # noqa: S608 - names of tables
     for table in ("web_operation", "web_login", "web_browser", "web_push")
 )

@@ -112,8 +112,9 @@ class Crowd:
             await self._more.wait_for(enough)
         return time.monotonic() - began
 
-    async def all_fail(self) -> None:
-        """Return when every actor has met the fault from now on."""
+    async def all_fail(self) -> float:
+        """Return after how many seconds every actor has met the fault from now on."""
+        began = time.monotonic()
         failures = dict(self.failures)
 
         def enough() -> bool:
@@ -121,6 +122,7 @@ class Crowd:
 
         async with self._more, asyncio.timeout(120):
             await self._more.wait_for(enough)
+        return time.monotonic() - began
 
     async def _for_ever(self, name: str, once: Callable[[], Awaitable[bool]]) -> None:
         while not self._stopping:

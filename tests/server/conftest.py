@@ -8,16 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.server import harness
-from tests.server.postgres import cluster, schema_of
+from tests.server.postgres import Cluster, cluster, schema_of
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_cluster() -> Iterator[Cluster]:
     # Not pytest's directory: its path is too long for a socket, and closed to the user postgres.
     with tempfile.TemporaryDirectory(prefix="fidoloop-pg-") as directory:
         Path(directory).chmod(0o755)
-        with cluster(Path(directory) / "c") as url:
-            yield url
+        with cluster(Path(directory) / "c") as made:
+            yield made
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_cluster: Cluster) -> str:
+    return postgres_cluster.url
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -27,6 +27,7 @@ class Cluster:
         self.url = f"postgresql://fidoloop@/postgres?host={self._sockets}"
         self._sockets.mkdir(parents=True)
         self._prefix: list[str] = []
+        self._suspended: list[int] = []
         if os.geteuid() == 0:
             self._prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
             shutil.chown(directory, "postgres", "postgres")
@@ -56,8 +57,26 @@ class Cluster:
 
     def kill(self) -> None:
         """End the postmaster as the kernel would; its children find out by themselves."""
-        pid = int((self._data / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self._postmaster, signal.SIGKILL)
+
+    def suspend(self) -> None:
+        """Stop all its processes as they are: it takes connections, and does nothing. `resume` has to follow."""
+        # It first, so that it makes no more children meanwhile.
+        self._suspended.append(self._postmaster)
+        os.kill(self._postmaster, signal.SIGSTOP)
+        children = Path(f"/proc/{self._postmaster}/task/{self._postmaster}/children").read_text().split()
+        for child in map(int, children):
+            self._suspended.append(child)
+            os.kill(child, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let all go on that `suspend` stopped."""
+        while self._suspended:
+            os.kill(self._suspended.pop(), signal.SIGCONT)
+
+    @property
+    def _postmaster(self) -> int:
+        return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def dump(self, url: str) -> Path:
         """Back up the schema of a URL of `schema_of`, as it is at one moment, and return the file."""
@@ -86,12 +105,12 @@ class Cluster:
 
 
 @contextmanager
-def cluster(directory: Path) -> Iterator[str]:
-    """Run a cluster in `directory` and yield its URL."""
+def cluster(directory: Path) -> Iterator[Cluster]:
+    """Run a cluster in `directory`."""
     made = Cluster(directory)
     made.start()
     try:
-        yield made.url
+        yield made
     finally:
         made.stop()
 
