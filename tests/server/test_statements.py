@@ -115,6 +115,7 @@ WHOLE_TABLES = {
     "fido2_queries.PURGE_SESSIONS": "the sweep",
     "lab_queries.NEWEST_SESSIONS": "the lab console",
     "oauth_queries.CLIENTS": "for operators",
+    **{f"oauth_queries.FORGET_UNUSED[{at}]": "after a restore" for at in range(len(oauth_queries.FORGET_UNUSED))},
     "queries.ACCOUNTS": "for operators",
     "queries.API_KEYS": "for operators",
     "queries.AUDIT": "for operators",
