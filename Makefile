@@ -36,7 +36,7 @@ test-all: test fuzz-short build/audit/.stamp
 fuzz: setup-test
 	$(BIN)/python -m fuzz --time $(or $(TIME),300) $(TARGET)
 
-# The same inputs each time: what it finds is new with the code.
+# The same inputs each time, or nearly: what it finds is new with the code.
 fuzz-short: setup-test
 	$(BIN)/python -m fuzz --seed 1 --runs $(or $(RUNS),20000) --time 120 $(TARGET)
 

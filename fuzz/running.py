@@ -18,6 +18,9 @@ BUILD = HERE.parent / "build" / "fuzz"
 _MEMORY = "/dev/shm"  # noqa: S108 - folders with random names are made in it
 SECONDS_PER_INPUT = 10
 MEGABYTES = 1024
+# What depends on the clock: with a seed the inputs are the same each time, as far as what is fuzzed has no chance of its
+# own, such as signatures.
+_SAME = ("-reload=0", "-entropic_scale_per_exec_time=0")
 _EXECUTIONS = re.compile(r"^#(\d+)\s+\w+\s+cov: (\d+)", re.MULTILINE)
 
 
@@ -79,6 +82,7 @@ def start(name: str, effort: Effort) -> Run:
         f"-max_total_time={effort.seconds}",
         f"-runs={effort.runs}",
         f"-seed={effort.seed}",
+        *_SAME,
         f"-max_len={known.MAX_BYTES}",
         f"-timeout={SECONDS_PER_INPUT}",
         f"-rss_limit_mb={MEGABYTES}",
@@ -86,7 +90,7 @@ def start(name: str, effort: Effort) -> Run:
         f"-artifact_prefix={BUILD / 'crashes' / name}-",
         *folders,
     ]
-    environment = {**os.environ, "TMPDIR": str(scratch)}
+    environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONHASHSEED": str(effort.seed or "random")}
     process = subprocess.Popen(
         command, cwd=HERE.parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
