@@ -18,8 +18,8 @@ BUILD = HERE.parent / "build" / "fuzz"
 _MEMORY = "/dev/shm"  # noqa: S108 - folders with random names are made in it
 SECONDS_PER_INPUT = 10
 MEGABYTES = 1024
-# What depends on the clock: with a seed the inputs are the same each time, as far as what is fuzzed has no chance of its
-# own, such as signatures.
+# Else the clock has a say: with a seed the inputs are the same each time, as far as what is fuzzed has no chance of its
+# own, as signatures have.
 _SAME = ("-reload=0", "-entropic_scale_per_exec_time=0")
 _EXECUTIONS = re.compile(r"^#(\d+)\s+\w+\s+cov: (\d+)", re.MULTILINE)
 
