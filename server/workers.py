@@ -162,6 +162,7 @@ class _Supervisor:
                 if self.deadline is not None and time.monotonic() >= self.deadline:
                     _log.error("workers that did not stop in time are killed")
                     self._tell(signal.SIGKILL)
+                    self.deadline += GRACE_SECONDS
         finally:
             self._tell(signal.SIGKILL)
 

@@ -4,6 +4,7 @@ Host 421, path 404, method 405, how often 429, Content-Type 415, Accept 406, aut
 A plain ASGI application: the way of a log-in passes here twice.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ class Dispatch:
             return _refuse(kind, refusal)
         except ClientGone:
             raise
-        except Exception as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the last resort: logged with its traceback, answered without one
             return self._failed(kind, error)
 
     async def _check_credential(self, endpoint: Endpoint, headers: dict[bytes, bytes], limited_as: str) -> str | None:
@@ -202,13 +203,18 @@ class Dispatch:
             await check_credential(self._environment, request.headers, request.limited_as)
             raise
 
-    def _failed(self, kind: Kind, error: Exception) -> Response:
+    def _failed(self, kind: Kind, error: Exception | asyncio.CancelledError) -> Response:
         """Return the answer to a request that failed through no fault of its own."""
+        if isinstance(error, asyncio.CancelledError):
+            if not self._environment.changes.stopping:
+                raise error
+            # The time to stop is up: it is given up, and told so.
+            return _unavailable(kind, "the server stops")
         if isinstance(error, StoreError):
             self._environment.metrics.store_errors += 1
             if not isinstance(error, ConflictError):
                 _log.error("the database does not do its work: %s", error)
-                return _unavailable(kind)
+                return _unavailable(kind, "the server's database does not do its work at present")
         _log.exception("unexpected error", exc_info=error)
         return _broken(kind)
 
@@ -304,9 +310,8 @@ def _broken(kind: Kind) -> Response:
     return refusal_response(kind, UafRefusal(StatusCode.INTERNAL_SERVER_ERROR, detail))
 
 
-def _unavailable(kind: Kind) -> Response:
-    """Return the answer while the database is away or full: no refusal, whoever asks, and worth asking again."""
-    detail = "the server's database does not do its work at present"
+def _unavailable(kind: Kind, detail: str) -> Response:
+    """Return the answer while the database is away or full, or the server stops: no refusal, and worth asking again."""
     if kind is Kind.JSON:
         return problem_response(HttpProblem(503, detail, (_RETRY_AFTER,)))
     refusal = refusal_response(kind, UafRefusal(StatusCode.INTERNAL_SERVER_ERROR, detail))

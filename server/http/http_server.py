@@ -12,7 +12,7 @@ from fidoloop.server.changes import Changes
 from fidoloop.server.http.connections import Connections, WatchedConnection
 from fidoloop.server.http.door import Door
 
-CANCELLED_SECONDS = 1.0
+CANCELLED_SECONDS = 2.5
 LOOK_SECONDS = 0.1
 
 

@@ -25,7 +25,9 @@ MOST_SECONDS = 10.0
 PATIENT_SECONDS = 600.0
 """The same for statements that go through whole tables, see `Query.patient`."""
 UNDO_SECONDS = 1.0
-"""After a failure: so long for the rollback, and for the connection to be fit for use again; then it is closed."""
+"""After a failure: so long for the rollback, and for the connection to be fit for use again; then it is closed.
+
+At the end as long for all connections to be closed in good order."""
 _CANNOT_CONNECT = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError)
 # The last is what the driver says where a connection breaks between two of its steps.
 FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -153,7 +155,7 @@ class PostgresStore:
     async def close(self) -> None:
         """Close all connections, by force those that the database does not let go."""
         with suppress(*FAILURES):
-            async with asyncio.timeout(ACQUIRE_SECONDS):
+            async with asyncio.timeout(UNDO_SECONDS):
                 await self._pool.close()
 
 

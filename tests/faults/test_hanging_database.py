@@ -1,18 +1,20 @@
 """PostgreSQL hangs under load and goes on: meanwhile everybody is told so in time, afterwards everything is there."""
 
 import asyncio
+import time
 
 import asyncpg
 
 from fidoloop.server.shared_changes import CHANNEL
 from tests.faults.conftest import MeasuredBy
 from tests.faults.crowd import Crowd
-from tests.faults.exchange import UNAVAILABLE
+from tests.faults.exchange import UNAVAILABLE, Client
 from tests.faults.invariants import assert_kept
 from tests.faults.place import Place
 from tests.server.process import started
 
 WORKERS = 2
+CLIENTS = 8
 
 
 def test_a_database_that_hangs_under_load_is_used_again_when_it_goes_on(
@@ -46,6 +48,31 @@ def test_a_database_that_hangs_under_load_is_used_again_when_it_goes_on(
         assert running.stop() == 0
     assert "Traceback" not in place.log.read_text()
     assert "ended by" not in place.log.read_text()
+
+
+def test_a_server_whose_database_hangs_stops_when_it_is_told_to(postgres_place: Place, measured: MeasuredBy) -> None:
+    place, cluster = postgres_place, postgres_place.cluster
+    assert cluster is not None
+    with started(place.home, "--workers", str(WORKERS), "--set", "stop_seconds=1", log=place.log) as running:
+
+        async def scenario() -> None:
+            clients = [Client(running.url) for _ in range(CLIENTS)]
+            assert {(await client.get("/healthz")).failed for client in clients} == {False}
+            try:
+                cluster.suspend()
+                asking = [asyncio.create_task(client.get("/healthz")) for client in clients]
+                began = time.monotonic()
+                assert await asyncio.to_thread(running.stop) == 0
+                measured("until it stopped", time.monotonic() - began)
+            finally:
+                cluster.resume()
+            assert all(answer.failed for answer in await asyncio.gather(*asking))
+            for client in clients:
+                await client.close()
+
+        asyncio.run(scenario())
+    assert "did not stop in time" not in place.log.read_text()
+    assert "Exception in ASGI" not in place.log.read_text()
 
 
 async def _all_tell(url: str) -> None:

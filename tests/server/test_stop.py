@@ -78,7 +78,10 @@ def test_a_request_that_never_ends_is_given_up_and_changes_nothing(tmp_path: Pat
     with started(tmp_path, "--insecure", "--workers", workers, "--set", "stop_seconds=1") as running:
         slow = SlowRequest(running, bearer)
         assert running.stop() == 0
-        slow.socket.close()
+        with slow.socket, slow.socket.makefile("rb") as answer:
+            head = answer.read().lower()
+        assert head.startswith(b"http/1.1 503 ")
+        assert b"retry-after: " in head
     with closing(sqlite3.connect(tmp_path / "server.sqlite")) as database:
         assert database.execute("SELECT COUNT(*) FROM session").fetchone() == (0,)
 
