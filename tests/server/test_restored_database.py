@@ -129,6 +129,7 @@ def test_a_home_whose_database_is_postgresql_is_backed_up_without_it(tmp_path: P
     done = server("restore", str(file), home=fresh)
     assert done.code == 0, done.all
     assert "server restore --database-only" in done.err.replace("\n", " ")
+    assert "revoked" not in done.err
     assert (fresh / "fidoloop.toml").read_text() == (home / "fidoloop.toml").read_text()
     assert not (fresh / "server.sqlite").exists()
     # The database may have lived on: what is open there stays so until it is said.

@@ -82,7 +82,8 @@ def restore(
         raise typer.BadParameter("name the FILE to restore, or give --database-only")
     done = asyncio.run(restore_backup(directory, file, force=force, at=datetime.now(UTC)))
     manifest = done.manifest
-    _warn(manifest.created)
+    if manifest.has_database:
+        _warn(manifest.created)
     if not any(entry.name.startswith("tls/") for entry in manifest.files):
         note("no TLS keys were in the backup: without --tls-cert the lab CA stays that of the home, or is a new one")
     if not manifest.has_database:
