@@ -3,6 +3,9 @@ SHELL := bash
 BIN := .venv/bin
 SOURCES := protocol hsm authenticator bridge server src/fidoloop tests bench manual deploy fuzz examples
 
+# Kept, whatever the environment says: tests start the commands thousands of times, which else are compiled each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-all check lint unit fuzz fuzz-short bench performance format docs diagrams site lock audit sbom setup-demo setup-test clean
 
 demo: setup-demo
