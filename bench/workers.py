@@ -22,7 +22,7 @@ from fidoloop.bridge.load.generator import Generator
 from fidoloop.bridge.load.schedule import Limits
 
 CONNECTIONS = 32
-TURNS = 7
+TURNS = 15
 SECONDS = 1.0
 WANTED = 1.6
 
