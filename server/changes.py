@@ -1,6 +1,8 @@
 """Who waits for a session to change, in this process."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Changes:
@@ -26,15 +28,34 @@ class Changes:
 
     async def wait(self, session_id: str, seconds: float) -> None:
         """Return when `session_id` changes, or after `seconds`."""
+        with self.watch(session_id) as watch:
+            await watch.changed(seconds)
+
+    @contextmanager
+    def watch(self, session_id: str) -> Iterator["Watch"]:
+        """Note changes of `session_id` from now on: one that comes while nobody waits for it is not lost."""
         event = asyncio.Event()
         self._waiting.setdefault(session_id, set()).add(event)
         try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            pass
+            yield Watch(event)
         finally:
             waiting = self._waiting[session_id]
             waiting.discard(event)
             if not waiting:
                 del self._waiting[session_id]
+
+
+class Watch:
+    """The changes of one session."""
+
+    def __init__(self, event: asyncio.Event) -> None:
+        self._event = event
+
+    async def changed(self, seconds: float) -> None:
+        """Return when there was a change since the last call returned, or after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            pass
+        self._event.clear()

@@ -93,15 +93,16 @@ async def follow(environment: Environment, lab: Lab) -> AsyncIterator[tuple[str,
     """
     sent: dict[str, str] = {}
     said_at = environment.clock()
-    while not environment.changes.stopping:
-        texts = {session.id: strictjson.encode(session) for session in await listed(environment, lab)}
-        texts[NO_SESSION] = strictjson.encode(Others(NO_SESSION, lab.stories.of(NO_SESSION).length))
-        for session_id, text in texts.items():
-            if sent.get(session_id) != text:
-                yield "session", text
+    with environment.changes.watch(WAKE) as watch:
+        while not environment.changes.stopping:
+            texts = {session.id: strictjson.encode(session) for session in await listed(environment, lab)}
+            texts[NO_SESSION] = strictjson.encode(Others(NO_SESSION, lab.stories.of(NO_SESSION).length))
+            for session_id, text in texts.items():
+                if sent.get(session_id) != text:
+                    yield "session", text
+                    said_at = environment.clock()
+            sent = texts
+            if environment.clock() - said_at >= SIGN_OF_LIFE_MILLIS:
+                yield None
                 said_at = environment.clock()
-        sent = texts
-        if environment.clock() - said_at >= SIGN_OF_LIFE_MILLIS:
-            yield None
-            said_at = environment.clock()
-        await environment.changes.wait(WAKE, ASK_AGAIN_SECONDS)
+            await watch.changed(ASK_AGAIN_SECONDS)

@@ -52,17 +52,18 @@ async def follow(
     """Give an event `status` per change of what `read` returns of a session: its text, and whether it is the last."""
     last = ""
     said_at = environment.clock()
-    while True:
-        text, final = await read()
-        if text != last:
-            yield "status", text
-            last, said_at = text, environment.clock()
-        elif environment.clock() - said_at >= SIGN_OF_LIFE_MILLIS:
-            yield None
-            said_at = environment.clock()
-        if final or environment.changes.stopping:
-            return
-        await environment.changes.wait(session_id, ASK_AGAIN_SECONDS)
+    with environment.changes.watch(session_id) as watch:
+        while True:
+            text, final = await read()
+            if text != last:
+                yield "status", text
+                last, said_at = text, environment.clock()
+            elif environment.clock() - said_at >= SIGN_OF_LIFE_MILLIS:
+                yield None
+                said_at = environment.clock()
+            if final or environment.changes.stopping:
+                return
+            await watch.changed(ASK_AGAIN_SECONDS)
 
 
 async def read_status(environment: Environment, session_id: str) -> StatusResponse:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fidoloop.protocol import outofband
 from fidoloop.server import admin
+from fidoloop.server.services import status
 from fidoloop.server.settings.declared import Lifetimes
 from tests.server.harness import JSON, Bench, running, session_id_of
 from tests.server.phone import Phone
@@ -382,5 +383,29 @@ def test_the_stream_tells_every_step_to_the_end(tmp_path: Path) -> None:
         final = json.loads(events[-1][1].removeprefix("data: "))
         assert final == await bench.status(dispatched["sessionId"])
         assert final["status"] == "succeeded"
+
+    run(tmp_path, check)
+
+
+def test_a_change_that_comes_while_an_event_is_on_its_way_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "ASK_AGAIN_SECONDS", 3600.0)
+
+    async def check(bench: Bench) -> None:
+        phone = await bench.registered()
+        dispatched = await dispatch(bench, dispatcher="link")
+        session_id = dispatched["sessionId"]
+
+        async def read() -> tuple[str, bool]:
+            found = await status.read_status(bench.environment, session_id)
+            return found.status, found.status == "succeeded"
+
+        following = status.follow(bench.environment, session_id, read)
+        assert await anext(following) == ("status", "tokenCreated")
+        request = json.loads((await bench.redeem(dispatched["token"]))["uafRequest"])[0]
+        assert await anext(following) == ("status", "clientAuthenticating")
+        await bench.respond("Auth", phone.authenticate(request))
+        assert [event async for event in following] == [("status", "succeeded")]
 
     run(tmp_path, check)
