@@ -1,14 +1,20 @@
 """What every command shares: how it starts, prints and describes itself."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from rich.table import Table
+from typer.main import get_command
 
 from fidoloop.cli.common import cell, console, note, print_table, printable, show
 from fidoloop.cli.exits import Exit
+from fidoloop.cli.main import DESCRIBED, app
 from tests.cli.command import environment, invoke, run
 
 HOSTILE = "\x1b[2J\x07\u202e\n\t[red]x[/red]"
@@ -87,10 +93,49 @@ def test_every_command_says_what_it_does(words: tuple[str, ...]) -> None:
     assert done.code == Exit.OK
     assert f"Usage: fidoloop {' '.join(words)}" in done.out
     # Every option is described: none stands alone on its line.
-    options = [line.strip("│ *") for line in done.out.splitlines() if line.strip("│ *").startswith("--")]
+    table = [line.strip("│ *") for line in done.out.splitlines() if line.startswith("│")]
+    options = [line for line in table if line.startswith("--")]
     assert options
     for line in options:
         assert len(line.split("  ")) > 1, line
+
+
+def every_command() -> list[tuple[str, ...]]:
+    """Return the words of every command and group."""
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - typer's own click
+        yield words
+        for name, each in getattr(command, "commands", {}).items():
+            yield from below(each, (*words, name))
+
+    root: Any = get_command(app)
+    return [words for name in DESCRIBED for words in below(root.get_command(None, name), (name,))]
+
+
+def test_no_help_is_cut_at_80_columns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = every_command()
+    assert len(commands) > 80
+    for words in commands:
+        get_command(app).main([*words, "--help"], "fidoloop", standalone_mode=False)
+        shown = capsys.readouterr().out
+        assert f"fidoloop {' '.join(words)}" in shown
+        assert all(len(line) <= 80 for line in shown.splitlines()), words
+        # The ends of words that stand for any; a cut one stands at a column's end.
+        assert not re.search(r"\w… +│$", shown, re.M), words
+
+
+def test_the_lines_of_help_are_broken_where_the_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    get_command(app).main(["server", "restore", "--help"], "fidoloop", standalone_mode=False)
+    text = capsys.readouterr().out.partition("╭")[0]
+    paragraphs = [paragraph.splitlines() for paragraph in re.split(r"\n\s*\n", text.strip())]
+    for lines in paragraphs:
+        for line, following in pairwise(lines):
+            first = following.split(maxsplit=1)[0]
+            assert len(line.rstrip()) + 1 + len(first) > 78, f"{first!r} had room in the line above"
 
 
 @pytest.mark.parametrize("words", [("dance",), ("keys", "dance"), ("--nonsense",), ("demo", "dance")])

@@ -53,10 +53,10 @@ def run(  # noqa: PLR0917 - each is an option
             "--factory", metavar="DIR", help="The CA that new cards' attestation leads to.", show_default="HOME/factory"
         ),
     ] = None,
-    reader: Annotated[int, typer.Option(min=0, max=15, help="Which virtual reader, from 0.")] = 0,
+    reader: Annotated[int, typer.Option(min=0, max=15, metavar="N", help="Which virtual reader, from 0.")] = 0,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="The reader's port.", show_default=f"{DEFAULT_PORT} + reader"),
+        typer.Option(min=1, max=65535, metavar="N", help="The reader's port.", show_default=f"{DEFAULT_PORT} + reader"),
     ] = None,
     firmware: Annotated[
         str | None,

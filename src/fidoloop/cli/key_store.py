@@ -15,8 +15,8 @@ Uri = Annotated[
     str,
     typer.Argument(
         metavar="URI",
-        help="Key store, e.g. 'pkcs11:token=lab?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/path/pin', or "
-        "a PIV card: 'piv:reader=Yubico?pin-source=/path/pin&management-key-source=/path/key'. "
+        help="Key store: 'pkcs11:token=lab?module-path=/path/module.so' or, a PIV card, 'piv:reader=Yubico'. After the "
+        "?, with & between them: pin-source=/path/pin and, of a PIV card, management-key-source=/path/key. "
         "Without a PIN in it: the environment's FIDOLOOP_PIN, or a prompt.",
     ),
 ]

@@ -70,7 +70,9 @@ def load(
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 30.0,
     dispatcher: Annotated[str, typer.Option(help="Of the tokens that laptops show.")] = "png-qr-code",
     policy: Annotated[str | None, typer.Option(help="Name of the server's policy, for enrolment.")] = None,
-    facet: Annotated[str, typer.Option(metavar="FACETID", help="The phones' FacetID.")] = LAB_FACET_ID,
+    facet: Annotated[
+        str, typer.Option(metavar="FACETID", help="The phones' FacetID.", show_default="the lab's app")
+    ] = LAB_FACET_ID,
     deregister: Annotated[
         bool, typer.Option("--deregister", help="Have the server forget the keys at the end.")
     ] = False,

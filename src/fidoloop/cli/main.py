@@ -3,6 +3,7 @@
 import gc
 import importlib
 import json
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -78,8 +79,19 @@ class _Lazy(TyperGroup):
                 alone.add_typer(module.app, name=cmd_name)
             else:
                 alone.command(cmd_name)(getattr(module, cmd_name))
-            self.commands[cmd_name] = get_group(alone).commands[cmd_name]
+            self.commands[cmd_name] = _flowing(get_group(alone).commands[cmd_name])
         return self.commands[cmd_name]
+
+
+_BREAK = re.compile(r"(?<=\S)\n(?=\S)")
+
+
+def _flowing(command: Any) -> Any:  # noqa: ANN401  # click's Command, which typer carries itself
+    """Have the lines of a command's help, which are a docstring's, broken where the terminal is."""
+    command.help = _BREAK.sub(" ", command.help or "")
+    for each in getattr(command, "commands", {}).values():
+        _flowing(each)
+    return command
 
 
 app = typer.Typer(cls=_Lazy, invoke_without_command=True, pretty_exceptions_enable=False, help=fidoloop.__doc__)
