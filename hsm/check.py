@@ -15,7 +15,6 @@ from enum import StrEnum
 from functools import partial
 from typing import Final
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from fidoloop.hsm.check_operations import (
@@ -36,6 +35,7 @@ from fidoloop.hsm.keystore import (
     KeyStore,
     KeyUsage,
 )
+from fidoloop.protocol.certificates import load_certificate
 
 OWN_LABEL: Final = "fidoloop"
 """Labels of this program's keys begin so (on a token that keeps labels)."""
@@ -267,7 +267,7 @@ class _Run:
         der = self._store.certificate(key_id)
         if der is None:
             return "none is stored"
-        return x509.load_der_x509_certificate(der).subject.rfc4514_string()
+        return load_certificate(der).subject.rfc4514_string()
 
     def _write(self, key_id: bytes) -> str:
         der = self_signed(self._store.key(key_id))

@@ -7,10 +7,12 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from fidoloop.protocol.errors import MalformedError
 
-_UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What is raised for a certificate, or later for a part of it, that cannot be read."""
 
 
 def load_certificate(der: bytes, where: str = "$") -> x509.Certificate:
@@ -23,8 +25,20 @@ def load_certificate(der: bytes, where: str = "$") -> x509.Certificate:
     """
     try:
         return _load(der)
-    except _UNREADABLE:
+    except UNREADABLE:
         raise MalformedError(where, "not an X.509 certificate") from None
+
+
+def load_pem_certificates(content: bytes, where: str = "$") -> list[x509.Certificate]:
+    """Return the certificates in a PEM text, each as `load_certificate` does.
+
+    Raises:
+        MalformedError: there is none, or one cannot be read.
+    """
+    try:
+        return [_load(each.public_bytes(Encoding.DER)) for each in x509.load_pem_x509_certificates(content)]
+    except UNREADABLE:
+        raise MalformedError(where, "not X.509 certificates in PEM") from None
 
 
 # Kept, because the same few certificates attest all devices of a model.

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from fidoloop.protocol.certificates import load_pem_certificates
 from fidoloop.server.errors import SettingError
 
 _log = logging.getLogger("fidoloop.server.tls")
@@ -108,7 +109,7 @@ def warn_about(certificate: Path, key: Path, leaf: x509.Certificate, *, host: st
 def load_leaf(path: Path, setting: str) -> x509.Certificate:
     """Return the first certificate in a PEM file. Raises SettingError for `setting`."""
     try:
-        return x509.load_pem_x509_certificates(_read(path, setting))[0]
+        return load_pem_certificates(_read(path, setting))[0]
     except ValueError:
         raise SettingError(setting, f"{path}: holds no certificate in PEM") from None
 

@@ -10,6 +10,7 @@ import msgspec
 from cryptography import x509
 
 from fidoloop.protocol import strictjson
+from fidoloop.protocol.certificates import load_pem_certificates
 from fidoloop.protocol.errors import MalformedError
 from fidoloop.protocol.uaf.metadata import MetadataEntry, MetadataStatement
 from fidoloop.protocol.uaf.metadata_blob import MAX_BLOB_BYTES, MetadataBlob, verify_metadata_blob
@@ -117,7 +118,7 @@ def _kept(blob: MetadataBlob) -> KeptBlob:
 
 def _certificates(path: Path) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(_read(path, 1 << 20))
+        return load_pem_certificates(_read(path, 1 << 20))
     except ValueError:
         raise ConfigError(f"{path}: holds no certificate in PEM") from None
 

@@ -22,6 +22,7 @@ from fidoloop.hsm.piv.apdu import StatusError
 from fidoloop.hsm.piv.application import Metadata, PivApplication
 from fidoloop.hsm.piv.container import DELETED, Container, read_container
 from fidoloop.hsm.piv.slots import KEY_MANAGEMENT, RETIRED, SLOTS, Slot
+from fidoloop.protocol.certificates import UNREADABLE
 from fidoloop.protocol.jose import PublicKey
 
 _PIN_ALWAYS: Final = (3, 5)
@@ -194,7 +195,7 @@ def _certificate(container: Container | None) -> x509.Certificate | None:
 def _parsed(der: bytes) -> x509.Certificate | None:
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, x509.InvalidVersion):
+    except UNREADABLE:
         return None  # no certificate we can read: the slot is somebody's all the same
 
 
@@ -213,7 +214,7 @@ def _label(certificate: x509.Certificate | None) -> str:
         return ""
     try:
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except ValueError:
+    except UNREADABLE:
         return ""
     return str(names[0].value) if names else ""
 
@@ -224,7 +225,7 @@ def _usage(slot: Slot, algorithm: KeyAlgorithm, certificate: x509.Certificate | 
     said = KeyUsage(0)
     try:
         extension = certificate.extensions.get_extension_for_class(x509.KeyUsage).value if certificate else None
-    except (ValueError, x509.ExtensionNotFound, UnsupportedAlgorithm):
+    except (*UNREADABLE, x509.ExtensionNotFound, UnsupportedAlgorithm):
         extension = None
     if extension is not None:
         if extension.digital_signature or extension.content_commitment or extension.key_cert_sign:

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from cryptography import x509
-
 from fidoloop.hsm.errors import (
     KeyExists,
     KeyGone,
@@ -34,6 +32,7 @@ from fidoloop.hsm.piv.management_key import AES128, TRIPLE_DES, ManagementKey, m
 from fidoloop.hsm.piv.pcsc import ConnectionLost
 from fidoloop.hsm.piv.slots import Slot, slot_named
 from fidoloop.hsm.piv.uri import PivUri
+from fidoloop.protocol.certificates import load_certificate
 from fidoloop.protocol.evidence.values import Evidence
 from fidoloop.protocol.jose import PublicKey
 
@@ -155,7 +154,7 @@ class PivKeyStore(KeyStore):
 
         Raises ValueError for broken DER, and for a certificate of another key.
         """
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = load_certificate(der)
 
         def put(application: PivApplication) -> None:
             entry = self._entry(application, key_id)

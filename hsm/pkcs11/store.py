@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import pkcs11 as p11
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from pkcs11 import Attribute, CertificateType, Mechanism, ObjectClass
 
@@ -31,6 +30,7 @@ from fidoloop.hsm.pkcs11.rsa_key import Pkcs11RsaKey
 from fidoloop.hsm.pkcs11.token import has_pin_pad, lease_token
 from fidoloop.hsm.tpm.attest import attest_by_tpm
 from fidoloop.hsm.uri import Pkcs11Uri
+from fidoloop.protocol.certificates import load_certificate
 from fidoloop.protocol.evidence.values import Evidence
 
 _HMAC = {Mechanism.SHA256_HMAC, Mechanism.GENERIC_SECRET_KEY_GEN}
@@ -251,7 +251,7 @@ def _list(session: p11.Session) -> builtins.list[KeyInfo]:
 
 
 def _certificate_template(key_id: bytes, der: bytes, label: str) -> dict[Attribute, Any]:
-    certificate = x509.load_der_x509_certificate(der)
+    certificate = load_certificate(der)
     serial = certificate.serial_number
     content = serial.to_bytes(serial.bit_length() // 8 + 1, "big", signed=True)
     return {

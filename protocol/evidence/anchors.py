@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from fidoloop.protocol.certificates import load_pem_certificates
 from fidoloop.protocol.evidence.keys import allowed_key
 from fidoloop.protocol.evidence.values import Anchors, EvidenceRefusal
 from fidoloop.protocol.jose import PublicKey
@@ -32,7 +33,7 @@ def parse_anchors(content: bytes) -> Anchors:
             if block.startswith(b"-----BEGIN PUBLIC KEY"):
                 keys.append(allowed_key(load_pem_public_key(block)))
             else:
-                certificates.append(x509.load_pem_x509_certificate(block))
+                certificates += load_pem_certificates(block)
         except (ValueError, UnsupportedAlgorithm, EvidenceRefusal):
             raise ValueError("holds something that is no certificate and no public key") from None
     if not certificates and not keys:

@@ -108,10 +108,12 @@ def test_certificates_that_do_not_belong_are_refused(uri: str, tmp_path: Path) -
     other = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])
     builder = x509.CertificateBuilder(name, name, other.public_key(), 7, NOW, NOW + datetime.timedelta(days=1))
-    foreign, broken = tmp_path / "foreign", tmp_path / "broken"
+    foreign, broken, odd = tmp_path / "foreign", tmp_path / "broken", tmp_path / "odd"
     foreign.write_bytes(builder.sign(other, hashes.SHA256()).public_bytes(Encoding.DER))
+    # Version 9, which is found when the certificate is read.
+    odd.write_bytes(foreign.read_bytes().replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09", 1))
     broken.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    for file, said in ((foreign, "not for the key"), (broken, "no certificate")):
+    for file, said in ((foreign, "not for the key"), (broken, "no certificate"), (odd, "no certificate")):
         done = keys("certificate", uri, "--id", "0a", "--put", str(file))
         assert done.code == Exit.USAGE
         assert said in done.err

@@ -1,6 +1,8 @@
+from ssl import DER_cert_to_PEM_cert
+
 import pytest
 
-from fidoloop.protocol.certificates import load_certificate
+from fidoloop.protocol.certificates import load_certificate, load_pem_certificates
 from fidoloop.protocol.errors import MalformedError
 
 from .builders import leaf, to_der
@@ -27,10 +29,22 @@ def test_a_certificate_reads() -> None:
         ),
         # A name's text in bytes that are not UTF-8.
         DER.replace(b"\x0c\x04leaf", b"\x0c\x04\xff\xff\xff\xff"),
+        # A name's text in a type that is none of text.
+        DER.replace(b"\x0c\x04leaf", b"\x03\x04\x00eaf"),
     ],
-    ids=["empty", "cut", "trailing", "version", "extension", "name"],
+    ids=["empty", "cut", "trailing", "version", "extension", "name", "type of name"],
 )
 def test_what_would_fail_later_is_malformed_at_once(der: bytes) -> None:
     assert der != DER
     with pytest.raises(MalformedError, match=r"^root\[1\]: not an X.509"):
         load_certificate(der, "root[1]")
+    pem = DER_cert_to_PEM_cert(DER) + DER_cert_to_PEM_cert(der)
+    with pytest.raises(MalformedError, match=r"^root\[1\]: not X.509 certificates in PEM"):
+        load_pem_certificates(pem.encode(), "root[1]")
+
+
+def test_certificates_in_pem_read() -> None:
+    pem = 2 * DER_cert_to_PEM_cert(DER)
+    assert load_pem_certificates(pem.encode()) == [leaf(), leaf()]
+    with pytest.raises(MalformedError):
+        load_pem_certificates(b"no PEM")

@@ -12,6 +12,7 @@ from fidoloop.hsm.sim.piv.keys import TOUCH_NEVER
 from fidoloop.hsm.sim.piv.objects import certificate_in
 from fidoloop.hsm.sim.piv.registry import ATTESTATION, ATTESTATION_CERTIFICATE, SLOTS, Origin
 from fidoloop.hsm.sim.piv.state import CardState, StateStore, StoredKey
+from fidoloop.protocol.certificates import UNREADABLE
 from fidoloop.protocol.evidence import oids
 
 _FORM_UNDEFINED = 0
@@ -42,7 +43,7 @@ class Attestation:
         try:
             issuer = x509.load_der_x509_certificate(certificate_in(state.objects.get(ATTESTATION_CERTIFICATE, b"")))
             return _certificate(state, issuer, command.p1, key)
-        except (TlvError, ValueError, KeyError, x509.InvalidVersion):
+        except (TlvError, KeyError, *UNREADABLE):
             # The host may have put anything into F9 and its object.
             raise ApduError(StatusWord.CONDITIONS_NOT_SATISFIED) from None
 

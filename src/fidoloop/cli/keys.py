@@ -4,6 +4,7 @@ import datetime
 import json
 import secrets
 import sys
+from ssl import DER_cert_to_PEM_cert
 from typing import Annotated, Any
 
 import typer
@@ -159,8 +160,7 @@ def _describe_key(store: KeyStore, key_id: bytes) -> dict[str, Any]:
     found = _describe(store.key(key_id).info)
     der = store.certificate(key_id)
     if der is not None:
-        certificate = x509.load_der_x509_certificate(der)
-        found["certificate"] = certificate.public_bytes(Encoding.PEM).decode()
+        found["certificate"] = DER_cert_to_PEM_cert(der)
     return found
 
 

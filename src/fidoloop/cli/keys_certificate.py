@@ -1,6 +1,7 @@
 """`fidoloop keys certificate`: certificates beside the keys."""
 
 from pathlib import Path
+from ssl import DER_cert_to_PEM_cert
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from fidoloop.cli.common import Json, show
 from fidoloop.cli.exits import Exit
 from fidoloop.cli.key_store import KeyId, Uri, open_store
 from fidoloop.hsm.errors import KeyGone
+from fidoloop.protocol.certificates import load_certificate, load_pem_certificates
 
 _MAX_FILE_BYTES = 65_536
 
@@ -43,7 +45,7 @@ def certificate(
     if der is None:
         show({"certificate": None}, "no certificate", as_json=as_json)
         raise typer.Exit(Exit.REFUSED)
-    pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
+    pem = DER_cert_to_PEM_cert(der)
     show({"certificate": pem}, escape(pem.rstrip()), as_json=as_json)
 
 
@@ -54,8 +56,8 @@ def _read(path: Path) -> x509.Certificate:
         if len(content) > _MAX_FILE_BYTES:
             raise ValueError("too long")
         if content.lstrip().startswith(b"-----"):
-            return x509.load_pem_x509_certificate(content)
-        return x509.load_der_x509_certificate(content)
+            return load_pem_certificates(content)[0]
+        return load_certificate(content)
     except ValueError:
         raise typer.BadParameter(f"{path} holds no certificate", param_hint="--put") from None
 

@@ -87,6 +87,24 @@ def test_keys_of_other_programs_are_listed_by_the_hash_of_their_public_key(
     assert store.certificate(key_id) is not None
 
 
+NAME = b"\x0c\x08by ykman"
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\x0c\x08\xff\xff\xff\xff\xff\xff\xff\xff", b"\x03\x08\x00y ykman"], ids=["text", "type"]
+)
+def test_a_key_is_there_whatever_the_name_in_its_certificate(
+    card: QuirkyCard, store: PivKeyStore, broken: bytes
+) -> None:
+    key_id = foreign(card, "9a")
+    number = slot_named("9a").certificate_object
+    before = card.state.objects[number]
+    card.state.objects[number] = before.replace(NAME, broken)
+    assert card.state.objects[number] != before
+    (info,) = store.list()
+    assert (info.key_id, info.label, info.usage) == (key_id, "", SIGN)
+
+
 @pytest.mark.parametrize(
     ("place", "bits", "usage"),
     [
