@@ -284,6 +284,8 @@ def decrypt_compact(token: str, key: PrivateKeyTypes, where: str = "$") -> bytes
     jose_key, jwk = jose_private_key(key)
     if "kid" in header and header["kid"] != jwk.thumbprint:
         raise JoseRefusal("JWE is encrypted to another key")
+    if header.get("enc") not in DECRYPTION_ENCODINGS:  # joserfc would look it up, whatever it is
+        raise JoseRefusal("JWE refused: its content encryption is not allowed")
     try:
         # Not in the allow-list, so refused: zip, whose output nothing would bound.
         registry = _JweRegistry(algorithms=[*DECRYPTION_ALGORITHMS, *DECRYPTION_ENCODINGS], strict_check_header=False)

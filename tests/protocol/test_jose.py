@@ -319,7 +319,11 @@ EPK = json.loads(base64url.decode(jose.encrypt_compact(b"", PUBLIC).split(".")[0
         {"crit": []},
         {"zip": "DEF"},
         {"unknown": "x" * 2000},
+        # What is looked up must be a text before it is.
+        *({member: value} for member in ("enc", "zip", "epk", "apu", "apv", "kid") for value in ([], {}, True, 1.5)),
+        *({"epk": {**EPK, member: value}} for member in ("kty", "crv", "x", "y") for value in ([], {}, None, 1.5)),
     ],
+    ids=repr,
 )
 def test_a_jwe_with_a_changed_header_is_refused(changes: dict[str, Any]) -> None:
     assert jose.decrypt_compact(jwe_with(), p256()) == b"{}"
