@@ -288,6 +288,7 @@ def test_compressed_content_is_refused() -> None:
         jose.decrypt_compact(token, p256())
 
 
+NO_TEXTS: list[Any] = [[], {}, True, 1.5]
 EPK = json.loads(base64url.decode(jose.encrypt_compact(b"", PUBLIC).split(".")[0]))["epk"]
 
 
@@ -320,8 +321,8 @@ EPK = json.loads(base64url.decode(jose.encrypt_compact(b"", PUBLIC).split(".")[0
         {"zip": "DEF"},
         {"unknown": "x" * 2000},
         # What is looked up must be a text before it is.
-        *({member: value} for member in ("enc", "zip", "epk", "apu", "apv", "kid") for value in ([], {}, True, 1.5)),
-        *({"epk": {**EPK, member: value}} for member in ("kty", "crv", "x", "y") for value in ([], {}, None, 1.5)),
+        *({member: value} for member in ("enc", "zip", "epk", "apu", "apv", "kid") for value in NO_TEXTS),
+        *({"epk": {**EPK, member: value}} for member in ("kty", "crv", "x", "y") for value in NO_TEXTS),
     ],
     ids=repr,
 )
