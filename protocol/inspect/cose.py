@@ -29,7 +29,7 @@ _ELLIPTIC: Final[Fields] = {
     -3: Field("y", "y coordinate"),
     -4: Field("d", secret=True),
 }
-_OF_KIND: Final[dict[object, Fields]] = {
+_OF_KIND: Final[dict[int, Fields]] = {
     1: _ELLIPTIC,
     2: _ELLIPTIC,
     3: {
@@ -44,7 +44,7 @@ _OF_KIND: Final[dict[object, Fields]] = {
 def key_fields(key: object) -> Fields:
     """Return the fields of a COSE key by its kind."""
     kind = key.get(1) if isinstance(key, dict) else None
-    return {**_COMMON, **_OF_KIND.get(kind, {})}
+    return {**_COMMON, **(_OF_KIND.get(kind, {}) if isinstance(kind, int) else {})}
 
 
 def cose_key(data: bytes, at: int, context: Context, name: str) -> Node:

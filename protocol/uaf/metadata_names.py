@@ -68,8 +68,9 @@ def in_numbers(statement: dict[str, Any], where: str) -> dict[str, Any]:
             found["userVerificationDetails"], path, lambda methods, at: _each(methods, at, _method)
         )
     for several, single in _SINGLE.items():
-        if single not in found and found.get(several):
-            found[single] = found[several][0]
+        values = found.get(several)
+        if single not in found and isinstance(values, list) and values:
+            found[single] = values[0]
     if found.get("schema") == SCHEMA:
         defaults = {"assertionScheme": ASSERTION_SCHEME, "isSecondFactorOnly": False, "tcDisplay": 0}
         found = defaults | found

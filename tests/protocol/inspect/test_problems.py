@@ -83,6 +83,8 @@ CASES: list[tuple[str | None, bytes, str]] = [
     ("cbor", b"\xa2\x02\x01\x01\x01", "map keys out of order"),
     ("cbor", b"\x18\x01", "a longer encoding than the shortest"),
     ("cbor", b"\x61\xff", "text that is not UTF-8"),
+    ("cose-key", canonical_cbor.encode({1: {1: 1}}), ""),
+    ("cose-key", canonical_cbor.encode({1: [1]}), ""),
     ("ctap-response", b"\x31", "status at 0: the command was not carried out"),
     ("ctap-request", MAKE + b"\0", "1 bytes after the item"),
     ("apdu", bytes.fromhex(SELECT_PIV[:16]), "Lc at 4: 9 bytes, 3 there"),

@@ -164,6 +164,8 @@ def test_numbers_stay_numbers_where_names_could_stand() -> None:
         ({"authenticationAlgorithms": []}, "authenticationAlgorithm"),
         ({"authenticationAlgorithms": "secp256r1_ecdsa_sha256_raw"}, "authenticationAlgorithm"),
         ({"authenticationAlgorithms": [None]}, "authenticationAlgorithm"),
+        ({"authenticationAlgorithms": 1}, "authenticationAlgorithm"),
+        ({"publicKeyAlgAndEncodings": {"x": 1}}, "publicKeyAlgAndEncoding"),
         ({"publicKeyAlgAndEncodings": ["x"]}, r"publicKeyAlgAndEncodings\[0\]"),
         ({"attestationTypes": ["basic_full", "x" * 100]}, r"attestationTypes\[1\]: 'x{40}' is no name"),
         ({"attestationTypes": "basic_full"}, "attestationTypes"),
