@@ -1,5 +1,6 @@
 """APDUs of smart cards: commands and answers, those of PIV and FIDO by name (ISO/IEC 7816-3, 12.1.3; 7816-4, 5.1)."""
 
+import string
 from typing import Final
 
 from fidoloop.protocol.errors import MalformedError
@@ -153,9 +154,14 @@ def _looks_command(content: Content) -> bool:
     return (length > 0 and rest in (0, 2 if wide else 1)) or (wide and len(data) == 7)
 
 
+_PRINTABLE: Final = string.printable.encode("ascii")
+
+
 def _looks_answer(content: Content) -> bool:
     data = content.data
-    return len(data) >= 2 and bool(_told(int.from_bytes(data[-2:])))
+    # Text may well end in `a6`, which is 61 36: it is the coding of something else.
+    is_text = not content.coding and data.isascii() and not data.translate(None, _PRINTABLE)
+    return len(data) >= 2 and not is_text and bool(_told(int.from_bytes(data[-2:])))
 
 
 KINDS = (

@@ -29,7 +29,7 @@ _ELLIPTIC: Final[Fields] = {
     -3: Field("y", "y coordinate"),
     -4: Field("d", secret=True),
 }
-_OF_KIND: Final[dict[int, Fields]] = {
+_OF_KIND: Final[dict[int | None, Fields]] = {
     1: _ELLIPTIC,
     2: _ELLIPTIC,
     3: {
@@ -43,8 +43,13 @@ _OF_KIND: Final[dict[int, Fields]] = {
 
 def key_fields(key: object) -> Fields:
     """Return the fields of a COSE key by its kind."""
+    return {**_COMMON, **_OF_KIND.get(_kind(key), {})}
+
+
+def _kind(key: object) -> int | None:
+    """Return the kind that a COSE key says it is of, which may be anything, as a number or None."""
     kind = key.get(1) if isinstance(key, dict) else None
-    return {**_COMMON, **(_OF_KIND.get(kind, {}) if isinstance(kind, int) else {})}
+    return kind if isinstance(kind, int) else None
 
 
 def cose_key(data: bytes, at: int, context: Context, name: str) -> Node:
@@ -59,7 +64,7 @@ def read_cose_key(content: Content, context: Context) -> Node:
 
 def _looks(content: Content) -> bool:
     key = first_item(content.data) if not canonical_problem(content.data) else None
-    return isinstance(key, dict) and key.get(1) in _KTY and -1 in key
+    return isinstance(key, dict) and _kind(key) in _KTY and -1 in key
 
 
 KINDS = (Kind("cose-key", "a COSE key", _looks, read_cose_key),)

@@ -16,6 +16,7 @@ from fidoloop.protocol.inspect.content import MAX_BYTES
 from fidoloop.protocol.inspect.kinds import KINDS, UnreadableError, inspect
 from fidoloop.protocol.inspect.node import Node
 
+from ..builders import tlv
 from ..evidence import builders as evidence
 from .examples import DPOP, JWK, KEY, PRIVATE_D, certificates_of, examples, statement_jwt, tokens
 
@@ -55,6 +56,13 @@ def check_places(node: Node) -> None:
         assert node.coding or child.offset + child.length <= node.offset + node.length, (node.name, child.name)
         at = child.offset + child.length
         check_places(child)
+
+
+@pytest.mark.parametrize("end", range(256))
+def test_hexadecimal_is_guessed_whatever_it_ends_in(end: int) -> None:
+    """As text its last two bytes may be a status word."""
+    found = inspect(tlv(0x2E0F, bytes([0, 0, 0, 0, 0, 0, 0, end])).hex().encode())
+    assert (found.kind, found.coding) == ("tlv", "hexadecimal")
 
 
 def test_there_is_an_example_of_every_kind() -> None:
