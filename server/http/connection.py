@@ -13,6 +13,8 @@ MAX_HEAD_BYTES: Final = 65536
 MAX_FIELDS: Final = 100
 # What is not a whole field yet is known by the size of what was read only, in which more than the head may be.
 _MAX_UNPARSED: Final = 4 * MAX_HEAD_BYTES
+LINGER_SECONDS: Final = 2.0
+"""Whoever is refused and still sends has so long to read why; what he sends is thrown away."""
 _AROUND_FIELD: Final = len(b": \r\n")
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
@@ -28,7 +30,7 @@ class Connection(HttpToolsProtocol):
     """
 
     _in_head = True
-    _too_large = False
+    _too_large = _hung_up = False
     _head_bytes = _fields = _unparsed = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base has it
@@ -39,7 +41,9 @@ class Connection(HttpToolsProtocol):
             self.app_state = {TLS_UNIQUE: connection.get_channel_binding("tls-unique")}
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the head that it belongs to is too large already."""
+        """Parse what came, unless the head that it belongs to is too large already, or nothing is heard any more."""
+        if self._hung_up:
+            return
         super().data_received(data)
         if self._in_head and not self._too_large:
             self._unparsed += len(data)
@@ -76,7 +80,24 @@ class Connection(HttpToolsProtocol):
             return
         head = f"HTTP/1.1 {_TOO_LARGE.value} {_TOO_LARGE.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode("ascii"))
-        self.transport.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close, so that a client that still sends can read what it was answered (RFC 9112 section 9.6).
+
+        If it were closed at once, what came after that would be answered by a reset, which may overtake the answer.
+        """
+        if self.scheme == "https":  # ends by an exchange of its own
+            self.transport.close()
+            return
+        self._hung_up = True
+        self.transport.write_eof()
+        if self.cycle is not None:
+            # As where the client is gone: whoever waits for more of the request is told so.
+            self.cycle.disconnected = not self.cycle.response_complete
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -119,7 +119,7 @@ class WatchedConnection(Connection):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio takes either
         """Answer a client that has said all that it will, and reads on; TLS has no such half (asyncio.Protocol)."""
-        if self.scheme == "https" or self._phase is not Phase.ANSWER or self.cycle.response_started:
+        if self.scheme == "https" or self._hung_up or self._phase is not Phase.ANSWER or self.cycle.response_started:
             return None
         self.cycle.keep_alive = False
         return True
@@ -175,7 +175,8 @@ class WatchedConnection(Connection):
             self._since = now
         limits = {Phase.IDLE: self._patience, Phase.HEAD: settings.head_seconds, Phase.BODY: settings.body_seconds}
         limit = limits.get(self._phase)
-        if limit is not None and now - self._since > limit and not self.transport.is_closing():
+        closing = self._hung_up or self.transport.is_closing()
+        if limit is not None and now - self._since > limit and not closing:
             self._end(f"slow {self._phase.name.lower()}", None if self._phase is Phase.IDLE else _SLOW)
 
     def _unsent(self) -> int:
@@ -208,7 +209,10 @@ class WatchedConnection(Connection):
                 len(answer.body),
             )
             self.transport.write(head + answer.body)
-        self.transport.close()
+            self.hang_up()
+            self._watched.idle[self] = None
+        else:
+            self.transport.close()
 
 
 async def _refuse_for_lack_of_room(scope: Scope, receive: Receive, send: Send) -> None:
