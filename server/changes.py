@@ -26,11 +26,6 @@ class Changes:
         for event in self._waiting.get(session_id, ()):
             event.set()
 
-    async def wait(self, session_id: str, seconds: float) -> None:
-        """Return when `session_id` changes, or after `seconds`."""
-        with self.watch(session_id) as watch:
-            await watch.changed(seconds)
-
     @contextmanager
     def watch(self, session_id: str) -> Iterator["Watch"]:
         """Note changes of `session_id` from now on: one that comes while nobody waits for it is not lost."""

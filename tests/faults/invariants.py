@@ -10,6 +10,7 @@ from tests.faults.crowd import OK, REFUSED_SIGNATURE, Crowd, Ledger, Member
 from tests.faults.exchange import Client
 from tests.faults.place import Place
 from tests.server.harness import UAF
+from tests.server.process import Running
 
 MOST_LOG_INS = 30
 """So many of those who were registered first are made to log in again, and so many of the last."""
@@ -18,6 +19,16 @@ MOST_LOG_INS = 30
 def assert_kept(place: Place, crowd: Crowd) -> None:
     """Hold the database and a server that runs at the crowd's first URL against what the crowd was told."""
     asyncio.run(_assert_kept(place, crowd))
+
+
+def assert_all_were_told(place: Place, crowd: Crowd, running: Running) -> None:
+    """No worker went down with its database, and no connection either: everybody was answered, by 503 meanwhile."""
+    assert not [kind for kind in crowd.ledger.answers if not kind.endswith((": answered", ": 503"))]
+    assert_kept(place, crowd)
+    assert running.stop() == 0
+    log = place.log.read_text()
+    assert "Traceback" not in log
+    assert "ended by" not in log
 
 
 async def _assert_kept(place: Place, crowd: Crowd) -> None:

@@ -14,6 +14,11 @@ from fidoloop.server.shared_changes import SharedChanges
 FOREVER = 3600.0
 
 
+async def change_of(changes: Changes, session_id: str) -> None:
+    with changes.watch(session_id) as watch:
+        await watch.changed(FOREVER)
+
+
 @asynccontextmanager
 async def sharing(url: str, count: int) -> AsyncIterator[list[SharedChanges]]:
     """Run as many processes' changes in one, once all of them hear each other."""
@@ -37,7 +42,7 @@ async def hearing(processes: list[SharedChanges]) -> None:
 
 async def told(teller: SharedChanges, hearer: SharedChanges, session_id: str) -> None:
     """Announce again and again until it is heard elsewhere: one that is told before all listen is lost."""
-    waiting = asyncio.create_task(hearer.wait(session_id, FOREVER))
+    waiting = asyncio.create_task(change_of(hearer, session_id))
     while not waiting.done():
         teller.announce(session_id)
         await asyncio.wait([waiting], timeout=0.05)
@@ -51,8 +56,8 @@ def test_a_change_wakes_those_who_wait_elsewhere_and_here(postgres_url: str) -> 
     async def check() -> None:
         async with sharing(postgres_url, 3) as (teller, *others):
             everybody = [teller, *others]
-            waiting = [asyncio.create_task(each.wait("this", FOREVER)) for each in everybody]
-            other = asyncio.create_task(others[0].wait("another", FOREVER))
+            waiting = [asyncio.create_task(change_of(each, "this")) for each in everybody]
+            other = asyncio.create_task(change_of(others[0], "another"))
             await asyncio.sleep(0)
             teller.announce("this")
             await asyncio.gather(*waiting)
@@ -66,7 +71,7 @@ def test_many_changes_at_once_are_told_in_few_statements(postgres_url: str) -> N
     async def check() -> None:
         async with sharing(postgres_url, 2) as (teller, hearer):
             names = [f"00000000-0000-7000-8000-{number:012}" for number in range(1000)]
-            waiting = [asyncio.create_task(hearer.wait(name, FOREVER)) for name in names]
+            waiting = [asyncio.create_task(change_of(hearer, name)) for name in names]
             await asyncio.sleep(0)
             for name in names:
                 teller.announce(name)
@@ -101,7 +106,7 @@ def test_a_database_without_listen_is_left_alone(postgres_url: str, monkeypatch:
     async def check() -> None:
         changes = SharedChanges()
         await changes.share(postgres_url)
-        waiting = asyncio.create_task(changes.wait("here", FOREVER))
+        waiting = asyncio.create_task(change_of(changes, "here"))
         await asyncio.sleep(0)
         changes.announce("here")
         await waiting
@@ -112,7 +117,7 @@ def test_a_database_without_listen_is_left_alone(postgres_url: str, monkeypatch:
 def test_only_those_of_this_process_hear_without_a_database() -> None:
     async def check() -> None:
         one, other = Changes(), Changes()
-        waiting = [asyncio.create_task(each.wait("x", FOREVER)) for each in (one, other)]
+        waiting = [asyncio.create_task(change_of(each, "x")) for each in (one, other)]
         await asyncio.sleep(0)
         one.announce("x")
         await waiting[0]
