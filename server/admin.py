@@ -106,14 +106,15 @@ async def enrol(config: ServerConfig, store: Store, username: str, *, now: int) 
 
 async def list_credentials(store: Store, username: str | None = None) -> list[Credential]:
     """Return the registered keys, of one user or of all."""
-    found = await store.fetch_all(queries.CREDENTIALS)
-    return [credential for credential in found if username in (None, credential.username)]
+    if username is None:
+        return await store.fetch_all(queries.CREDENTIALS)
+    return await store.fetch_all(queries.CREDENTIALS_OF_USER, username=username)
 
 
 async def revoke_credential(store: Store, key_id: str, *, now: int) -> list[Credential]:
     """Delete the key (base64url KeyID) and end what is open for it; return what was deleted. Raises NotFoundError."""
     async with store.transaction() as transaction:
-        found = [key for key in await transaction.fetch_all(queries.CREDENTIALS) if key.key_id == key_id]
+        found = await transaction.fetch_all(queries.CREDENTIALS_NAMED, key_id=key_id)
         if not found:
             raise NotFoundError("no such key")
         for credential in found:
@@ -123,8 +124,9 @@ async def revoke_credential(store: Store, key_id: str, *, now: int) -> list[Cred
 
 async def list_targets(store: Store, username: str | None = None) -> list[Target]:
     """Return the dispatch targets, of one user or of all."""
-    found = await store.fetch_all(queries.TARGETS)
-    return [target for target in found if username in (None, target.username)]
+    if username is None:
+        return await store.fetch_all(queries.TARGETS)
+    return await store.fetch_all(queries.TARGETS_OF, username=username)
 
 
 async def revoke_target(store: Store, target_id: str, *, now: int) -> None:

@@ -24,8 +24,9 @@ def transports(credential: Fido2Credential) -> tuple[str, ...]:
 
 async def list_credentials(store: Store, username: str | None = None) -> list[Fido2Credential]:
     """Return the credentials, of one user or of all."""
-    found = await store.fetch_all(fido2_queries.CREDENTIALS)
-    return [credential for credential in found if username in (None, credential.username)]
+    if username is None:
+        return await store.fetch_all(fido2_queries.CREDENTIALS)
+    return await store.fetch_all(fido2_queries.CREDENTIALS_OF_USER, username=username)
 
 
 async def remove_credential(store: Store, credential_id: str, *, now: int, requested_from: str = "operator") -> str:

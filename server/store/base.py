@@ -19,7 +19,7 @@ class Query(Generic[Row]):
     """One SQL statement with `:name` parameters and the struct its rows become, columns in the struct's order.
 
     `numbered` is the statement with ?1, ?2, … in their place, which bind faster, `names` what the numbers stand for.
-    One that is `patient` goes through a whole table, and nobody's request waits for it: it may take minutes.
+    One that is `patient` goes through a whole table, and no phone and no laptop waits for it: it may take minutes.
     """
 
     sql: InitVar[str]

@@ -15,7 +15,10 @@ CREDENTIAL: Final = Query(f"{_CREDENTIAL} WHERE c.id = :id AND c.rp_id = :rp_id"
 CREDENTIALS_OF: Final = Query(
     f"{_CREDENTIAL} WHERE c.username = :username AND c.rp_id = :rp_id ORDER BY c.created_at, c.id", Fido2Credential
 )
-CREDENTIALS: Final = Query(f"{_CREDENTIAL} ORDER BY c.username, c.created_at, c.id", Fido2Credential)
+CREDENTIALS_OF_USER: Final = Query(
+    f"{_CREDENTIAL} WHERE c.username = :username ORDER BY c.created_at, c.id", Fido2Credential
+)
+CREDENTIALS: Final = Query(f"{_CREDENTIAL} ORDER BY c.username, c.created_at, c.id", Fido2Credential, patient=True)
 ADD_CREDENTIAL: Final = Query(
     "INSERT INTO fido2_credential (id, rp_id, username, public_key, sign_count, uv_initialized, backup_eligible,"
     " backup_state, transports, discoverable, aaguid, format, attestation_type, trusted, model, created_at) VALUES"

@@ -37,7 +37,7 @@ _CLIENT = (
     " WHERE revoked_at IS NULL"
 )
 CLIENT: Final = Query(f"{_CLIENT} AND id = :id", Client)
-CLIENTS: Final = Query(f"{_CLIENT} ORDER BY created_at, id", Client)
+CLIENTS: Final = Query(f"{_CLIENT} ORDER BY created_at, id", Client, patient=True)
 CHANGE_CLIENT: Final = Query(
     "UPDATE oauth_client SET jkt = :jkt, jwk = :jwk, auth_method = :auth_method, metadata = :metadata, device = :device"
     " WHERE id = :id AND revoked_at IS NULL",

@@ -28,7 +28,9 @@ ADD_ACCOUNT: Final = Query(
     One,
 )
 ACCOUNT: Final = Query("SELECT username, disabled_at, created_at FROM account WHERE username = :username", Account)
-ACCOUNTS: Final = Query("SELECT username, disabled_at, created_at FROM account ORDER BY username", Account)
+ACCOUNTS: Final = Query(
+    "SELECT username, disabled_at, created_at FROM account ORDER BY username", Account, patient=True
+)
 SET_DISABLED: Final = Query(
     "UPDATE account SET disabled_at = :disabled_at WHERE username = :username RETURNING username", One
 )
@@ -39,7 +41,7 @@ ADD_API_KEY: Final = Query(
 )
 _API_KEY = "SELECT id, name, secret_hash, created_at, revoked_at FROM api_key"
 API_KEY: Final = Query(f"{_API_KEY} WHERE id = :id AND revoked_at IS NULL", ApiKey)
-API_KEYS: Final = Query(f"{_API_KEY} ORDER BY created_at, id", ApiKey)
+API_KEYS: Final = Query(f"{_API_KEY} ORDER BY created_at, id", ApiKey, patient=True)
 REVOKE_API_KEY: Final = Query(
     "UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL RETURNING id", One
 )
@@ -60,7 +62,11 @@ KEY: Final = Query(
 CREDENTIALS_OF: Final = Query(
     f"{_CREDENTIAL} WHERE c.username = :username AND c.app_id = :app_id ORDER BY c.created_at, c.key_id", Credential
 )
-CREDENTIALS: Final = Query(f"{_CREDENTIAL} ORDER BY c.username, c.created_at, c.key_id", Credential)
+CREDENTIALS_OF_USER: Final = Query(
+    f"{_CREDENTIAL} WHERE c.username = :username ORDER BY c.created_at, c.key_id", Credential
+)
+CREDENTIALS_NAMED: Final = Query(f"{_CREDENTIAL} WHERE c.key_id = :key_id", Credential)
+CREDENTIALS: Final = Query(f"{_CREDENTIAL} ORDER BY c.username, c.created_at, c.key_id", Credential, patient=True)
 ADD_CREDENTIAL: Final = Query(
     "INSERT INTO credential (aaid, key_id, app_id, username, public_key, public_key_format, signature_algorithm,"
     " authenticator_version, sign_counter, registration_counter, attestation_type, key_attested,"
@@ -95,7 +101,7 @@ ADD_TARGET: Final = Query(
 )
 TARGET: Final = Query(f"{_TARGET} WHERE id = :id", Target)
 TARGETS_OF: Final = Query(f"{_TARGET} WHERE username = :username ORDER BY created_at, name", Target)
-TARGETS: Final = Query(f"{_TARGET} ORDER BY username, created_at, name", Target)
+TARGETS: Final = Query(f"{_TARGET} ORDER BY username, created_at, name", Target, patient=True)
 MODIFY_TARGET: Final = Query(
     "UPDATE dispatch_target SET name = COALESCE(:name, name), target = COALESCE(:target, target),"
     " dispatcher = COALESCE(:dispatcher, dispatcher), last_used_at = :now,"
@@ -265,12 +271,14 @@ AUDIT: Final = Query(
     " FROM audit"
     " WHERE CAST(:username AS TEXT) IS NULL OR username = :username ORDER BY at DESC LIMIT :limit",
     AuditEntry,
+    patient=True,
 )
 AUDIT_OF_SESSIONS: Final = Query(
     "SELECT updated_at, event, uaf_status, username, authenticators, id, address, requested_from FROM session"
     " WHERE event IS NOT NULL AND (CAST(:username AS TEXT) IS NULL OR username = :username)"
     " ORDER BY updated_at DESC LIMIT :limit",
     EndedSession,
+    patient=True,
 )
 # One row is changed where nobody has claimed the job; a claim that is further off than one's own is of a wrong clock.
 CLAIM_JOB: Final = Query(

@@ -143,3 +143,9 @@ def test_no_request_reads_a_whole_table() -> None:
     small = {name for name in ALL if name.endswith(".APPLIED")}
     assert {name for name, query in ALL.items() if scans(query)} - small == set(WHOLE_TABLES)
     connection.close()
+
+
+def test_what_reads_a_whole_table_may_take_its_time_unless_a_request_waits_for_it() -> None:
+    assert {name: ALL[name].patient for name in WHOLE_TABLES} == {
+        name: why != "the lab console" for name, why in WHOLE_TABLES.items()
+    }
